@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_and_an_info_are_named_as_each_format_wants_it() {
+    fn counters_and_infos_are_named_as_each_format_requires() {
         let text = written(Dialect::Prometheus);
         let start = "# HELP a_logs_total Logs\n# TYPE a_logs_total counter\na_logs_total{source=\"x\\\"\\\\\\ny\"} 3\n\
              # HELP b_info What\n# TYPE b_info gauge\nb_info{v=\"1\",w=\"2\"} 1\n";

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_and_lags_are_what_changed_between_two_samples() {
+    fn rates_and_lags_are_computed_from_two_samples() {
         let ledger = Ledger::default();
         let account = ledger.account(&name(2));
         account.acquired();
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_of_some_hundred_shards_is_kept_and_no_more() {
+    fn the_history_keeps_one_hour_and_a_bounded_number_of_shards() {
         let ledger = Ledger::default();
         (0..1_000).for_each(|number| ledger.account(&name(number)).acquired());
         let (mut history, snapshot) = (History::default(), Snapshot { shards: ledger.read(), ..well() });

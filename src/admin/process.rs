@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn computing_time_and_figures_are_found() {
+    fn cpu_time_and_figures_are_read_from_proc() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 100 0 0 0 150 25 0 0 20 0 1 0 100 0 0";
         assert_eq!(cpu_seconds(stat), Some(1.75));
         assert_eq!(figure("Name:\tx\nVmRSS:\t  12 kB\n", "VmRSS:"), Some(12));

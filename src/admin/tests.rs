@@ -158,7 +158,7 @@ pub(super) fn in_group(group: GroupHealth, mut snapshot: Snapshot) -> Snapshot {
 }
 
 #[test]
-fn the_status_tells_where_every_log_is_and_what_is_wrong() {
+fn the_status_accounts_for_every_log_and_lists_the_problems() {
     let status: serde_json::Value = serde_json::from_str(&status::json(&snapshot())).unwrap();
     let shard = &status["shards"][0];
     for (key, expected) in
@@ -185,7 +185,7 @@ fn the_status_tells_where_every_log_is_and_what_is_wrong() {
 }
 
 #[test]
-fn the_page_tells_the_same_and_what_is_wrong_first() {
+fn the_page_shows_the_same_with_the_problems_first() {
     let shown = page(&snapshot());
     let mut rest = shown.as_str();
     for next in [
@@ -236,7 +236,7 @@ fn the_page_tells_the_same_and_what_is_wrong_first() {
 }
 
 #[test]
-fn what_keeps_the_page_live_is_what_the_page_was_made_of() {
+fn live_updates_carry_the_same_markup_as_the_page() {
     let snapshot = snapshot();
     let shown = page(&snapshot);
     let event = page::event(&snapshot, &History::default());
@@ -260,7 +260,7 @@ fn every_section_of_the_page_has_a_heading_and_every_header_cell_a_scope() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_that_the_script_is_at_for_long_shows_everywhere() {
+async fn a_page_that_the_script_works_on_for_long_is_shown_everywhere() {
     let ledger = Ledger::default();
     let account = ledger.account(&shard(2));
     account.acquired();
@@ -283,7 +283,7 @@ async fn a_page_that_the_script_is_at_for_long_shows_everywhere() {
 
 /// Logs, the answers of a SIEM, scripts and project names come from other people.
 #[test]
-fn no_text_from_elsewhere_becomes_markup() {
+fn no_foreign_text_becomes_markup() {
     const EVIL: &str = "</li></dd></title><script>alert(1)</script><img src=x onerror='a()'>\"\u{202e}\u{1b}[2J";
     let evil = || EVIL.to_owned();
     let ledger = Ledger::default();
@@ -313,7 +313,7 @@ fn no_text_from_elsewhere_becomes_markup() {
 }
 
 #[test]
-fn every_metric_has_help_and_one_line_a_shard() {
+fn every_metric_has_help_and_one_line_per_shard() {
     let text = metrics::text(&snapshot(), Dialect::Prometheus);
     for line in [
         "forwarder_delivered_total{source=\"audit\",shard=\"2\"} 6",
@@ -402,7 +402,7 @@ fn every_alert_says_what_to_do() {
 }
 
 #[test]
-fn what_users_copy_names_metrics_that_are_there() {
+fn documents_alerts_and_dashboards_name_only_existing_metrics() {
     let text = metrics::text(&snapshot(), Dialect::Prometheus);
     let board = include_str!("../../examples/grafana/forwarder.json");
     for (file, least) in [(include_str!("../../README.md"), 2), (OPERATE, 40), (ALERTS, 10), (board, 15)] {
@@ -426,7 +426,7 @@ async fn ask(address: std::net::SocketAddr, request: &str, headers: &str) -> Str
 }
 
 #[tokio::test]
-async fn it_answers_what_is_there_and_says_what_there_is() {
+async fn each_path_is_answered_and_an_unknown_one_gets_the_list_of_paths() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let joined = Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -482,7 +482,7 @@ async fn it_answers_what_is_there_and_says_what_there_is() {
 }
 
 #[tokio::test]
-async fn at_a_socket_it_answers_the_same_and_takes_what_changes_something() {
+async fn the_socket_serves_the_same_paths_and_also_accepts_changes() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("admin.sock");
     let mut serving = JoinSet::new();
@@ -524,7 +524,7 @@ async fn assert_answers_at_once(address: std::net::SocketAddr, path: &str) {
 }
 
 #[tokio::test]
-async fn clients_that_say_nothing_keep_no_probe_out() {
+async fn silent_clients_do_not_block_probes() {
     let (address, _serving) = start_with_shards(1).await;
     let mut silent = Vec::new();
     for _ in 0..2 * listener::MOST_CONNECTIONS {
@@ -534,7 +534,7 @@ async fn clients_that_say_nothing_keep_no_probe_out() {
 }
 
 #[tokio::test]
-async fn clients_that_pipeline_and_read_nothing_keep_no_probe_out() {
+async fn clients_that_pipeline_and_never_read_do_not_block_probes() {
     let (address, _serving) = start_with_shards(2_000).await;
     let many = "GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
     let mut greedy = Vec::new();

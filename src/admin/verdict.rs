@@ -180,13 +180,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_to_be_well_is_well() {
+    fn all_is_well_only_when_everything_is_known_to_be_well() {
         let verdict = verdict(&well());
         assert_eq!((verdict.state(), verdict.reasons), (State::Well, Vec::new()));
     }
 
     #[test]
-    fn what_is_not_known_yet_is_not_well() {
+    fn an_unknown_state_does_not_count_as_well() {
         let unread = Ledger::default();
         unread.account(&shard(2)).acquired();
         check(&with_health(Health::Unknown, well()), State::Waiting, "the destination has not answered yet");
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_stands_still_is_trouble_and_only_all_of_them_stop_everything() {
+    fn one_stalled_source_is_a_problem_and_only_all_stalled_sources_stop_everything() {
         let mut snapshot = well();
         let mut second = snapshot.sources[0].clone();
         second.name = "waf".to_owned();
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_is_not_joined_or_not_kept_stops_everything() {
+    fn a_group_that_is_not_joined_or_whose_heartbeats_fail_stops_everything() {
         let group = |joined, failing| Snapshot {
             at: Instant::now(),
             ..in_group(GroupHealth { joined, failing, ..GroupHealth::default() }, well())
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_cannot_be_renewed_is_trouble_that_says_how_long_it_lasts() {
+    fn a_key_that_cannot_be_renewed_is_a_problem_that_says_how_long_the_key_lasts() {
         let held = |error: &SourceError, seconds, left| {
             let mut snapshot = well();
             let credentials = &mut snapshot.sources[0].credentials;
@@ -259,20 +259,20 @@ mod tests {
     }
 
     #[test]
-    fn a_process_without_shards_says_whose_they_are() {
+    fn a_process_without_shards_says_who_holds_them() {
         let group = GroupHealth { joined: true, waiting: Some("shards 0-3 were x's".into()), ..GroupHealth::default() };
         let shards = BTreeMap::new();
         check(&Snapshot { shards, ..in_group(group, well()) }, State::Waiting, "waiting: shards 0-3 were x's");
     }
 
     #[test]
-    fn shards_that_wait_for_memory_are_trouble() {
+    fn shards_that_wait_for_memory_are_a_problem() {
         let group = GroupHealth { joined: true, surplus: 8_000, ..GroupHealth::default() };
         check(&in_group(group, well()), State::Trouble, "8000 shards that SLS gave us are read by nobody");
     }
 
     #[test]
-    fn pulls_that_are_refused_are_trouble_and_stop_everything_when_no_shard_is_left() {
+    fn refused_pulls_are_a_problem_and_stop_everything_when_every_shard_is_refused() {
         let ledger = Ledger::default();
         for number in [1, 2] {
             ledger.account(&shard(number)).acquired();
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_is_spoken_of_two_weeks_before_its_end() {
+    fn a_certificate_is_reported_two_weeks_before_it_expires() {
         let ends = |sls: Option<i64>, server: Option<i64>, ours: Option<i64>| {
             let mut snapshot = well();
             snapshot.sources[0].certificate_end = sls.map(|left| snapshot.now + left);
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_log_that_does_not_arrive_or_cannot_be_written_is_spoken_of() {
+    fn a_probe_log_that_does_not_arrive_or_cannot_be_written_is_reported() {
         let with = |probe: ProbeStatus| {
             let mut snapshot = well();
             snapshot.sources[0].probe = Some(probe);
@@ -327,14 +327,14 @@ mod tests {
     }
 
     #[test]
-    fn logs_that_were_lost_or_put_aside_are_said_until_somebody_acts() {
+    fn lost_and_dead_lettered_logs_are_reported_until_an_operator_acts() {
         check(&Snapshot { open_gaps: 1, ..well() }, State::Trouble, "logs were LOST: 1 gap:");
         check(&with_letters(71, well()), State::Trouble, "71 dead letters wait for somebody");
         check(&with_letters(1, well()), State::Trouble, "1 dead letter waits for somebody");
     }
 
     #[test]
-    fn the_worst_comes_first_and_only_what_asks_for_somebody_is_a_problem() {
+    fn the_worst_state_comes_first_and_only_states_that_need_an_operator_are_problems() {
         let ledger = Ledger::default();
         let account = ledger.account(&shard(2));
         account.acquired();
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn the_headline_says_what_becomes_of_logs() {
+    fn the_headline_says_what_happens_to_logs() {
         const DAY: i64 = 24 * 3_600;
         says(&well(), "Delivering");
         says(&behind(30, None), "Delivering");
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn ready_is_what_can_deliver_or_waits_for_somebody() {
+    fn a_process_that_delivers_or_stands_by_is_ready() {
         let is_ready = |snapshot: &Snapshot| verdict(snapshot).is_ready();
         assert!(is_ready(&well()) && is_ready(&with_letters(3, well())));
         let since = Instant::now();
@@ -403,13 +403,13 @@ mod tests {
     }
 
     #[test]
-    fn a_lag_that_grows_asks_for_somebody_and_one_that_shrinks_does_not() {
+    fn a_growing_lag_is_a_problem_and_a_shrinking_one_is_not() {
         assert_eq!(verdict(&behind(600, Some(-0.5))).problems(), 0);
         check(&behind(600, Some(0.5)), State::Trouble, "the oldest undelivered log is 10 min old, and the lag grows");
     }
 
     #[test]
-    fn whatever_asks_for_somebody_says_what_comes_of_it_and_what_to_do() {
+    fn every_problem_has_a_consequence_and_a_remedy() {
         let evil = Snapshot { open_gaps: 1, ..with_letters(3, crate::admin::tests::snapshot()) };
         for reason in verdict(&evil).reasons.iter().filter(|reason| reason.state >= State::Trouble) {
             assert!(!reason.consequence.is_empty() && !reason.remedy.is_empty(), "{reason:?}");

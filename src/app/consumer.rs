@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_comes_back_has_its_id_again_and_a_second_one_has_another() {
+    fn a_restarted_process_has_its_id_again_and_a_second_one_gets_another() {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::open(&dir.path().join("state")).unwrap();
         let first = take(&state);
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_is_damaged_is_made_anew() {
+    fn a_damaged_id_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::open(&dir.path().join("state")).unwrap();
         state.write("consumer-1", b"\xff\n../x").unwrap();
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_directory_there_is_none() {
+    fn without_a_directory_there_is_no_id() {
         assert!(ConsumerId::take(&StateDir::none()).unwrap().is_none());
     }
 }

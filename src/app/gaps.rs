@@ -106,7 +106,7 @@ mod tests {
     use crate::core::cursor::{ShardId, ShardName, SourceName};
 
     #[test]
-    fn a_gap_is_open_until_somebody_acknowledges_it_over_any_number_of_restarts() {
+    fn a_gap_stays_open_across_restarts_until_it_is_acknowledged() {
         let dir = tempfile::tempdir().unwrap();
         let start = || Gaps::new(StateDir::open(dir.path()).unwrap(), "siem-host:1");
         let ledger = Ledger::default();

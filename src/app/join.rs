@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_ends_the_program_only_when_no_source_works_or_may_come_to_work() {
+    fn a_refusal_ends_the_program_only_when_no_source_works_or_can_still_start_to() {
         let [a, b] = ["a", "b"].map(SourceName::new);
         let only = Refusals::new([a.clone()]);
         assert!(only.refused(&a), "there is no other");

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_that_does_not_load_or_fails_its_cases_gives_way_to_the_last_good_one() {
+    fn the_last_good_version_runs_when_the_current_one_does_not_load_or_fails_its_cases() {
         let (_dir, state) = with_kept(GOOD);
         let case = r#"{"name": "a", "log": {"x": "1"}, "dropped": true}"#;
         for (file, why) in [
@@ -143,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn a_version_that_is_fit_runs_whatever_was_kept() {
+    fn a_good_version_runs_whatever_was_kept() {
         let (_dir, state) = with_kept(GOOD);
         let better = "function process(log) return {event = log} end";
         assert_eq!(started(saved(better, ""), &state).unwrap(), (better.to_owned(), None));
     }
 
     #[test]
-    fn the_last_good_version_of_another_file_takes_no_broken_ones_place() {
+    fn the_last_good_version_of_another_file_does_not_replace_a_broken_one() {
         let (_dir, state) = with_kept(GOOD);
         let other = Saved { script: Script::from_text("other.lua", "function"), cases: String::new() };
         assert!(started(other, &state).is_err());

@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn new_logstores_that_are_meant_join_and_those_that_are_not_there_any_more_leave() {
+    fn new_logstores_that_match_are_added_and_deleted_ones_are_removed() {
         let look = |known: &[&str], listed: &[&str]| {
             let Changes { new, gone } = changes("audit-*", &set(known), &set(listed));
             let words = |names: BTreeSet<String>| names.into_iter().collect::<Vec<_>>().join(" ");
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_called_as_its_logstore_as_far_as_that_is_free() {
+    fn a_source_is_named_after_its_logstore_if_that_name_is_free() {
         let taken = set(&["audit-b", "p.audit-c", "audit-c"]);
         let name = |pattern, logstore| source_name(pattern, "p", logstore, |name| taken.contains(name));
         assert_eq!(name("audit-*", "audit-a"), "audit-a");

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn logs_that_are_kept_for_ever_are_never_lost() {
+    fn logs_that_are_kept_forever_never_expire() {
         let read = |days| Retention(AtomicU32::new(days)).read().map(|kept| kept.as_secs());
         assert_eq!([0, 1, 7, 3_649, 3_650].map(read), [None, Some(86_400), Some(604_800), Some(315_273_600), None]);
     }

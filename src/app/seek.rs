@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_move_back_repeats_and_a_move_ahead_skips() {
+    fn moving_a_checkpoint_back_repeats_logs_and_moving_it_ahead_skips_logs() {
         let effect = |from, to| wanted(from, to).effect();
         assert_eq!(effect(Some(10), 3), Effect::Repeats(7));
         assert_eq!(effect(Some(3), 10), Effect::Skips(7));
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_whose_save_was_under_way_puts_the_checkpoint_back() {
+    fn a_save_that_was_under_way_is_recognized_when_it_undoes_the_move() {
         let undone = |from, to, found| wanted(from, to).is_undone_by(&Cursor::from_number(found));
         assert!(undone(Some(10), 3, 10) && undone(Some(10), 3, 11), "moved back, and found where it was");
         assert!(!undone(Some(10), 3, 3) && !undone(Some(10), 3, 5), "it goes on from there");

@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn f83_a_side_task_may_end_but_not_break_down() {
+    async fn f83_a_side_task_may_end_but_not_panic() {
         let mut side = JoinSet::new();
         side.spawn(async {});
         let later = Duration::from_secs(60);

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_destinations_each_is_named() {
+    fn each_of_several_destinations_is_named() {
         let down = Health::Down { since: tokio::time::Instant::now(), cause: "refused".into() };
         let line = line(&Ledger::default(), &[to("splunk", up()), to("q", down)], 0);
         let expected = "; delivered at splunk means accepted; destination splunk up; delivered at q means accepted; \
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_says_what_became_of_every_log_and_who_is_late() {
+    fn the_line_says_what_happened_to_every_log_and_which_shard_is_late() {
         let ledger = Ledger::default();
         let account = ledger.account(&shard(2));
         account.acquired();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_that_changed_is_in_every_line_with_what_is_wrong_with_it() {
+    fn a_changed_script_is_in_every_line_with_its_problem() {
         assert_eq!(script("0123456789ab", &Reloads::default()), "");
         let mut reloads = Reloads { taken: 3, refused: 2, rolled_back: 1, trouble: None };
         let expected = "; script 0123456789ab, 3 reloads, 2 refused, 1 rolled back";
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_held_shard_is_in_every_line_until_it_goes_on() {
+    fn a_paused_shard_is_in_every_line_until_it_continues() {
         let ledger = Ledger::default();
         let account = ledger.account(&shard(2));
         account.waits(Wait::Disk, "no room".into());
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn dead_letters_are_pointed_to_only_when_there_are_some() {
+    fn dead_letters_are_mentioned_only_when_there_are_some() {
         let ledger = Ledger::default();
         assert_eq!(dead_letters(&ledger, Path::new("/d")), None);
         let account = ledger.account(&shard(2));
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_have_lines_of_their_own_where_there_are_several() {
+    fn each_of_several_sources_has_a_line_of_its_own() {
         let ledger = Ledger::default();
         ledger.account(&shard(1)).pulled(3, 100, None);
         ledger.account(&shard(2)).pulled(4, 100, None);

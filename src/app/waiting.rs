@@ -113,7 +113,7 @@ mod tests {
     use crate::core::cursor::Cursor;
 
     #[test]
-    fn whoever_saved_the_shards_last_is_named_with_how_long_ago_that_was() {
+    fn the_last_consumer_to_save_the_shards_is_named_with_the_time_since() {
         let saved = |shard, consumer: &str, second: i64| SavedAt {
             shard,
             cursor: Cursor::from_number(1),

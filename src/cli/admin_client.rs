@@ -156,14 +156,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_a_socket_or_an_address() {
+    fn an_admin_place_is_a_socket_or_an_address() {
         assert_eq!(place("unix:/run/a.sock"), Ok(Place::Socket("/run/a.sock".into())));
         assert_eq!(place("127.0.0.1:9464").unwrap().to_string(), "127.0.0.1:9464");
         assert!(place("unix:").is_err() && place("localhost").is_err());
     }
 
     #[test]
-    fn who_speaks_no_http_is_named() {
+    fn a_peer_that_does_not_speak_http_is_named() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let place = Place::Address(listener.local_addr().unwrap());
         let answering =

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_end_at_one_edge_and_colours_take_no_room() {
+    fn numbers_are_aligned_right_and_colours_take_no_width() {
         let lines = table(&COLUMNS, &rows(), None);
         assert_eq!(
             lines,

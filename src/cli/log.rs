@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn f33_text_can_not_forge_a_line_or_drive_a_terminal() {
+    fn f33_text_cannot_forge_a_line_or_control_the_terminal() {
         let evil = "x\n2026-01-01T00:00:00Z ERROR all is lost\r\u{1b}[31mred\u{7}\u{9b}2J\u{202e}";
         for format in [LogFormat::Text, LogFormat::Json] {
             let [stderr, file] = written(format, false, || {
@@ -202,13 +202,13 @@ mod tests {
     }
 
     #[test]
-    fn colour_is_for_the_terminal_and_not_for_the_file() {
+    fn colours_go_to_the_terminal_but_not_to_the_file() {
         let [stderr, file] = written(LogFormat::Text, true, || tracing::info!("x"));
         assert!(stderr.contains('\u{1b}') && !file.contains('\u{1b}'), "{stderr:?} {file:?}");
     }
 
     #[test]
-    fn what_is_below_the_level_and_what_libraries_chat_is_left_out() {
+    fn lines_below_the_level_and_lines_of_libraries_are_left_out() {
         let [stderr, _] = written(LogFormat::Text, false, || {
             tracing::debug!("ours, too low");
             tracing::info!(target: "hyper", "theirs, chat");
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_short_and_says_where_it_comes_from_only_to_developers() {
+    fn a_line_is_short_and_names_its_origin_only_if_that_is_a_library() {
         let [text, _] = written(LogFormat::Text, false, || tracing::info!(why = "a b", url = "u", left = 3, "said"));
         assert_eq!(&text[text.find('Z').unwrap()..], "Z  INFO said why=\"a b\" url=u left=3\n", "{text}");
         assert_eq!(text.find('Z'), Some("2026-02-03T04:05:06".len()), "{text}");
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_switches_are_numbers_and_switches_in_json() {
+    fn numbers_and_booleans_keep_their_types_in_json() {
         let [json, _] = written(LogFormat::Json, false, || {
             tracing::info!(number = 3_u64, negative = -1, share = 0.5, is = true, word = "w", "said");
         });
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_line_again_is_folded() {
+    fn repeated_lines_are_folded() {
         let [text, file] = written(LogFormat::Text, false, || (0..50).for_each(|_| tracing::warn!(shard = 3, "slow")));
         for text in [text, file] {
             assert!(text.ends_with("  INFO the last line again, 49 times\n") && text.lines().count() == 2, "{text}");
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_level_turns_while_it_runs_and_stops_at_its_ends() {
+    fn the_level_can_be_changed_while_running_within_its_bounds() {
         let settings = LogSettings { level: Level::INFO, format: LogFormat::Text, file: None };
         let (stderr, lines) = mpsc::channel();
         let (subscriber, handle) = subscriber(&settings, Tap(stderr), false, None::<Tap>);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_can_not_be_written_are_lost_and_counted() {
+    fn lines_that_cannot_be_written_are_counted_as_lost() {
         /// Takes its time: until it is told.
         struct Stuck(mpsc::Receiver<()>);
         impl Write for Stuck {
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_full_rolls_and_five_old_ones_are_kept() {
+    fn a_full_file_is_rotated_and_five_old_ones_are_kept() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("own.log");
         let mut file = open(&path, 100).unwrap();

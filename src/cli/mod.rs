@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_definition_is_consistent() {
         Cli::command().debug_assert();
     }
 }

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_says_that_it_is_ready_that_it_lives_and_that_it_stops() {
+    async fn systemd_is_notified_of_ready_watchdog_and_stopping() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("notify");
         let listener = UnixDatagram::bind(&path).unwrap();
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_name_behind_an_at_sign_is_abstract() {
+    fn a_socket_name_that_begins_with_an_at_sign_is_abstract() {
         use std::os::linux::net::SocketAddrExt as _;
 
         let name = format!("forwarder-test-{}", std::process::id());

@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_drawn_has_no_more_lines_than_the_terminal_and_none_is_wider() {
+    fn drawn_text_fits_the_terminal_in_height_and_width() {
         let lines = ["short", "a line of some words that is wider", "0123456789abcdefghij and more", "你好你好你好你"];
         let lines = lines.map(ToOwned::to_owned);
         for (rows, columns) in [(3, 10), (24, 10), (24, 9), (24, 80), (1, 4), (9, 1)] {

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_logs_wait_as_came_in_a_time_as_long() {
+    fn the_number_of_waiting_logs_is_estimated_from_the_rate_of_arrival() {
         let mut arrival = Arrival::default();
         assert_eq!(arrival.in_seconds(60), None);
         arrival.read(5_000, Some(1_000));
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_of_long_ago_fades() {
+    fn an_old_rate_fades() {
         let mut arrival = Arrival::default();
         for second in 0..WINDOW {
             arrival.read(1_000, Some(second));

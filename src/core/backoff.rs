@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_asked_for_is_the_least_wait_and_still_jittered() {
+    fn the_servers_retry_after_is_the_minimum_wait_and_still_jittered() {
         let floor = Duration::from_secs(7);
         let waits: Vec<_> = (0..50).map(|seed| Backoff::usual(seed).next(Some(floor))).collect();
         assert!(waits.iter().all(|wait| *wait >= floor && *wait <= floor + FIRST));
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_starts_over() {
+    fn a_reset_starts_again_with_the_first_wait() {
         let mut backoff = Backoff::new(FIRST, MOST, 1);
         for _ in 0..10 {
             backoff.next(None);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_seeds_wait_equally_and_others_do_not() {
+    fn equal_seeds_give_equal_waits_and_different_seeds_do_not() {
         let waits = |seed| {
             let mut backoff = Backoff::usual(seed);
             (0..5).map(|_| backoff.next(None)).collect::<Vec<_>>()
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_floor_beyond_all_time_does_not_overflow() {
+    fn a_huge_retry_after_does_not_overflow() {
         assert_eq!(Backoff::usual(0).next(Some(Duration::MAX)), Duration::MAX);
     }
 

@@ -204,7 +204,7 @@ mod tests {
 
     /// Fails if a vector keeps unused capacity: `run.memory` would count memory that nothing uses.
     #[test]
-    fn events_that_are_shrunk_hold_little_more_memory_than_they_need() {
+    fn shrunk_events_use_little_more_memory_than_they_need() {
         let mut events = Events::default();
         events.reserve(100_000);
         for log in 0..110 {

@@ -246,7 +246,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn credit_is_refused_until_some_comes_back() {
+    async fn memory_is_refused_until_some_is_released() {
         let budget = Budget::new(10);
         let first = budget.take(8).await;
         assert!(timeout(SOON, budget.take(4)).await.is_err());
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_page_larger_than_its_estimate_is_a_debt_that_the_next_to_finish_pays() {
+    async fn a_page_larger_than_its_estimate_overdraws_the_budget_until_others_release() {
         let budget = Budget::new(10);
         let mut large = budget.take(2).await;
         let small = budget.take(6).await;
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn credit_grows_to_what_is_free_and_the_whole_budget_is_enough_for_everything() {
+    async fn a_reservation_grows_by_the_free_memory_and_the_whole_budget_always_suffices() {
         let budget = Budget::new(10);
         let other = budget.take(6).await;
         let mut credit = budget.take(2).await;
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_page_smaller_than_its_estimate_gives_the_rest_back_at_once() {
+    async fn a_page_smaller_than_its_estimate_releases_the_rest_at_once() {
         let budget = Budget::new(10);
         let mut credit = budget.take(10).await;
         credit.resize(1);
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn credit_can_be_parted_and_grows_only_by_what_is_free() {
+    async fn a_reservation_can_be_split_and_grows_only_by_the_free_memory() {
         let budget = Budget::new(10);
         let mut page = budget.take(6).await;
         let mut room = page.split(2);
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_gives_up_waiting_holds_up_nobody_behind() {
+    async fn a_cancelled_wait_does_not_block_those_behind_it() {
         let budget = Budget::new(10);
         let held = budget.take(6).await;
         let first = timeout(SOON, budget.take(8));
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_source_that_holds_all_it_can_get_leaves_the_others_their_part() {
+    async fn a_source_that_takes_all_it_can_leaves_the_others_their_shares() {
         let shared = SharedBudget::new(80);
         let [stuck, well] = [shared.for_source(), shared.for_source()];
         let _held = stuck.take(1000).await;
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_source_that_ended_leaves_its_part_to_the_others() {
+    async fn a_source_that_ended_leaves_its_share_to_the_others() {
         let shared = SharedBudget::new(80);
         let [one, other] = [shared.for_source(), shared.for_source()];
         let credit = other.take(5).await;

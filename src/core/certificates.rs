@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_both_certificates_are_known_and_follow_a_renewal() {
+    fn the_expiry_of_both_certificates_is_known_and_follows_a_renewal() {
         let certificates = Certificates::default();
         assert_eq!(certificates.ends(), CertificateEnds::default());
         let der = |pem| X509::from_pem(pem).unwrap().to_der().unwrap();
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_servers_the_first_end_counts() {
+    fn the_earliest_expiry_of_several_servers_counts() {
         let ends = |server, ours| CertificateEnds { server, ours };
         assert_eq!(ends(Some(5), None).earliest(ends(Some(3), Some(9))), ends(Some(3), Some(9)));
         assert_eq!(ends(None, None).earliest(ends(None, None)), ends(None, None));

@@ -50,13 +50,13 @@ mod tests {
     }
 
     #[test]
-    fn bytes_have_the_unit_that_fits() {
+    fn byte_counts_have_a_fitting_unit() {
         let said = [0, 999, 1_000, 999_949, 999_950, 12_345_678, 5_000_000_000, u64::MAX].map(bytes);
         assert_eq!(said, ["0 B", "999 B", "1.0 kB", "999.9 kB", "1.0 MB", "12.3 MB", "5.0 GB", "18446744.1 TB"]);
     }
 
     #[test]
-    fn one_is_singular_and_none_is_plural() {
+    fn one_is_singular_and_zero_is_plural() {
         assert_eq!([0_u64, 1, 2].map(|number| count(number, "gap")), ["0 gaps", "1 gap", "2 gaps"]);
     }
 }

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_is_reached_at_its_cursor_and_behind_it() {
+    fn an_end_is_reached_at_its_cursor_and_after_it() {
         let bound = Bound { cursor: Cursor::from_number(5), is_final: true };
         let at = |number| Cursor::from_number(number);
         assert_eq!([4, 5, 6].map(|number| bound.is_reached(&at(number))), [false, true, true]);

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_can_stand_in_a_label_and_in_a_shell() {
+    fn a_name_is_safe_in_labels_and_shells() {
         for good in ["hec", "q-radar_2", "A", &"a".repeat(64)] {
             assert_eq!(DestinationName::new(good).unwrap().as_str(), good);
         }

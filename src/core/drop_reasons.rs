@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_are_bounded_in_number_and_in_length_and_no_log_is_forgotten() {
+    fn reasons_are_bounded_in_number_and_length_and_every_drop_is_counted() {
         let mut reasons = DropReasons::default();
         for number in 0..1_000 {
             reasons.add(format!("user {number} {}", "x".repeat(1_000)).as_bytes(), 1);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_cannot_break_out_of_where_it_is_shown() {
+    fn a_reason_cannot_break_out_of_its_context() {
         let mut reasons = DropReasons::default();
         for _ in 0..2 {
             reasons.add(b"a\n\x1b[2J\xff", 1);

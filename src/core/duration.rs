@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_is_as_fine_as_people_want_it() {
+    fn a_span_is_shown_with_a_readable_precision() {
         let words = |millis| in_words(Duration::from_millis(millis));
         assert_eq!(words(0), "0.0 s");
         assert_eq!(words(3_456), "3.5 s");

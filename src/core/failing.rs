@@ -44,7 +44,7 @@ mod tests {
     use crate::core::cause::Cause;
 
     #[test]
-    fn a_refusal_is_trouble_at_once_and_what_may_pass_when_it_does_not() {
+    fn a_refusal_is_a_problem_at_once_and_a_transient_error_only_when_it_persists() {
         let now = Instant::now();
         let busy = |what: &str| SourceError::Busy { retry_after: None, cause: Cause::new(what) };
         let first = Failing::again(None, &busy("500"), now);

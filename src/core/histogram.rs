@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_falls_into_the_first_bucket_that_is_as_long() {
+    fn a_time_is_counted_in_the_first_bucket_that_is_long_enough() {
         let histogram = Histogram::default();
         for (micros, things) in [(0, 1), (1_000, 1), (1_001, 2), (999_999, 3), (7_200_000_000, 1)] {
             histogram.observe(Duration::from_micros(micros), things);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quantile_is_the_end_of_the_bucket_that_holds_it() {
+    fn a_quantile_is_the_upper_bound_of_its_bucket() {
         let histogram = Histogram::default();
         assert_eq!(histogram.read().quantile(0.5), None);
         histogram.observe(Duration::from_millis(8), 98);

@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn the_books_balance_from_pull_to_delivery() {
+    fn the_ledger_balances_from_pull_to_delivery() {
         let ledger = Ledger::default();
         let account = ledger.account(&shard(3));
         account.acquired();
@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_is_no_longer_counted_as_pulled() {
+    fn logs_returned_to_the_group_no_longer_count_as_pulled() {
         let account = Account::default();
         account.acquired();
         account.pulled(10, 1000, None);
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_counted_twice_shows_as_a_difference() {
+    fn a_log_counted_twice_is_a_ledger_mismatch() {
         let account = Account::default();
         account.pulled(2, 10, None);
         account.settled(Settled { delivered: 2, ..Settled::default() }, None);
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lag_in_logs_goes_by_the_rate_at_which_logs_came_in() {
+    fn the_lag_in_logs_follows_from_the_rate_of_arrival() {
         let account = Account::default();
         account.acquired();
         assert_eq!(account.read().lag_logs(2_000), None);
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn lag_is_known_before_anything_is_durable_and_does_not_count_a_quiet_night() {
+    fn lag_is_known_before_anything_is_durable_and_excludes_times_without_logs() {
         let account = Account::default();
         let lag = |now| account.read().lag(now);
         account.acquired();
@@ -529,7 +529,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_shard_that_cannot_be_read_is_as_late_as_that_lasts_though_it_had_caught_up() {
+    async fn a_shard_that_cannot_be_read_falls_behind_although_it_had_caught_up() {
         let account = Account::default();
         account.acquired();
         account.caught_up();
@@ -544,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_the_script_are_counted_by_what_they_are_and_not_without_end() {
+    fn script_errors_are_counted_by_kind_in_bounded_memory() {
         let ledger = Ledger::default();
         let (one, other) = (ledger.account(&shard(1)), ledger.account(&shard(2)));
         for account in [&one, &other, &one] {
@@ -557,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_holds_a_log_back_is_late_whatever_the_last_pull_found() {
+    fn a_shard_with_an_undelivered_log_is_late_even_if_the_last_pull_was_empty() {
         let account = Account::default();
         account.acquired();
         account.pulled(2, 10, Some(1_000));
@@ -571,7 +571,7 @@ mod tests {
     }
 
     #[test]
-    fn lag_is_the_age_of_the_newest_durable_log_and_nothing_when_caught_up() {
+    fn lag_is_the_age_of_the_newest_durable_log_and_zero_when_caught_up() {
         let mut entry = ShardLedger { durable_to: Some(1_000), ..ShardLedger::default() };
         assert_eq!(entry.lag(1_030), Some(30));
         assert_eq!(entry.lag(990), Some(0));

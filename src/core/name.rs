@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_keeps_what_is_allowed_and_escapes_the_rest() {
+    fn a_name_keeps_allowed_characters_and_escapes_the_rest() {
         for plain in ["host", "__topic__", "a_xb", "max_hits", "_x4", "_h0123"] {
             assert_eq!(written(plain.as_bytes(), 32), plain);
         }
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_or_empty_ends_with_a_digest() {
+    fn a_name_that_is_too_long_or_empty_ends_with_a_digest() {
         assert_eq!(
             written(&[b'a'; 33], 32),
             "aaaaaaaaaaaaaaaaa_h37AB1D5F5B1C_".replace("37AB1D5F5B1C", &digest(&[b'a'; 33]))
@@ -121,14 +121,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_name_can_be_had_back(name in proptest::collection::vec(
+        fn every_name_can_be_decoded(name in proptest::collection::vec(
             prop_oneof![any::<u8>(), proptest::sample::select(&b"__xxhAF09 "[..])], 1..12,
         )) {
             prop_assert_eq!(read(&written(&name, 1000)), name);
         }
 
         #[test]
-        fn what_is_cut_fits_and_stays_different(name in "[a_x ]{1,80}", other in "[a_x ]{1,80}", most in 20_usize..60) {
+        fn shortened_names_fit_and_stay_different(name in "[a_x ]{1,80}", other in "[a_x ]{1,80}", most in 20_usize..60) {
             let (short, shorter) = (written(name.as_bytes(), most), written(other.as_bytes(), most));
             prop_assert!(short.len() <= most);
             prop_assert_eq!(short == shorter, name == other);

@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_refused_at_once() {
+    fn anything_but_a_regular_file_is_refused_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let (pipe, socket) = (dir.path().join("pipe"), dir.path().join("socket"));
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_mounted_as_kubernetes_does_is_read_and_never_written_to() {
+    fn a_kubernetes_mount_is_read_and_never_written_to() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::create_dir(at("..2026")).unwrap();
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_everybody_may_write_is_neither_trusted_nor_written_to() {
+    fn a_world_writable_file_is_neither_trusted_nor_written_to() {
         let dir = tempfile::tempdir().unwrap();
         for mode in [0o646, 0o662] {
             let path = file(dir.path(), mode);
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_a_second_name_or_of_somebody_else_is_not_written_to() {
+    fn a_hard_linked_file_and_a_file_of_another_user_are_not_written_to() {
         let dir = tempfile::tempdir().unwrap();
         let path = file(dir.path(), 0o600);
         fs::hard_link(&path, dir.path().join("other")).unwrap();
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_is_for_its_owner_only() {
+    fn new_files_are_accessible_to_their_owner_only() {
         let dir = tempfile::tempdir().unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
         let inner = dir.path().join("a/b");
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_in_which_everybody_can_replace_files_is_refused() {
+    fn a_directory_in_which_anyone_can_replace_files_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         for (mode, good) in [(0o777, false), (0o2777, false), (0o1777, true), (0o775, true), (0o755, true)] {
             fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_is_for_its_owner_alone_and_goes_away_with_the_process() {
+    fn a_socket_is_accessible_to_its_owner_only_and_removed_with_the_process() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/s.sock");
         let socket = NamedSocket::bind(&path).unwrap();
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_socket_at_which_nobody_answers_is_replaced() {
+    fn only_a_socket_without_a_listener_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s.sock");
         let others = UnixListener::bind(&path).unwrap();

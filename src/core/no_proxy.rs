@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_star_of_its_own_stands_for_all() {
+    fn only_a_lone_star_covers_all_hosts() {
         for list in ["*", " * ", "10.0.0.1,*", "*,splunk.example"] {
             assert!(covers_all(list), "{list}");
         }

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_packed_page_gives_its_body_back() {
+    fn a_packed_page_unpacks_to_its_body() {
         let body = Bytes::from_static(b"aaaa");
         let packed = Packed { bytes: body.slice(..1), unpacked: 4, unpack: |bytes, times| bytes.repeat(times).into() };
         let mut page = Page { body, ..Page::empty(ShardId(0), Cursor::new("c"), Cursor::new("d")) };
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_last_number_that_no_shard_reaches_tells_no_number() {
+    fn an_impossible_group_number_is_ignored() {
         let page = |last_group, groups| Page {
             groups,
             last_group: Some(last_group),

@@ -75,13 +75,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_that_nobody_sees_are_shown() {
+    fn invisible_characters_are_shown_as_escapes() {
         assert_eq!(printable("a\u{feff}b\u{202e}c\u{61c}\u{2028}"), r"a\u{feff}b\u{202e}c\u{61c}\u{2028}");
         assert_eq!(printable(b"\xffa".as_slice()), r"\xffa");
     }
 
     #[test]
-    fn an_excerpt_is_one_bounded_line_that_does_nothing() {
+    fn an_excerpt_is_one_bounded_line_without_control_characters() {
         assert_eq!(excerpt(" a\r\nb\u{202e}c\u{7f} 你好 "), r"a\r\nb\u{202e}c\u{7f} 你好");
         let long = excerpt(&"é".repeat(1000));
         assert_eq!(long.chars().count(), EXCERPT_CHARS + 1);

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_in_any_case_and_numbers_have_codes() {
+    fn names_in_any_case_and_numbers_are_accepted() {
         let check = |text: &str, expected: [Option<u8>; 2]| {
             assert_eq!([facility(text.as_bytes()), severity(text.as_bytes())], expected, "{text}");
         };

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_is_waited_for_until_the_page_with_it_is_durable() {
+    fn a_probe_is_pending_until_its_page_is_durable() {
         let (probes, audit, began) = (Probes::default(), SourceName::new("audit"), Instant::now());
         assert!(
             probes.begin(&audit, ShardId(1), "abc", began) && probes.begin(&audit, ShardId(2), "def", began + SECOND)
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_cannot_be_written_is_not_waited_for_and_there_are_never_more_than_an_hours() {
+    fn a_probe_that_cannot_be_written_is_not_pending_and_the_number_pending_is_bounded() {
         let (probes, audit, now) = (Probes::default(), SourceName::new("audit"), Instant::now());
         assert!(probes.begin(&audit, ShardId(1), "abc", now));
         let refused = SourceError::Refused(Cause::new("put logs: 401"));

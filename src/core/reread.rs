@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_will_not_do_changes_nothing_and_what_will_does() {
+    async fn only_valid_new_content_replaces_the_current_value() {
         let (say, numbers) = numbers();
         let steps =
             [(Ok(4), "4", 1), (Ok(5), "4", 1), (Err("gone".to_owned()), "4", 1), (Ok(4), "4", 1), (Ok(6), "6", 2)];
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_disk_that_hangs_is_waited_for_once() {
+    async fn only_one_caller_waits_for_a_hung_disk() {
         let (say, numbers) = numbers();
         let began = std::time::Instant::now();
         for _ in 0..50 {

@@ -89,7 +89,7 @@ mod tests {
     use crate::core::test_log::log;
 
     #[test]
-    fn another_cause_is_said_at_once_and_the_same_one_once_a_minute() {
+    fn a_new_cause_is_logged_at_once_and_the_same_one_once_a_minute() {
         let (_log, lines) = log();
         let (mut retry, now) = (RetryLog::new("shard 3: cannot pull", 1), Instant::now());
         for second in 0..130 {

@@ -58,7 +58,7 @@ mod tests {
     const PAUSE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn a_new_cause_is_said_at_once_and_the_same_one_with_another_number_is_not() {
+    fn a_new_cause_is_logged_at_once_and_the_same_one_with_another_number_is_not() {
         let (mut said, now) = (SaidCauses::default(), Instant::now());
         let mut is_news =
             |what: &str, seconds| said.is_news(&Cause::new(what), now + Duration::from_secs(seconds), PAUSE);
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_without_end_are_said_within_bounds() {
+    fn endless_new_causes_are_logged_within_bounds() {
         let (mut said, now) = (SaidCauses::default(), Instant::now());
         let cause = |turn: u64| Cause::new("x".repeat(usize::try_from(turn).unwrap() + 1));
         let lines = (0..200).filter(|&turn| said.is_news(&cause(turn), now + Duration::from_secs(turn), PAUSE)).count();

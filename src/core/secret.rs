@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_taken_out_in_every_form_that_an_echo_gives_it() {
+    fn a_secret_is_redacted_in_every_form_that_an_echo_can_take() {
         let secret = "8f3a/b+c\"d&e-0123";
         for echo in [
             secret,
@@ -191,7 +191,7 @@ mod tests {
     proptest! {
         /// With any text before and after the secret in the encoded text.
         #[test]
-        fn nothing_of_a_secret_in_base64_is_left(secret in "[!-~]{8,48}", before in ".{0,9}", behind in ".{0,9}") {
+        fn a_secret_in_base64_is_redacted_completely(secret in "[!-~]{8,48}", before in ".{0,9}", behind in ".{0,9}") {
             let sent = format!("{before}{secret}{behind}");
             for code in [STANDARD_NO_PAD.encode(&sent), URL_SAFE_NO_PAD.encode(&sent)] {
                 let shown = redacted(&secret, &format!("you sent: {code} "));

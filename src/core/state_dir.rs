@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_is_there_at_the_next_start() {
+    fn written_state_is_there_at_the_next_start() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("a/state");
         let state = StateDir::open(&dir).unwrap();

@@ -36,13 +36,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_ends_during_the_handshake_is_cut_short() {
+    async fn a_connection_that_ends_during_the_handshake_is_reported_as_cut_short() {
         let error = handshake_with(b"").await;
         assert!(is_cut_short(&error), "{error}");
     }
 
     #[tokio::test]
-    async fn an_answer_that_is_not_tls_is_a_refusal() {
+    async fn a_reply_that_is_not_tls_is_a_refusal() {
         let error = handshake_with(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         assert!(!is_cut_short(&error), "{error}");
     }

@@ -128,7 +128,7 @@ fn arbitrary_record() -> impl Strategy<Value = Record> {
 
 proptest! {
     #[test]
-    fn any_bytes_come_back_as_they_were(record in arbitrary_record()) {
+    fn any_bytes_are_read_back_unchanged(record in arbitrary_record()) {
         let line = lines(std::slice::from_ref(&record));
         let (last, line) = line.split_last().unwrap();
         prop_assert_eq!(*last, b'\n');
@@ -157,7 +157,7 @@ proptest! {
 }
 
 #[test]
-fn version_1_is_read_and_written_as_in_the_golden_file() {
+fn version_1_matches_the_golden_file_when_read_and_written() {
     let golden = fs::read(GOLDEN).unwrap();
     assert_eq!(String::from_utf8_lossy(&lines(&odd_records())), String::from_utf8_lossy(&golden));
     assert_eq!(readable(dir_with(&golden).path()), odd_records());
@@ -172,7 +172,7 @@ fn a_reason_has_one_name_everywhere() {
 }
 
 #[test]
-fn deep_nesting_in_a_line_overflows_nothing() {
+fn deep_nesting_in_a_line_does_not_overflow_the_stack() {
     let deep = format!("{}{}", "[".repeat(400_000), "]".repeat(400_000));
     let record = Record {
         log: vec![(b"event".to_vec(), deep.clone().into_bytes())],
@@ -213,7 +213,7 @@ fn a_long_code_and_a_long_message_are_cut_between_characters() {
 }
 
 #[test]
-fn what_was_appended_is_there_after_a_reopen_in_order() {
+fn appended_records_are_there_in_order_after_a_reopen() {
     let dir = tempfile::tempdir().unwrap();
     let (first, rest) = (&odd_records()[..1], &odd_records()[1..]);
     open(dir.path()).unwrap().append(first).unwrap();
@@ -242,7 +242,7 @@ fn f81_a_file_torn_at_any_byte_of_its_last_record_keeps_every_whole_record() {
 }
 
 #[test]
-fn a_torn_end_longer_than_a_block_of_the_search_is_found() {
+fn a_torn_record_longer_than_a_search_block_is_found() {
     let whole = lines(&[record(1)]);
     for torn in [65_535, 65_536, 65_537, 200_000] {
         let dir = dir_with(&[&whole[..], &vec![0; torn]].concat());
@@ -255,7 +255,7 @@ fn a_torn_end_longer_than_a_block_of_the_search_is_found() {
 }
 
 #[test]
-fn nothing_is_cut_off_a_file_that_begins_with_no_letter() {
+fn a_file_that_does_not_begin_with_a_dead_letter_is_not_truncated() {
     for content in ["user secret", "line\nuser secret", "{\"time\":1}\n{\"v\":1"] {
         let dir = dir_with(content.as_bytes());
         let error = open(dir.path()).unwrap_err();
@@ -266,7 +266,7 @@ fn nothing_is_cut_off_a_file_that_begins_with_no_letter() {
 }
 
 #[test]
-fn a_link_in_the_place_of_the_letters_leads_nowhere() {
+fn a_symbolic_link_in_place_of_the_dead_letters_is_not_followed() {
     let elsewhere = tempfile::tempdir().unwrap();
     let target = elsewhere.path().join("passwd");
     let torn = [lines(&[record(1)]), b"user secret".to_vec()].concat();
@@ -295,7 +295,7 @@ fn a_link_in_the_place_of_the_letters_leads_nowhere() {
 }
 
 #[test]
-fn a_pipe_in_the_place_of_a_lock_does_not_hang_the_start() {
+fn a_pipe_in_place_of_the_lock_file_does_not_hang_the_start() {
     for name in ["dead-letters.lock", FILE] {
         let dir = tempfile::tempdir().unwrap();
         assert!(Command::new("mkfifo").arg(dir.path().join(name)).status().unwrap().success());
@@ -309,7 +309,7 @@ fn a_pipe_in_the_place_of_a_lock_does_not_hang_the_start() {
 }
 
 #[test]
-fn letters_are_not_kept_where_everybody_can_change_them() {
+fn dead_letters_are_not_kept_in_a_world_writable_directory() {
     let dir = dir_with(&lines(&[record(1)]));
     let permit = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     let refused = |mend: &str| {
@@ -328,7 +328,7 @@ fn letters_are_not_kept_where_everybody_can_change_them() {
 }
 
 #[test]
-fn every_flipped_bit_is_seen_and_costs_no_other_record() {
+fn every_flipped_bit_is_detected_and_affects_no_other_record() {
     let all = [record(1), record(2), record(3)];
     let bytes = lines(&all);
     let start = lines(&all[..1]).len();
@@ -349,7 +349,7 @@ fn every_flipped_bit_is_seen_and_costs_no_other_record() {
 }
 
 #[test]
-fn a_damaged_record_is_reported_once_whatever_its_log_holds() {
+fn a_damaged_record_is_reported_once_whatever_its_log_contains() {
     let mut bytes = lines(&odd_records());
     bytes.iter_mut().filter(|byte| **byte == b'5').for_each(|byte| *byte = b'6');
     let dir = dir_with(&bytes);
@@ -359,7 +359,7 @@ fn a_damaged_record_is_reported_once_whatever_its_log_holds() {
 }
 
 #[test]
-fn a_record_of_a_newer_version_is_named_as_such_and_those_around_it_are_read() {
+fn a_record_of_a_newer_version_is_reported_and_its_neighbours_are_read() {
     let mut newer = br#"{"v":3,"whatever":{"v":3}"#.to_vec();
     let mut crc = flate2::Crc::new();
     crc.update(&newer);
@@ -371,7 +371,7 @@ fn a_record_of_a_newer_version_is_named_as_such_and_those_around_it_are_read() {
 }
 
 #[test]
-fn at_the_cap_nothing_is_written_and_the_fault_names_the_cap() {
+fn at_the_size_limit_nothing_is_written_and_the_error_names_the_limit() {
     let dir = tempfile::tempdir().unwrap();
     let cap = lines(&[record(1), record(2)]).len() as u64;
     let letters = DirectoryStore::open(Config { dir: dir.path().to_owned(), max_bytes: cap }).unwrap();
@@ -388,7 +388,7 @@ fn at_the_cap_nothing_is_written_and_the_fault_names_the_cap() {
 }
 
 #[test]
-fn a_file_that_is_removed_moved_cut_or_edited_underneath_loses_nothing_that_comes_later() {
+fn a_file_that_is_removed_moved_truncated_or_edited_loses_no_later_record() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(FILE);
     let letters = open(dir.path()).unwrap();
@@ -409,7 +409,7 @@ fn a_file_that_is_removed_moved_cut_or_edited_underneath_loses_nothing_that_come
 }
 
 #[test]
-fn a_write_into_a_file_that_was_removed_meanwhile_does_not_count() {
+fn a_write_to_a_file_that_was_removed_meanwhile_does_not_count() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(FILE);
     let journal = journal::Journal::open(&path).unwrap();
@@ -419,7 +419,7 @@ fn a_write_into_a_file_that_was_removed_meanwhile_does_not_count() {
 }
 
 #[test]
-fn a_disk_that_is_full_is_a_fault_that_says_so() {
+fn a_full_disk_is_an_error_that_says_so() {
     for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge] {
         let fault = StoreError::of("write to", Path::new(FILE))(kind.into());
         assert!(matches!(fault, StoreError::Full { limit: Limit::Disk(_), .. }), "{fault}");
@@ -444,7 +444,7 @@ fn mounted(target: &Path, options: &str) -> bool {
 }
 
 #[test]
-fn a_full_disk_leaves_whole_lines_and_goes_on_when_there_is_room() {
+fn a_full_disk_leaves_whole_lines_and_writing_continues_when_there_is_room() {
     let dir = tempfile::tempdir().unwrap();
     if !mounted(dir.path(), "size=128k") {
         return;
@@ -505,7 +505,7 @@ fn where_fails<T: Send>(call: libc::c_long, work: impl FnOnce() -> T + Send) -> 
 }
 
 #[test]
-fn f75_letters_that_the_disk_does_not_confirm_do_not_count_and_leave_nothing_behind() {
+fn f75_dead_letters_whose_fsync_fails_do_not_count_and_leave_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let letters = open(dir.path()).unwrap();
     letters.append(&[record(1)]).unwrap();
@@ -517,7 +517,7 @@ fn f75_letters_that_the_disk_does_not_confirm_do_not_count_and_leave_nothing_beh
 }
 
 #[test]
-fn a_file_whose_name_the_disk_does_not_confirm_takes_no_letter() {
+fn a_file_whose_directory_entry_is_not_fsynced_takes_no_dead_letter() {
     let dir = tempfile::tempdir().unwrap();
     let letters = open(dir.path()).unwrap();
     fs::remove_file(dir.path().join(FILE)).unwrap();
@@ -530,7 +530,7 @@ fn a_file_whose_name_the_disk_does_not_confirm_takes_no_letter() {
 }
 
 #[test]
-fn f82_what_a_replay_delivered_counts_and_leaves_only_when_the_disk_confirms_it() {
+fn f82_replayed_dead_letters_are_removed_only_once_their_delivery_is_fsynced() {
     let dir = dir_with(&lines(&[record(1), record(2)]));
     let mut taken = take(dir.path());
     let Some(noted) = where_fails(libc::SYS_fdatasync, || taken.note_delivered([record(1)].iter())) else { return };
@@ -555,7 +555,7 @@ fn f82_what_a_replay_delivered_counts_and_leaves_only_when_the_disk_confirms_it(
 }
 
 #[test]
-fn a_read_only_file_system_is_denied_at_the_start_with_path_and_uid() {
+fn a_read_only_file_system_is_reported_at_the_start_with_path_and_uid() {
     let dir = tempfile::tempdir().unwrap();
     if mounted(dir.path(), "ro") {
         let error = open(&dir.path().join("a/b")).unwrap_err();
@@ -566,7 +566,7 @@ fn a_read_only_file_system_is_denied_at_the_start_with_path_and_uid() {
 
 #[test]
 #[expect(unsafe_code, reason = "makes one thread somebody else")]
-fn a_directory_of_somebody_else_is_denied_to_writer_and_reader() {
+fn a_directory_of_another_user_is_refused_by_writer_and_reader() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path()).unwrap().append(&[record(1)]).unwrap();
     fs::set_permissions(dir.path(), Permissions::from_mode(0o555)).unwrap();
@@ -587,7 +587,7 @@ fn a_directory_of_somebody_else_is_denied_to_writer_and_reader() {
 }
 
 #[test]
-fn the_directory_and_its_files_are_for_their_owner_only() {
+fn the_directory_and_its_files_are_accessible_to_their_owner_only() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("a/b");
     let letters = open(&dir).unwrap();
@@ -642,7 +642,7 @@ fn a_second_process_is_refused_until_the_first_has_ended() {
 }
 
 #[test]
-fn shards_append_at_once_and_a_reader_beside_them_sees_whole_records_only() {
+fn shards_append_concurrently_and_a_reader_sees_only_whole_records() {
     let dir = tempfile::tempdir().unwrap();
     let letters = open(dir.path()).unwrap();
     let done = AtomicBool::new(false);
@@ -677,7 +677,7 @@ fn shards_append_at_once_and_a_reader_beside_them_sees_whole_records_only() {
 }
 
 #[test]
-fn no_directory_is_an_error_and_no_letter_is_none() {
+fn a_missing_directory_is_an_error_and_an_empty_one_is_not() {
     let dir = tempfile::tempdir().unwrap();
     assert!(readable(dir.path()).is_empty());
     let missing = Reader::open(&dir.path().join("elsewhere"));
@@ -699,7 +699,7 @@ fn take(dir: &Path) -> ReplayClaim {
 }
 
 #[test]
-fn letters_taken_for_a_replay_leave_once_they_are_noted_as_delivered() {
+fn replayed_dead_letters_are_removed_once_they_are_recorded_as_delivered() {
     let dir = dir_with(&lines(&[record(1), record(2), record(3)]));
     let mut taken = take(dir.path());
     assert_eq!(taken.letters().unwrap().count(), 3);
@@ -716,7 +716,7 @@ fn letters_taken_for_a_replay_leave_once_they_are_noted_as_delivered() {
 }
 
 #[test]
-fn letters_are_counted_until_a_replay_has_delivered_them() {
+fn dead_letters_are_counted_until_a_replay_has_delivered_them() {
     let dir = tempfile::tempdir().unwrap();
     let mut waiting = OpenLetters::new(dir.path());
     assert_eq!(waiting.look().unwrap().open, 0);
@@ -740,7 +740,7 @@ fn letters_are_counted_until_a_replay_has_delivered_them() {
 }
 
 #[test]
-fn a_forwarder_writes_on_while_its_letters_are_replayed() {
+fn a_forwarder_keeps_writing_while_its_dead_letters_are_replayed() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();
     store.append(&[record(1)]).unwrap();
@@ -754,7 +754,7 @@ fn a_forwarder_writes_on_while_its_letters_are_replayed() {
 }
 
 #[test]
-fn a_replay_that_was_cut_off_is_finished_by_the_next() {
+fn an_interrupted_replay_is_finished_by_the_next() {
     let dir = dir_with(&lines(&[record(1), record(2)]));
     let mut taken = take(dir.path());
     taken.note_delivered([record(1)].iter()).unwrap();
@@ -769,7 +769,7 @@ fn a_replay_that_was_cut_off_is_finished_by_the_next() {
 }
 
 #[test]
-fn what_cannot_be_read_stays_where_it_is() {
+fn unreadable_records_stay_where_they_are() {
     let noise = b"noise";
     let bytes = [lines(&[record(1)]), noise.to_vec(), b"\n".to_vec(), lines(&[record(2)])].concat();
     let dir = dir_with(&bytes);
@@ -781,7 +781,7 @@ fn what_cannot_be_read_stays_where_it_is() {
 }
 
 #[test]
-fn f81_a_torn_end_that_a_replay_takes_is_moved_aside_as_the_writer_would() {
+fn f81_a_replay_handles_a_torn_record_as_the_writer_does() {
     let torn = b"{\"v\":1,\"id\":\"3-".to_vec();
     let dir = dir_with(&[lines(&[record(1)]), torn.clone()].concat());
     let taken = take(dir.path());
@@ -791,7 +791,7 @@ fn f81_a_torn_end_that_a_replay_takes_is_moved_aside_as_the_writer_would() {
 }
 
 #[test]
-fn two_replays_do_not_take_the_same_letters() {
+fn two_replays_do_not_take_the_same_dead_letters() {
     let dir = dir_with(&lines(&[record(1)]));
     let taken = take(dir.path());
     let refused = ReplayClaim::take(dir.path()).unwrap_err().to_string();

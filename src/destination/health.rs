@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_and_a_refusal_are_said_once_each_however_they_take_turns() {
+    fn an_outage_and_a_refusal_are_logged_once_each_even_when_they_alternate() {
         let lines = logged(|standing, now| {
             for turn in 0..20 {
                 let now = now + turn * Duration::from_secs(20);
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn another_cause_is_said_at_once() {
+    fn a_new_cause_is_logged_at_once() {
         let lines = logged(|standing, now| {
             let at = |seconds| now + Duration::from_secs(seconds);
             for (seconds, cause) in [(0, "cannot connect"), (6, "cannot connect"), (12, "certificate has expired")] {
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_that_fails_is_said_and_not_again_by_the_first_delivery() {
+    fn a_failed_check_is_logged_and_not_again_by_the_first_delivery() {
         let lines = logged(|standing, now| {
             standing.check_failed(now, now, &CheckError::Down(Cause::new("refused")));
             for turn in 1..5 {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_that_changes_is_said_again_but_not_more_than_once_a_minute() {
+    fn a_changed_refusal_is_logged_again_at_most_once_a_minute() {
         let lines = logged(|standing, now| {
             for turn in 0..=10 {
                 let page = Cause::new(format!("HTTP 403, not from a collector: blocked, request {turn}"));
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_in_between_starts_the_count_anew_and_is_no_new_beginning() {
+    fn a_success_in_between_resets_the_count_of_failures() {
         let (standing, began) = standing();
         standing.up(began);
         for seconds in 1..5 {
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn outages_that_are_over_are_remembered_for_a_day_and_not_without_end() {
+    fn past_outages_are_remembered_for_a_day_in_bounded_number() {
         let (standing, start) = standing();
         let at = |seconds| start + Duration::from_secs(seconds);
         let hour = 3_600;
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_to_do_and_keeps_the_beginning_of_the_trouble() {
+    fn a_refusal_has_a_remedy_and_keeps_the_time_at_which_it_began() {
         let (standing, now) = standing();
         standing.failed(now, now, &Cause::new("503"));
         let cause = Cause { what: "HTTP 403".to_owned(), hint: Some("enable the token") };

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_known_again_by_its_id_alone() {
+    fn an_issued_key_is_recognized_by_its_id_alone() {
         let issued = Issued::new(7, Duration::from_millis(1_800_000_000_900));
         assert_eq!(Issued::recall(&issued.id), Some(issued.clone()));
         assert_ne!(issued.secret, Issued::new(8, issued.end).secret);

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_member_reports_nothing_and_holds_what_it_is_given() {
+    fn a_new_member_reports_no_shards_and_acquires_the_assigned_ones() {
         let now = Instant::now();
         let mut membership = Membership::new(GROUP_TIMEOUT, usize::MAX, now);
         assert_eq!(membership.reported(), set(&[]));
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_taken_back_is_stopped_and_reported_until_its_task_has_ended() {
+    fn a_revoked_shard_is_stopped_and_reported_until_its_task_has_ended() {
         let (mut membership, now) = joined(&[0, 1]);
         membership.on_reply(now, &set(&[1]), now);
         assert_eq!(wishes(&membership), [(0, 1, false), (1, 2, true)]);
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_given_again_while_it_stops_is_started_only_after_it_has_stopped() {
+    fn a_shard_reassigned_while_it_stops_is_started_only_after_it_has_stopped() {
         let (mut membership, now) = joined(&[0]);
         membership.on_reply(now, &set(&[]), now);
         membership.on_reply(now, &set(&[0]), now);
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn shards_beyond_the_most_wait_until_another_is_given_up() {
+    fn shards_beyond_the_maximum_wait_until_another_is_released() {
         let now = Instant::now();
         let mut membership = Membership::new(GROUP_TIMEOUT, 2, now);
         membership.on_reply(now, &set(&[0, 1, 2, 3]), now);
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_was_made_anew_is_left_in_time_by_its_new_timeout() {
+    fn a_recreated_group_is_left_in_time_for_its_new_timeout() {
         let (mut membership, now) = joined(&[0]);
         membership.on_lost(now);
         membership.on_group(GROUP_TIMEOUT / 2);
@@ -322,21 +322,21 @@ mod tests {
     }
 
     #[test]
-    fn the_lease_counts_from_the_question_not_from_the_answer() {
+    fn the_lease_counts_from_the_request_not_from_the_reply() {
         let (mut membership, now) = joined(&[0]);
         membership.on_reply(now + Duration::from_secs(10), &set(&[0]), now + Duration::from_secs(15));
         assert_eq!(membership.view().lease.until(), now + Duration::from_secs(10) + TERM);
     }
 
     #[test]
-    fn a_reply_older_than_the_term_is_no_reply() {
+    fn a_reply_older_than_the_lease_is_ignored() {
         let (mut membership, now) = joined(&[0]);
         membership.on_reply(now, &set(&[0]), now + TERM);
         assert_eq!(wishes(&membership), [], "a process that slept through its lease starts anew");
     }
 
     #[test]
-    fn a_task_that_ended_by_itself_rests_and_is_not_reported_meanwhile() {
+    fn a_task_that_ended_by_itself_restarts_after_a_pause_and_is_not_reported_meanwhile() {
         let (mut membership, now) = joined(&[0]);
         let later = now + Duration::from_secs(5);
         membership.on_ended(ShardId(0), 1, Some(later));
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_turned_out_to_be_somebody_elses_waits_for_the_next_reply() {
+    fn a_shard_that_another_consumer_holds_waits_for_the_next_reply() {
         let (mut membership, now) = joined(&[0]);
         membership.on_ended(ShardId(0), 1, None);
         membership.on_tick(now);
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_an_old_tenure_does_not_touch_the_new_one() {
+    fn the_end_of_an_old_tenure_does_not_affect_the_new_one() {
         let (mut membership, now) = joined(&[0]);
         membership.on_lost(now);
         membership.on_reply(now, &set(&[0]), now);
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leaving_member_stops_all_and_takes_no_more_but_keeps_its_lease() {
+    fn a_leaving_member_stops_all_shards_and_acquires_none_but_keeps_its_lease() {
         let (mut membership, now) = joined(&[0, 1]);
         membership.on_leave();
         let later = now + Duration::from_secs(20);

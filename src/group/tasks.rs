@@ -281,7 +281,7 @@ mod tests {
     use crate::core::ledger::Settled;
 
     #[test]
-    fn only_logs_of_its_own_tell_that_a_source_gets_on() {
+    fn only_its_own_logs_show_that_a_source_makes_progress() {
         let ledger = Ledger::default();
         let [broken, well] = ["broken", "well"].map(SourceName::new);
         let mut breakdowns = Breakdowns::default();

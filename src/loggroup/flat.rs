@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flattened_log_is_flattened_as_before() {
+    fn a_flattened_log_does_not_change_when_flattened_again() {
         check(&[("__time__", "1700000000"), ("__topic__", ""), ("__source__", "")]);
         check(&[
             ("__time__", "1700000000"),
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_wrote_over_its_own_time_keeps_that() {
+    fn a_log_with_a_time_field_of_its_own_keeps_it() {
         check(&[("__time__", "yesterday"), ("__topic__", "t"), ("__source__", ""), ("a", "b")]);
         check(&[("__time__", "007"), ("__topic__", "t"), ("__source__", "")]);
     }

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_has_the_first_logs_with_all_that_their_groups_say() {
+    fn a_sample_has_the_first_logs_with_topic_source_and_tags() {
         check(1, 10_000, &[("a", &["1"])]);
         check(2, 10_000, &[("a", &["1", "2"])]);
         check(4, 10_000, &[("a", &["1", "2"]), ("b", &["x".repeat(500).as_str(), "3"])]);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_page_is_an_error() {
+    fn bytes_that_are_not_a_page_are_an_error() {
         assert!(sample(b"\x0a\xff", 1, 100).is_err());
     }
 }

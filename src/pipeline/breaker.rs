@@ -119,21 +119,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_share_at_the_limit_goes_on_and_one_above_is_held() {
+    async fn a_share_at_the_limit_passes_and_one_above_pauses() {
         assert_eq!(Breaker::new(20).admit(at(0), 1_000, 200), Ok(()));
         assert_eq!(Breaker::new(20).admit(at(0), 1_000, 201), Err(Excess::Share(Share { bad: 201, logs: 1_000 })));
         assert_eq!(Breaker::new(100).admit(at(0), 1_000, 1_000), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn few_logs_say_nothing_about_the_share() {
+    async fn too_few_logs_do_not_pause_a_shard() {
         let mut breaker = Breaker::new(20);
         assert_eq!(breaker.admit(at(0), 199, 198), Ok(()));
         assert_eq!(breaker.admit(at(1), 1, 1), Err(Excess::Share(Share { bad: 199, logs: 200 })));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn f38_f56_a_slow_shard_of_which_nothing_is_good_is_held_too() {
+    async fn f38_f56_a_slow_shard_with_only_failures_is_paused_too() {
         let mut breaker = Breaker::new(20);
         for log in 0..100 {
             assert_eq!(breaker.admit(at(60 * log), 1, 1), Ok(()), "{log}");
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_good_log_a_page_and_pages_without_logs_are_no_row() {
+    async fn pages_with_one_good_log_or_without_logs_do_not_pause_a_slow_shard() {
         let mut breaker = Breaker::new(20);
         for page in 0..1_000 {
             assert_eq!(breaker.admit(at(60 * page), 5, 4), Ok(()));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_held_is_asked_for_again_and_does_not_count_twice() {
+    async fn a_paused_page_that_is_retried_does_not_count_twice() {
         let mut breaker = Breaker::new(20);
         assert_eq!(breaker.admit(at(0), 1_000, 0), Ok(()));
         for _ in 0..5 {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_a_minute_old_does_not_count() {
+    async fn failures_a_minute_old_do_not_count() {
         let mut breaker = Breaker::new(20);
         assert_eq!(breaker.admit(at(0), 150, 149), Ok(()));
         assert!(breaker.admit(at(59), 150, 149).is_err());
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_clean_page_always_goes_on_and_the_window_stays_small() {
+    async fn a_page_without_failures_always_passes_and_the_window_stays_small() {
         let mut breaker = Breaker::new(1);
         assert_eq!(breaker.admit(at(0), 199, 198), Ok(()));
         for milli in 0..120_000 {

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_an_interval_that_begins_where_the_prefix_ends_moves_it() {
+    async fn only_an_interval_that_begins_where_the_prefix_ends_moves_the_checkpoint() {
         let mut state = state(Instant::now());
         state.advance(interval(5, 7)).unwrap();
         let skipped = state.advance(interval(8, 9)).unwrap_err();
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_parts_of_a_page_move_the_checkpoint_only_when_all_of_them_are_durable_in_their_order() {
+    async fn the_checkpoint_moves_only_when_all_parts_of_a_page_are_durable_in_order() {
         let mut state = state(Instant::now());
         let [first, second, last] = [
             Interval { from: behind(5, 0), to: behind(5, 10) },
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_save_of_unknown_outcome_may_be_what_the_checkpoint_is() {
+    async fn after_a_save_of_unknown_outcome_either_checkpoint_is_ours() {
         let now = Instant::now();
         let mut state = state(now);
         state.advance(interval(5, 6)).unwrap();

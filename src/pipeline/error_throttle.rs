@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_error_is_told_in_full_once_and_then_now_and_then() {
+    async fn an_error_is_logged_in_full_once_and_then_occasionally() {
         let mut throttle = ErrorThrottle::default();
         let now = Instant::now();
         let mut words = |line, now| throttle.message(&error("v", line), format_args!("log 3"), "dropped", now);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn errors_without_end_take_no_memory_and_no_room_in_the_log() {
+    async fn endless_errors_use_bounded_memory_and_few_log_lines() {
         let mut throttle = ErrorThrottle::default();
         let now = Instant::now();
         let said =

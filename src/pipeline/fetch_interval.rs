@@ -58,7 +58,7 @@ mod tests {
 
     /// Fails if the pause does not grow, or grows without limit.
     #[test]
-    fn the_pause_is_a_tenth_of_the_time_without_logs_within_its_bounds() {
+    fn the_pause_is_a_tenth_of_the_time_without_logs_within_bounds() {
         let interval = FetchInterval::new(ms(100), ms(1_000));
         for (idle, pause) in [(0, 100), (900, 100), (1_000, 100), (5_000, 500), (10_000, 1_000), (3_600_000, 1_000)] {
             assert_eq!(interval.after(ms(idle)), ms(pause), "after {idle} ms");
@@ -69,7 +69,7 @@ mod tests {
 
     /// The figures of docs/performance.md.
     #[test]
-    fn the_calls_of_an_idle_minute_are_those_of_the_documentation() {
+    fn an_idle_minute_takes_as_many_calls_as_documented() {
         assert_eq!(calls(FetchInterval::new(ms(100), ms(1_000))), 85);
         assert_eq!(calls(FetchInterval::fixed(ms(100))), 600);
         assert_eq!(calls(FetchInterval::fixed(ms(1_000))), 60);

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_shard_asks_for_little_and_reserves_little() {
+    fn an_idle_shard_requests_and_reserves_little() {
         let mut size = PageSize::new(1000);
         size.on_page(&page(64, 64 * 1024));
         size.on_batch(3 * PAGE_TARGET);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_without_room_is_asked_for_in_fewer_groups_and_a_single_one_gets_what_it_takes() {
+    fn a_page_without_room_is_requested_in_fewer_groups_and_a_single_group_gets_what_it_needs() {
         let mut size = PageSize::new(1000);
         let refuse = |size: &mut PageSize, bytes| {
             let (groups, reserved) = next(size);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn with_less_than_the_reserve_a_smaller_page_is_asked_for_and_its_refusal_counts_as_what_it_was() {
+    fn with_less_than_the_reserve_a_smaller_page_is_requested_and_its_refusal_counts_at_that_size() {
         let mut size = PageSize::new(1000);
         assert_eq!([2, 1, 0].map(|part| size.groups(part * PAGE_TARGET)), [64, 32, 1]);
         size.on_no_room(32, PAGE_TARGET, 4 * PAGE_TARGET);
@@ -194,7 +194,7 @@ mod tests {
     /// Fails if a quarter of a page is treated as a full page: the next pull would reserve only a quarter of its
     /// size.
     #[test]
-    fn the_reserve_is_for_as_many_groups_as_are_asked_for_next() {
+    fn the_reserve_matches_the_number_of_groups_requested_next() {
         let mut size = PageSize::new(1000);
         assert_eq!(size.groups(2 * PAGE_TARGET / SHORT_PART), 16);
         size.on_page(&page(16, PAGE_TARGET / 4));
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_without_bytes_tells_nothing() {
+    fn an_empty_page_does_not_change_the_size() {
         let mut size = PageSize::new(10);
         size.on_page(&page(0, 0));
         assert_eq!(next(&size).0, 10);

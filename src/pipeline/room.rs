@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_page_that_is_one_part_holds_what_it_needs() {
+    async fn a_page_of_one_part_holds_what_it_needs() {
         let budget = Budget::new(64 * MIB);
         let mut rooms = page(&budget, 4 * MIB, 2 * MIB).await;
         let mut room = rooms.next().await;
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_page_that_is_read_holds_what_it_can_be_unpacked_from() {
+    async fn a_page_that_was_read_keeps_only_its_compressed_bytes() {
         let budget = Budget::new(64 * MIB);
         let reserved = timeout(SOON, budget.take(4 * MIB)).await.expect("there is room");
         let mut rooms = Rooms::new(&budget, reserved, 2 * MIB, MIB / 2);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn parts_are_made_ahead_as_long_as_there_is_room_in_the_budget() {
+    async fn parts_are_prepared_ahead_while_the_budget_has_room() {
         let budget = Budget::new(14 * MIB);
         let mut rooms = page(&budget, 4 * MIB, 2 * MIB).await;
         let mut parts = Vec::new();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pages_that_fill_the_budget_get_on_each_in_its_own_room() {
+    async fn pages_that_fill_the_budget_each_progress_in_their_own_room() {
         let budget = Budget::new(6 * MIB);
         let (first, second) = (budget.take(3 * MIB).await, budget.take(3 * MIB).await);
         let mut first = Rooms::new(&budget, first, 2 * MIB, 2 * MIB);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_log_that_becomes_more_than_its_room_is_a_debt_until_it_is_durable() {
+    async fn a_log_whose_events_exceed_its_room_overdraws_the_budget_until_durable() {
         let budget = Budget::new(8 * MIB);
         let mut rooms = page(&budget, 4 * MIB, 2 * MIB).await;
         let mut room = rooms.next().await;

@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_asks_for_nothing_more_sees_what_the_script_made_and_nothing_that_it_masked() {
+    async fn by_default_a_tap_shows_events_as_the_script_made_them_and_nothing_masked() {
         let taps = Arc::<Taps>::default();
         let (mut usual, mut raw) = (open(&taps, ""), open(&taps, "kind=log"));
         let mut letters = open(&taps, "kind=failure&kind=letter");
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn lines_are_picked_by_pattern_and_by_a_field_of_their_log() {
+    async fn lines_are_selected_by_pattern_and_by_a_field_of_their_log() {
         let taps = Arc::<Taps>::default();
         let mut some = open(&taps, "match=b%24");
         let (mut anns, mut bobs) = (open(&taps, "field=user%3Dann"), open(&taps, "field=user%3Dbob"));
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_beyond_the_rate_or_what_a_slow_reader_holds_is_missed_and_told() {
+    async fn events_beyond_the_rate_or_a_slow_reader_are_skipped_and_counted() {
         let taps = Arc::<Taps>::default();
         let mut tapped = open(&taps, "rate=3");
         let many = batch(&["x"; 5]);
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_page_is_looked_at_so_far_and_a_long_text_is_cut() {
+    async fn only_the_first_events_of_a_page_are_searched_and_a_long_text_is_cut() {
         let taps = Arc::<Taps>::default();
         let mut tapped = open(&taps, "match=y&rate=1000");
         let mut texts = vec!["x"; MOST_LOOKS];
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn few_are_open_at_once_and_nothing_is_wanted_when_all_are_closed() {
+    fn few_taps_can_be_open_at_once_and_closed_ones_cost_nothing() {
         let taps = Arc::<Taps>::default();
         assert!(!Kind::ALL.into_iter().any(|kind| taps.wants(kind)));
         let mut all: Vec<Tapped> = (0..MOST_TAPS).map(|_| open(&taps, "")).collect();

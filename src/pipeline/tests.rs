@@ -496,7 +496,7 @@ fn many(all: usize, bad: usize, kind: &str) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_log_that_fails_is_a_dead_letter_and_its_neighbours_go_on() {
+async fn a_failed_log_is_dead_lettered_and_its_neighbours_are_delivered() {
     let bench = start(&[page(&["a:keep", "b:bad", "c:drop", "d:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
     seconds(5).await;
     let counts = bench.counts();
@@ -513,7 +513,7 @@ async fn a_log_that_fails_is_a_dead_letter_and_its_neighbours_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shard_ends_where_it_is_to_end_and_is_saved_there() {
+async fn a_shard_stops_at_its_end_and_is_saved_there() {
     let pages = [page(&["a:keep"]), page(&["b:keep"]), page(&["c:keep"])];
     let mut bench = start_until(2, &pages);
     assert_eq!(bench.task.join_next().await.unwrap().unwrap(), ShardEnd::Past);
@@ -525,7 +525,7 @@ async fn a_shard_ends_where_it_is_to_end_and_is_saved_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shard_whose_end_is_yet_to_come_goes_on_with_what_is_written_until_then() {
+async fn a_shard_whose_end_is_in_the_future_reads_what_is_written_until_then() {
     let pages = [page(&["a:keep"]), page(&["b:keep"]), page(&["c:keep"])];
     let mut bench = start_until(2, &pages);
     bench.pipeline.source.written.store(1, Ordering::Relaxed);
@@ -538,7 +538,7 @@ async fn a_shard_whose_end_is_yet_to_come_goes_on_with_what_is_written_until_the
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_checkpoint_behind_the_end_stays_where_it_is() {
+async fn a_checkpoint_after_the_end_stays_where_it_is() {
     let bench = start(&[page(&["a:keep"]), page(&["b:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
     bench.delivered(2).await;
     let pipeline = Arc::clone(&bench.pipeline);
@@ -551,7 +551,7 @@ async fn a_checkpoint_behind_the_end_stays_where_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn logs_from_behind_the_end_are_not_delivered_whatever_the_source_sends() {
+async fn logs_after_the_end_are_not_delivered_whatever_the_source_sends() {
     let bench = start_until(1, &[page(&["a:keep"]), page(&["b:keep"])]);
     bench.pipeline.source.heeds_no_end.store(true, Ordering::Relaxed);
     bench.pipeline.source.skips.store(true, Ordering::Relaxed);
@@ -572,7 +572,7 @@ async fn a_page_larger_than_all_of_the_memory_waits_until_it_is_alone_and_is_del
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_refuses_is_known_for_the_shard_until_it_does_no_more() {
+async fn a_refused_pull_is_shown_for_its_shard_until_it_succeeds() {
     let bench = start(&[page(&["a:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
     let failing = |bench: &Bench| {
         let entries = bench.pipeline.ledger.read();
@@ -589,7 +589,7 @@ async fn a_source_that_refuses_is_known_for_the_shard_until_it_does_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_event_is_a_dead_letter_that_mentions_its_siblings() {
+async fn a_rejected_event_is_a_dead_letter_that_mentions_its_siblings() {
     let pages = [page(&["a:keep"]), page(&["b:keep", "c:two"])];
     let bench = start(&pages, OnError::DeadLetter, OnReject::DeadLetter);
     seconds(5).await;
@@ -604,7 +604,7 @@ async fn a_refused_event_is_a_dead_letter_that_mentions_its_siblings() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_letter_names_the_version_that_made_the_batch_and_not_the_one_in_force_by_then() {
+async fn a_dead_letter_names_the_version_that_made_the_batch_and_not_the_current_one() {
     let bench = start(&[page(&["a:two"])], OnError::DeadLetter, OnReject::DeadLetter);
     sleep(Duration::from_millis(5)).await;
     let hooks = &bench.pipeline.hooks;
@@ -620,7 +620,7 @@ async fn a_letter_names_the_version_that_made_the_batch_and_not_the_one_in_force
 }
 
 #[tokio::test(start_paused = true)]
-async fn f75_a_full_disk_holds_the_shard_until_there_is_room() {
+async fn f75_a_full_disk_pauses_the_shard_until_there_is_room() {
     let pages = [page(&["a:keep"]), page(&["b:bad"]), page(&["c:keep"])];
     let bench = start(&pages, OnError::DeadLetter, OnReject::DeadLetter);
     *bench.memory.full.lock().unwrap() = true;
@@ -635,7 +635,7 @@ async fn f75_a_full_disk_holds_the_shard_until_there_is_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_disk_is_full_one_batch_of_a_shard_asks_for_all() {
+async fn while_the_disk_is_full_one_batch_of_a_shard_retries_for_all() {
     let bench = start(&[page(&["a:bad"]), page(&["b:bad"])], OnError::DeadLetter, OnReject::DeadLetter);
     *bench.memory.full.lock().unwrap() = true;
     seconds(600).await;
@@ -647,7 +647,7 @@ async fn while_the_disk_is_full_one_batch_of_a_shard_asks_for_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_sent_behind_a_batch_that_waits_for_the_disk() {
+async fn nothing_is_sent_after_a_batch_that_waits_for_the_disk() {
     let mut pages = vec![page(&["a:bad"])];
     pages.extend((0..30).map(|_| page(&["b:keep"])));
     let bench = start(&pages, OnError::DeadLetter, OnReject::DeadLetter);
@@ -683,7 +683,7 @@ async fn a_batch_is_durable_when_every_destination_has_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_one_of_two_destinations_refuses_is_a_dead_letter_once() {
+async fn an_event_rejected_by_one_of_two_destinations_is_dead_lettered_once() {
     let pages = [page(&["a:keep", "b:two", "c:keep"])];
     let bench = start_to(2, &pages, OnError::DeadLetter, OnReject::DeadLetter);
     *bench.pipeline.destinations[0].destination.strict.lock().unwrap() = false;
@@ -701,7 +701,7 @@ async fn an_event_that_one_of_two_destinations_refuses_is_a_dead_letter_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_two_destinations_refuse_of_a_log_is_two_dead_letters_and_one_dead_lettered_log() {
+async fn a_log_rejected_by_two_destinations_is_two_dead_letters_and_counts_once() {
     let bench = start_to(2, &[page(&["a:keep", "b:two"])], OnError::DeadLetter, OnReject::DeadLetter);
     seconds(5).await;
     let letters = bench.letters();
@@ -726,7 +726,7 @@ fn copies_at(bench: &Bench, number: usize) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_counts_when_the_destination_that_gets_copies_has_it_as_well() {
+async fn a_dead_letter_counts_once_the_copy_is_delivered_as_well() {
     let bench = start_copied(&[page(&["a:keep", "b:bad"]), page(&["c:two"])]);
     let [first, second] = &*bench.pipeline.destinations else { panic!("two destinations") };
     *second.destination.strict.lock().unwrap() = false;
@@ -739,7 +739,7 @@ async fn a_dead_letter_counts_when_the_destination_that_gets_copies_has_it_as_we
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_destination_that_does_not_take_its_copy_holds_the_checkpoint_and_gets_it_once() {
+async fn an_undelivered_copy_holds_the_checkpoint_back_and_is_delivered_once() {
     let bench = start_copied(&[page(&["b:bad"]), page(&["a:keep"])]);
     *bench.pipeline.destinations[1].destination.down.lock().unwrap() = true;
     seconds(600).await;
@@ -751,7 +751,7 @@ async fn a_destination_that_does_not_take_its_copy_holds_the_checkpoint_and_gets
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_copy_that_is_refused_stays_on_disk_and_holds_nothing_up() {
+async fn a_rejected_copy_stays_on_disk_and_delays_nothing() {
     let bench = start_copied(&[page(&["b:bad"]), page(&["a:keep"])]);
     *bench.pipeline.destinations[1].destination.refuses_copies.lock().unwrap() = true;
     seconds(5).await;
@@ -760,7 +760,7 @@ async fn a_copy_that_is_refused_stays_on_disk_and_holds_nothing_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_isolated_destination_missed_is_not_copied_and_no_copy_goes_after_the_tenure() {
+async fn events_missed_by_an_isolated_destination_are_not_copied_and_no_copy_is_sent_after_the_tenure() {
     let plan = Plan { isolated: Some(10), copies: Some(0), ..Plan::to(2) };
     let bench = start_with(plan, &[page(&["a:keep"]), page(&["c:bad"])], OnError::DeadLetter, OnReject::DeadLetter);
     *bench.pipeline.destinations[1].destination.down.lock().unwrap() = true;
@@ -780,7 +780,7 @@ fn numbered(from: usize, pages: usize) -> Vec<Vec<String>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_an_isolated_destination_is_down_the_others_go_on_and_it_gets_all_in_order_when_it_is_back() {
+async fn while_an_isolated_destination_is_down_the_others_continue_and_it_catches_up_in_order() {
     let bench = start_isolated(500, &numbered(0, 100));
     let [first, second] = &*bench.pipeline.destinations else { panic!("two destinations") };
     *second.destination.down.lock().unwrap() = true;
@@ -802,7 +802,7 @@ async fn while_an_isolated_destination_is_down_the_others_go_on_and_it_gets_all_
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_wait_in_memory_for_an_isolated_destination_as_long_as_its_part_of_it_lasts() {
+async fn events_wait_in_memory_for_an_isolated_destination_up_to_its_share() {
     let bench = start_isolated(1 << 20, &numbered(0, 5));
     let second = &bench.pipeline.destinations[1];
     *second.destination.down.lock().unwrap() = true;
@@ -814,7 +814,7 @@ async fn events_wait_in_memory_for_an_isolated_destination_as_long_as_its_part_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_writes_what_waits_for_an_isolated_destination_and_ends_in_good_order() {
+async fn a_stop_writes_what_waits_for_an_isolated_destination_and_ends_cleanly() {
     let bench = start_isolated(1 << 20, &numbered(0, 5));
     *bench.pipeline.destinations[1].destination.down.lock().unwrap() = true;
     seconds(10).await;
@@ -842,7 +842,7 @@ async fn a_full_store_pauses_the_shard_rather_than_let_an_isolated_destination_l
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_isolated_destination_refuses_when_it_is_back_is_a_dead_letter_for_that() {
+async fn events_that_a_recovered_isolated_destination_rejects_become_its_dead_letters() {
     let bench = start_isolated(1, &[page(&["a:keep", "b:two"])]);
     *bench.pipeline.destinations[0].destination.strict.lock().unwrap() = false;
     *bench.pipeline.destinations[1].destination.down.lock().unwrap() = true;
@@ -874,7 +874,7 @@ fn pages_of_twelve() -> [Vec<String>; 2] {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_in_parts_is_delivered_as_it_is_made_and_moves_the_checkpoint_at_its_end() {
+async fn a_page_in_parts_is_delivered_part_by_part_and_moves_the_checkpoint_at_its_end() {
     let bench = start_in_parts(6, &pages_of_twelve());
     while bench.saved() != Some(2) {
         let counts = bench.counts();
@@ -908,7 +908,7 @@ async fn a_kill_in_the_middle_of_a_page_repeats_its_parts_and_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_waits_for_the_end_of_a_page_of_which_a_part_is_on_its_way() {
+async fn a_stop_waits_for_the_end_of_a_page_with_a_part_in_flight() {
     // More parts than can be in flight at once.
     let bench = start_in_parts(1, &[many(900, 0, "keep"), many(900, 0, "keep")]);
     *bench.pipeline.destinations[0].destination.each.lock().unwrap() = Duration::from_millis(100);
@@ -922,7 +922,7 @@ async fn a_stop_waits_for_the_end_of_a_page_of_which_a_part_is_on_its_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_script_that_fails_in_the_middle_of_a_page_holds_it_there() {
+async fn a_script_that_fails_in_the_middle_of_a_page_pauses_it_there() {
     let mut logs = many(150, 0, "keep");
     logs.extend(many(300, 200, "bad"));
     let bench = start_in_parts(1_000, &[logs]);
@@ -938,7 +938,7 @@ async fn a_script_that_fails_in_the_middle_of_a_page_holds_it_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_is_too_large_is_a_dead_letter_that_says_so() {
+async fn an_event_that_is_too_large_is_dead_lettered_with_that_reason() {
     let bench = start(&[page(&["large:two"])], OnError::DeadLetter, OnReject::DeadLetter);
     seconds(5).await;
     let letters = bench.letters();
@@ -947,7 +947,7 @@ async fn an_event_that_is_too_large_is_a_dead_letter_that_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shard_that_waits_for_the_disk_can_be_stopped_and_gives_its_logs_back() {
+async fn a_shard_that_waits_for_the_disk_can_be_stopped_and_returns_its_logs() {
     let bench = start(&[page(&["a:bad"])], OnError::DeadLetter, OnReject::DeadLetter);
     *bench.memory.full.lock().unwrap() = true;
     seconds(60).await;
@@ -959,7 +959,7 @@ async fn a_shard_that_waits_for_the_disk_can_be_stopped_and_gives_its_logs_back(
 }
 
 #[tokio::test(start_paused = true)]
-async fn f38_a_script_that_fails_on_most_logs_holds_the_shard_in_front_of_them() {
+async fn f38_a_script_that_fails_on_most_logs_pauses_the_shard_before_them() {
     let pages = [many(300, 0, "keep"), many(300, 200, "bad"), many(10, 0, "keep")];
     let bench = start(&pages, OnError::DeadLetter, OnReject::DeadLetter);
     seconds(300).await;
@@ -975,7 +975,7 @@ async fn f38_a_script_that_fails_on_most_logs_holds_the_shard_in_front_of_them()
 }
 
 #[tokio::test(start_paused = true)]
-async fn f56_a_destination_that_refuses_most_events_holds_the_shard_until_it_takes_them() {
+async fn f56_a_destination_that_rejects_most_events_pauses_the_shard_until_it_accepts_them() {
     let bench = start(&[many(300, 200, "two"), page(&["z:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
     seconds(300).await;
     assert_eq!((bench.saved(), bench.letters().len()), (Some(0), 0));
@@ -991,7 +991,7 @@ async fn f56_a_destination_that_refuses_most_events_holds_the_shard_until_it_tak
 }
 
 #[tokio::test(start_paused = true)]
-async fn halt_stands_still_at_a_failed_log_and_at_a_refused_event() {
+async fn halt_stops_at_a_failed_log_and_at_a_rejected_event() {
     for kind in ["bad", "two"] {
         let pages = [page(&["a:keep"]), vec![format!("b:{kind}")], page(&["c:keep"])];
         let bench = start(&pages, OnError::Halt, OnReject::Halt);
@@ -1020,7 +1020,7 @@ async fn a_halted_shard_starts_again_when_another_version_of_the_script_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pass_sends_the_log_as_it_is_in_its_place_and_drop_counts_it() {
+async fn pass_sends_the_failed_log_unchanged_and_drop_counts_it() {
     let pages = [page(&["a:keep", "b:bad", "c:keep"])];
     let bench = start(&pages, OnError::Pass, OnReject::DeadLetter);
     seconds(5).await;
@@ -1053,7 +1053,7 @@ async fn told(on_error: OnError, page: &[String]) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_log_tells_once_which_log_the_script_failed_on_and_what_became_of_it() {
+async fn a_failed_log_is_logged_once_with_its_fate() {
     let few: Vec<String> = page(&["a:keep", "b:bad", "c:bad", "d:keep"]);
     let many = (0..200).map(|log| format!("{log}:bad")).collect::<Vec<_>>();
     for (on_error, page, fate) in [
@@ -1073,7 +1073,7 @@ async fn the_log_tells_once_which_log_the_script_failed_on_and_what_became_of_it
 
 /// Each shard waits one second between two pulls of a tenth of a second: 54 pulls per minute.
 #[tokio::test(start_paused = true)]
-async fn idle_shards_by_the_hundred_do_not_wait_for_each_others_credit() {
+async fn a_hundred_idle_shards_do_not_wait_for_each_others_memory() {
     let bench = start(&[], OnError::DeadLetter, OnReject::DeadLetter);
     let source = &bench.pipeline.source;
     *source.trip.lock().unwrap() = Duration::from_millis(100);
@@ -1094,7 +1094,7 @@ async fn idle_shards_by_the_hundred_do_not_wait_for_each_others_credit() {
 
 /// Otherwise many shards that wake up at once would pull far more than the small credit that each has reserved.
 #[tokio::test(start_paused = true)]
-async fn an_idle_shard_asks_for_few_log_groups() {
+async fn an_idle_shard_requests_few_log_groups() {
     let bench = start(&[], OnError::DeadLetter, OnReject::DeadLetter);
     seconds(10).await;
     assert_eq!(bench.pipeline.source.asked.load(Ordering::Relaxed), 1, "of the ten at first");

@@ -176,7 +176,7 @@ fn the_version_is_the_digest_of_the_text() {
 }
 
 #[test]
-fn an_error_tells_script_line_and_version() {
+fn an_error_names_script_line_and_version() {
     #[track_caller]
     fn check(text: &str, expected: &str) {
         let error = try_hook(text).map(|_| ()).unwrap_err();
@@ -198,7 +198,7 @@ fn an_error_tells_script_line_and_version() {
 }
 
 #[test]
-fn what_a_script_raises_is_an_error_of_that_log_with_its_line() {
+fn an_error_raised_by_a_script_is_an_error_of_that_log_with_its_line() {
     check("log.a.b.c = 1", &[], "! s.lua:1: attempt to index a nil value (field 'a')");
     check("\n\nreturn undefined.x", &[], "! s.lua:3: attempt to index a nil value (global 'undefined')");
     check("error('boom')", &[], "! s.lua:1: boom");
@@ -254,7 +254,7 @@ fn a_script_keeps_its_state_from_page_to_page() {
 }
 
 #[test]
-fn meta_tells_where_the_log_is_from() {
+fn meta_says_where_the_log_comes_from() {
     let mut hook = hook("function process(log, meta) meta.version = #meta.version return { event = meta } end");
     let event = r#""logstore":"l","project":"p","shard":7,"source":"s","version":12}"#;
     assert_eq!(
@@ -309,7 +309,7 @@ fn the_default_script_sends_what_the_python_script_sent() {
 }
 
 #[test]
-fn hook_threads_give_back_what_they_were_lent() {
+fn hook_threads_return_the_hooks_they_ran() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let threads = HookThreads::start(2).unwrap();
     let page = page_of(&[vec![(b"n", b"1")]]);

@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_event_and_meta_have_the_keys_that_there_are() {
+    fn the_types_of_event_and_meta_have_exactly_the_existing_keys() {
         assert_eq!(fields("Event"), KEYS);
         let body = "local keys = {} for key in pairs(meta) do keys[#keys + 1] = key end
             table.sort(keys) return table.concat(keys, ' ')";
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_lua() {
+    fn the_types_file_is_valid_lua() {
         let lua = mlua::Lua::new();
         lua.load(TYPES).into_function().unwrap();
     }

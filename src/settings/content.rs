@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_is_one_word() {
+    fn a_credential_has_no_white_space() {
         let check = |text: &[u8], expected: Option<&str>| assert_eq!(what(credential(text)).as_deref(), expected);
         assert_eq!(credential(b" word\r\n").unwrap(), "word");
         check(b" \r\n", Some("it contains only white space"));
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_to_trust_without_a_root_is_told_with_what_is_missing() {
+    fn a_ca_file_without_a_root_is_reported_with_the_missing_issuer() {
         let server = include_bytes!("../destination/hec/client/tests/tls/server.pem");
         let issuer = include_bytes!("../destination/hec/client/tests/tls/issuer.pem");
         let said = without_root(server).unwrap();
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates_and_keys_are_told_apart() {
+    fn certificates_and_keys_are_distinguished() {
         let pem = |label: &str| format!("x\n-----BEGIN {label}-----\r\nMII=\n-----END {label}-----\n").into_bytes();
         let check = |content: &[u8], as_certificate: Option<&str>, as_key: Option<&str>| {
             let seen = (what(certificates(content)), what(private_key(content)));

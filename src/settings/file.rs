@@ -317,7 +317,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_typo_is_met_with_what_was_meant() {
+    fn a_typo_gets_a_suggestion() {
         let check = |table, typed: &str, meant| assert_eq!(suggest(table, typed), meant, "{table:?} {typed}");
         check(Some("hec"), "timout", Some("hec.timeout"));
         check(Some("hec"), "ssl_verify", Some("hec.verify"));

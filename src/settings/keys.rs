@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_variable_and_flag_is_taken_once() {
+    fn every_name_variable_and_flag_is_unique() {
         let mut seen = BTreeSet::new();
         for key in all() {
             let names = [Some(key.name.to_owned()), key.variable(), key.flag.map(|flag| format!("--{flag}"))];

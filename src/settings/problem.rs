@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_name_is_meant_and_a_far_one_is_not() {
+    fn the_nearest_name_is_suggested_and_a_distant_one_is_not() {
         let names = ["timeout", "token_file", "url"];
         assert_eq!(nearest("timout", names), Some("timeout"));
         assert_eq!(nearest("tokenfile", names), Some("token_file"));

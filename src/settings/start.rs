@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn begin_and_end_are_words_in_any_case() {
+    fn begin_and_end_are_accepted_in_any_case() {
         check("begin", "UTC", Start::Begin);
         check("Begin", "UTC", Start::Begin);
         check(" END ", "UTC", Start::End);
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_without_an_offset_is_in_the_local_zone() {
+    fn a_time_without_an_offset_is_local_time() {
         check("2018-12-26 0:0:0", "UTC", Start::Time(1_545_782_400));
         check("2018-12-26 0:0:0", "Asia/Shanghai", Start::Time(1_545_753_600));
         check("2018-12-26 0:0:0", "America/New_York", Start::Time(1_545_800_400));
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_ends_now() {
+    fn a_span_counts_back_from_now() {
         for text in ["-2h", "2h ago", "2h", "120m", "-1.5h", " 7200s "] {
             let span = if text == "-1.5h" { 5_400 } else { 7_200 };
             check(text, "Asia/Shanghai", Start::Time(1_800_000_000 - span));
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_misread_is_refused() {
+    fn ambiguous_start_times_are_refused() {
         refused("1545782400000", "milliseconds");
         refused("100000000000", "milliseconds");
         refused("20190101", "write 2019-01-01");
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_may_be_far_in_the_future_and_is_behind_the_start() {
+    fn an_end_can_be_in_the_future_and_must_be_after_the_start() {
         let until = |start: &str, text: &str| {
             let (now, zone) = (Timestamp::from_second(1_800_000_000).unwrap(), TimeZone::UTC);
             let start = parse(start, now, &zone).unwrap();
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn the_instant_can_be_told() {
+    fn a_start_time_is_shown_as_an_instant() {
         let told = |text, zone| read(text, zone).unwrap().to_string();
         assert_eq!(told("BEGIN", "UTC"), "begin");
         assert_eq!(

@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_layer_wins_and_the_seed_names_come_between_ours_and_the_file() {
+    fn the_first_layer_wins_and_vendor_variables_come_between_ours_and_the_file() {
         let mut typed = Typed::new(None);
         let environment =
             [("SLS_AK_ID", "seed"), ("FORWARDER_SLS_ACCESS_KEY_ID", "ours"), ("ALIBABA_CLOUD_ACCESS_KEY_ID", "shared")];
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_that_kubernetes_makes_for_a_service_are_nobodys_mistake() {
+    fn variables_that_kubernetes_creates_for_a_service_are_no_mistake() {
         for name in ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_8088_TCP_ADDR"] {
             assert!(is_service_link(&format!("{PREFIX}{name}")), "{name}");
         }

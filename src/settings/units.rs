@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_have_units_and_kilo_is_not_kibi() {
+    fn sizes_have_units_and_kb_differs_from_kib() {
         let check = |text: &str, bytes: Option<u64>| assert_eq!(size(text), bytes, "{text}");
         check("1MB", Some(1_000_000));
         check("64MiB", Some(67_108_864));
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_reads_back() {
+    fn shown_values_can_be_read_back() {
         for text in ["1ms", "100ms", "20s", "90s", "2m", "1h", "1d"] {
             assert_eq!(show_duration(duration(text).unwrap()), text);
         }

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_are_counted_by_call_and_code_and_a_server_cannot_make_up_codes_without_end() {
+    fn failures_are_counted_by_call_and_code_in_bounded_number() {
         let errors = CallErrors::default();
         (0..3).for_each(|_| errors.sends(Call::Pull));
         errors.sends(Call::Heartbeat);

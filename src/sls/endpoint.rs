@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_region_is_told_by_the_vendors_own_endpoints_only() {
+    fn only_the_vendors_own_endpoints_give_the_region() {
         for (endpoint, expected) in [
             ("cn-hangzhou.log.aliyuncs.com", Some("cn-hangzhou")),
             ("https://cn-hangzhou-intranet.log.aliyuncs.com/", Some("cn-hangzhou")),
@@ -210,14 +210,14 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_not_the_usual_one_is_part_of_the_host() {
+    fn a_non_default_port_is_part_of_the_host() {
         check("sls.test:8200", "http://proj.sls.test:8200", "proj.sls.test:8200");
         check("https://sls.test:80", "https://proj.sls.test:80", "proj.sls.test:80");
         check("http://localhost:8200", "http://proj.localhost:8200", "proj.localhost:8200");
     }
 
     #[test]
-    fn an_address_is_connected_to_and_only_the_host_names_the_project() {
+    fn with_an_ip_address_only_the_host_header_names_the_project() {
         check("127.0.0.1", "http://127.0.0.1", "proj.127.0.0.1");
         check("http://127.0.0.1:8200", "http://127.0.0.1:8200", "proj.127.0.0.1");
         check("https://10.1.2.3/", "https://10.1.2.3", "proj.10.1.2.3");
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_an_error_that_names_it() {
+    fn an_invalid_endpoint_is_an_error_that_names_it() {
         check_error("", EndpointError::Empty);
         check_error("http://", EndpointError::Empty);
         check_error("ftp://sls.test", EndpointError::Scheme("ftp".into()));

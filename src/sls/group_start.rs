@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_begins_now_means_every_shard_there_is_whenever_it_is_acquired() {
+    fn a_new_group_starts_every_existing_shard_at_its_creation_however_late_it_is_acquired() {
         let shards = [shard(0, ("00", "80"), false, BEGAN - 100), shard(1, ("80", "ff"), false, BEGAN - 100)];
         check(&shards, &[], BEGAN, &[OLD, OLD]);
         let group = GroupStart::new(&shards, &[], None);
@@ -117,26 +117,26 @@ mod tests {
     }
 
     #[test]
-    fn another_member_that_was_quicker_changes_nothing_for_the_shards_that_it_has_not_got() {
+    fn checkpoints_of_another_member_do_not_affect_other_shards() {
         let shards = [shard(0, ("00", "80"), false, BEGAN - 100), shard(1, ("80", "ff"), false, BEGAN - 100)];
         check(&shards, &[saved(0, BEGAN)], BEGAN + 30, &[seen(0), OLD]);
     }
 
     #[test]
-    fn a_checkpoint_that_was_seen_and_is_gone_is_where_its_shard_goes_on() {
+    fn a_shard_whose_checkpoint_disappeared_continues_from_it() {
         let shards = [shard(0, ("00", "80"), false, BEGAN - 100), shard(1, ("80", "ff"), false, BEGAN - 100)];
         check(&shards, &[saved(0, BEGAN + 50), saved(1, BEGAN + 60)], BEGAN + 70, &[seen(0), seen(1)]);
     }
 
     #[test]
-    fn in_a_group_that_was_made_anew_a_shard_whose_checkpoint_was_not_seen_starts_with_its_oldest_log() {
+    fn in_a_recreated_group_a_shard_without_a_known_checkpoint_starts_with_its_oldest_log() {
         let shards = [shard(0, ("00", "80"), false, BEGAN - 100), shard(1, ("80", "ff"), false, BEGAN - 100)];
         let group = GroupStart::new(&shards, &[saved(0, BEGAN)], Some(BEGAN));
         assert_eq!([0, 1].map(|id| group.of(ShardId(id), true)), [seen(0), LATER]);
     }
 
     #[test]
-    fn a_child_whose_parent_has_a_checkpoint_came_later_and_so_did_its_own_children() {
+    fn a_child_of_a_shard_with_a_checkpoint_is_newer_than_the_group_as_are_its_children() {
         let shards = [
             shard(0, ("00", "80"), true, BEGAN - 100),
             shard(1, ("80", "ff"), false, BEGAN - 100),
@@ -150,13 +150,13 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_younger_than_the_first_checkpoint_came_later_even_if_its_parent_is_gone() {
+    fn a_shard_created_after_the_first_checkpoint_is_newer_even_if_its_parent_is_gone() {
         let shards = [shard(1, ("80", "ff"), false, BEGAN - 100), shard(2, ("00", "80"), false, BEGAN + 50)];
         check(&shards, &[saved(1, BEGAN)], BEGAN + 60, &[seen(1), LATER]);
     }
 
     #[test]
-    fn keys_of_another_part_are_no_parent() {
+    fn a_shard_with_another_key_range_is_not_a_parent() {
         let shards = [shard(0, ("00", "80"), true, BEGAN - 900), shard(1, ("80", "ff"), false, BEGAN - 100)];
         check(&shards, &[saved(0, BEGAN)], BEGAN, &[seen(0), OLD]);
     }

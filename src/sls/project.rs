@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_project_that_is_there_lacks_the_logstore() {
+    fn when_the_project_exists_the_logstore_is_reported_missing() {
         let found = said("https://cn-shanghai.log.aliyuncs.com", Some(IN_SHANGHAI));
         assert!(found.contains("is there (check `logstore`"), "{found}");
         let found = said("http://127.0.0.1:1", Some(IN_SHANGHAI));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_answer_the_refusal_stays_as_it_is() {
+    fn without_a_reply_the_refusal_is_left_unchanged() {
         assert_eq!(said("https://cn-shanghai.log.aliyuncs.com", None), "404 (check it)");
     }
 }

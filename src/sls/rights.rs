@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn each_resource_has_one_statement_and_no_right_comes_twice() {
+    fn each_resource_has_one_statement_and_each_permission_appears_once() {
         let policy = policy([&scope("a"), &scope("b"), &scope("a")]);
         let statements = policy["Statement"].as_array().unwrap();
         let resources: Vec<_> = statements.iter().map(|statement| statement["Resource"].as_str().unwrap()).collect();
@@ -181,14 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn probe_logs_need_the_right_to_write() {
+    fn probe_logs_need_write_permission() {
         let probing = Scope { probe: true, ..scope("a") };
         assert!(policy([&probing]).to_string().contains("log:PostLogStoreLogs"));
         assert!(!policy([&scope("a")]).to_string().contains("log:PostLogStoreLogs"));
     }
 
     #[test]
-    fn a_pattern_needs_the_right_to_list_the_logstores_and_stands_in_the_resources_as_it_is() {
+    fn a_pattern_needs_permission_to_list_logstores_and_appears_unchanged_in_the_resources() {
         let policy = policy([&scope("audit-*")]);
         let statements = policy["Statement"].as_array().unwrap();
         let of = |at: usize| (statements[at]["Resource"].as_str().unwrap(), &statements[at]["Action"]);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_may_be_changed_needs_a_right_more() {
+    fn managing_the_group_needs_one_more_permission() {
         let changing = Scope { manage_group: true, ..scope("a") };
         assert!(policy([&changing]).to_string().contains("log:UpdateConsumerGroup"));
         assert!(!policy([&scope("a")]).to_string().contains("log:UpdateConsumerGroup"));

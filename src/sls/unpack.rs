@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_compressed_as_it_was_asked_for_or_not_at_all() {
+    fn a_page_is_compressed_as_requested_or_not_at_all() {
         use Compression::{Lz4, Plain, Zstd};
 
         let taken = |asked, named| check_compression(asked, named).is_ok();
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn every_encoding_of_a_page_unpacks_to_the_same() {
+    fn every_encoding_of_a_page_decompresses_to_the_same_bytes() {
         check(None, 129, bytes(RAW), Ok(bytes(RAW)));
         check(Some(""), 129, bytes(RAW), Ok(bytes(RAW)));
         check(Some("lz4"), 129, bytes(LZ4), Ok(bytes(RAW)));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_compressed_is_one_run_of_literals() {
+    fn incompressible_data_is_one_run_of_literals() {
         let literals = bytes("f021").iter().copied().chain(0..48).collect();
         check(Some("lz4"), 48, literals, Ok((0..48).collect()));
     }
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_ratio_of_lz4_is_not_taken_for_a_lie() {
+    fn the_highest_ratio_of_lz4_is_accepted() {
         let raw = vec![7; 4 << 20];
         let packed = lz4_flex::block::compress(&raw);
         assert!(raw.len() > 250 * packed.len());
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compression_that_was_not_asked_for_is_named() {
+    fn an_unrequested_compression_is_named() {
         let error = r#"the page is compressed with "deflate", which was not asked for"#;
         check(Some("deflate"), 129, bytes(RAW), Err(error));
         assert_eq!(unpack(Some("gzip"), 129, bytes(RAW)), Err(UnpackError::Unknown("gzip".into())));
@@ -226,7 +226,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arbitrary_bytes_unpack_to_the_announced_size_or_fail(
+        fn arbitrary_bytes_decompress_to_the_announced_size_or_fail(
             body in proptest::collection::vec(any::<u8>(), 0..512),
             compression in proptest::sample::select(vec!["", "lz4", "zstd"]),
             raw_size in prop_oneof![0..2048_u64, any::<u64>()],
@@ -249,7 +249,7 @@ mod tests {
         }
 
         #[test]
-        fn what_was_packed_comes_back(raw in proptest::collection::vec(any::<u8>(), 0..4096)) {
+        fn compressed_data_round_trips(raw in proptest::collection::vec(any::<u8>(), 0..4096)) {
             let size = raw.len() as u64;
             let raw = Bytes::from(raw);
             let lz4 = lz4_flex::block::compress(&raw);

@@ -454,7 +454,7 @@ async fn each_fault_of_sls_is_named_with_its_fix() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pattern_is_looked_at_through_the_first_logstore_that_it_finds() {
+async fn a_pattern_is_checked_with_the_first_logstore_that_it_matches() {
     let mut wrongs = Wrongs::default();
     let mut site = Site::new().await;
     site.set("SLS_LOGSTORE", "?");
@@ -522,7 +522,7 @@ fn saved(site: &Site, consumer: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_differs_a_twin_and_an_expired_checkpoint_are_named() {
+async fn a_differing_group_a_duplicate_consumer_and_an_expired_checkpoint_are_named() {
     let mut wrongs = Wrongs::default();
     let mut site = Site::new().await;
     let keyless = sls::Config { logstores: vec![], ..sls::Config::default() };
@@ -660,7 +660,7 @@ async fn each_fault_of_a_syslog_receiver_is_named_with_its_fix() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sound_set_ups_give_no_alarm_and_nothing_is_left_behind() {
+async fn valid_setups_raise_no_alarm_and_nothing_is_left_behind() {
     let mut wrongs = Wrongs::default();
     type Seed = fn(&mut Site);
     let set_ups: [(&str, Seed); 12] = [
@@ -722,7 +722,7 @@ fn files(directory: &Path) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sound_receivers_and_a_forwarder_that_runs_give_no_alarm() {
+async fn healthy_receivers_and_a_running_forwarder_raise_no_alarm() {
     let mut wrongs = Wrongs::default();
     let server =
         |protocol| Receiver { identity: Some((CERTIFICATE.to_vec(), KEY.to_vec())), ..Receiver::new(protocol) };
@@ -759,7 +759,7 @@ async fn sound_receivers_and_a_forwarder_that_runs_give_no_alarm() {
 }
 
 #[test]
-fn the_lines_for_people_end_with_a_sum() {
+fn the_readable_output_ends_with_a_summary() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forwarder"));
     let output = command.arg("check").env_clear().stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();

@@ -24,7 +24,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn the_help_teaches_the_first_run_and_lists_every_flag() {
+fn the_help_explains_the_first_run_and_lists_every_flag() {
     let output = output(&["--help"]);
     let help = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0));
@@ -68,7 +68,7 @@ fn the_short_help_fits_a_screen_and_names_every_command() {
 }
 
 #[test]
-fn the_example_of_the_settings_has_all_and_says_nothing_until_it_is_changed() {
+fn the_example_settings_file_has_every_setting_and_changes_none() {
     let example = text(&output(&["config", "example"]).stdout);
     let settings: toml::Table = example.parse().unwrap();
     assert!(settings.values().all(|table| table.as_table().is_some_and(toml::Table::is_empty)), "{settings:?}");
@@ -108,7 +108,7 @@ fn the_settings_in_force_are_shown_with_their_origin_and_without_secrets() {
 }
 
 #[test]
-fn the_schema_has_every_setting_that_a_file_may_hold() {
+fn the_schema_has_every_setting_of_the_file() {
     let schema: serde_json::Value = serde_json::from_slice(&output(&["config", "schema"]).stdout).unwrap();
     for key in keys::all().filter(|key| !matches!(key.kind, keys::Kind::EnvironmentSecret)) {
         let (table, name) = key.parts();
@@ -125,7 +125,7 @@ fn the_schema_has_every_setting_that_a_file_may_hold() {
 }
 
 #[test]
-fn shells_and_man_learn_every_command() {
+fn completions_and_man_page_have_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let script = text(&output(&["completions", shell]).stdout);
         assert!(script.contains("check") && script.contains("--hec-url") | script.contains("hec-url"), "{shell}");
@@ -138,14 +138,14 @@ fn shells_and_man_learn_every_command() {
 }
 
 #[test]
-fn a_flag_that_is_none_ends_with_2_and_what_was_meant() {
+fn an_unknown_flag_ends_with_2_and_a_suggestion() {
     let output = output(&["--strat", "end"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("'--start'"), "{}", text(&output.stderr));
 }
 
 #[test]
-fn a_secret_as_a_flag_ends_with_2_and_where_it_belongs() {
+fn a_secret_given_as_a_flag_ends_with_2_and_the_right_place_for_it() {
     for (flag, variable) in [
         ("--hec-token", "FORWARDER_HEC_TOKEN"),
         ("--token=c4n4ry", "FORWARDER_HEC_TOKEN"),
@@ -161,14 +161,14 @@ fn a_secret_as_a_flag_ends_with_2_and_where_it_belongs() {
 }
 
 #[test]
-fn the_main_job_needs_no_command() {
+fn forwarding_needs_no_command_name() {
     let output = output(&["run", "--config", "x"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("forwarder needs no command to run"), "{}", text(&output.stderr));
 }
 
 #[test]
-fn the_policy_needs_names_and_no_key() {
+fn the_policy_command_needs_no_key() {
     let output = output(&["policy", "--project", "p", "--logstore", "l", "--group", "g"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let policy: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -179,7 +179,7 @@ fn the_policy_needs_names_and_no_key() {
 }
 
 #[test]
-fn whoever_gives_nothing_is_told_where_to_begin() {
+fn without_arguments_the_first_steps_are_shown() {
     let output = output(&[]);
     assert_eq!(output.status.code(), Some(2));
     let said = text(&output.stderr);
@@ -187,7 +187,7 @@ fn whoever_gives_nothing_is_told_where_to_begin() {
 }
 
 #[test]
-fn settings_that_are_wrong_end_with_2_and_one_block_on_standard_error() {
+fn wrong_settings_end_with_2_and_one_block_on_standard_error() {
     let output = output(&["--start", "yesterday\u{1b}[2J"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
@@ -261,7 +261,7 @@ fn sigterm_and_sigint_end_it_with_0() {
 
 #[test]
 #[cfg(unix)]
-fn it_says_at_the_start_what_goes_where_and_at_the_stop_how_long_that_may_take() {
+fn the_start_is_logged_with_source_and_destination_and_the_stop_with_its_deadline() {
     let mut running = Running::start(&["--log-level", "warn"]);
     for (signal, level) in [(libc::SIGUSR2, "ERROR"), (libc::SIGUSR1, "WARN"), (libc::SIGUSR1, "INFO")] {
         // Once this file is there it listens.
@@ -290,7 +290,7 @@ fn it_says_at_the_start_what_goes_where_and_at_the_stop_how_long_that_may_take()
 
 #[test]
 #[cfg(unix)]
-fn the_status_is_there_before_the_group_is_joined_and_has_no_secret() {
+fn the_status_is_available_before_the_group_is_joined_and_has_no_secret() {
     let mut running = Running::start(&["--admin-listen", "127.0.0.1:0"]);
     let said = running.wait_for(", Prometheus metrics at");
     let address = said.rsplit("http://").next().unwrap().split('/').next().unwrap();
@@ -308,7 +308,7 @@ fn the_status_is_there_before_the_group_is_joined_and_has_no_secret() {
 
 #[test]
 #[cfg(unix)]
-fn without_an_address_the_status_is_at_a_socket_for_this_user_alone() {
+fn without_an_address_the_status_is_at_a_socket_of_this_user() {
     use std::os::unix::fs::MetadataExt as _;
     use std::os::unix::net::UnixStream;
 
@@ -363,7 +363,7 @@ fn the_log_goes_to_the_file_too_and_is_complete_at_the_end() {
 
 #[test]
 #[cfg(unix)]
-fn a_log_file_that_can_not_be_opened_ends_with_2() {
+fn a_log_file_that_cannot_be_opened_ends_with_2() {
     let running = Running::start(&["--log-file", "t.lua/own.log"]);
     let (code, said, _directory) = running.end();
     assert_eq!(code, Some(2), "{said}");

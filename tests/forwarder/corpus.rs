@@ -95,17 +95,17 @@ fn told(run: fn(&[u8]), input: &[u8], name: impl Fn() -> String) {
 }
 
 #[test]
-fn pages_are_read_as_another_reader_reads_them() {
+fn pages_are_decoded_as_by_another_decoder() {
     check("pull_body", targets::pull_body);
 }
 
 #[test]
-fn replies_of_sls_are_read_as_another_parser_reads_them() {
+fn replies_of_sls_are_parsed_as_by_another_parser() {
     check("sls_reply", targets::sls_reply);
 }
 
 #[test]
-fn every_event_is_taken_or_rejected_whatever_a_collector_says() {
+fn every_event_is_accepted_or_rejected_whatever_a_collector_replies() {
     check("hec_reply", targets::hec_reply);
 }
 
@@ -115,19 +115,19 @@ fn whatever_a_hook_returns_is_one_line_that_hec_understands() {
 }
 
 #[test]
-fn patterns_match_what_the_engine_matches() {
+fn patterns_match_as_in_the_engine() {
     check("pattern", targets::pattern);
 }
 
 #[test]
-fn a_reader_of_a_siem_line_finds_what_was_put_in() {
+fn written_lines_can_be_read_back() {
     check("siem_line", targets::siem_line);
 }
 
 proptest::proptest! {
     /// Texts of the characters that mean something in one of the formats.
     #[test]
-    fn values_of_special_characters_stay_what_they_are(
+    fn values_of_special_characters_stay_unchanged(
         head in proptest::array::uniform6("[a|\\\\\n\r= ]{0,6}"),
         fields in proptest::collection::vec(("[ab_. =\"-]{0,4}", "[ab=|\\\\\n\r\t^\" \u{7f}\u{0}]{0,8}"), 0..6),
     ) {
@@ -139,6 +139,6 @@ proptest::proptest! {
 }
 
 #[test]
-fn whatever_an_event_holds_is_one_syslog_message() {
+fn every_event_is_one_syslog_message() {
     check("syslog_message", targets::syslog_message);
 }

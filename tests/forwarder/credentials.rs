@@ -143,7 +143,7 @@ async fn each_provider_gives_a_key_that_signs() {
 }
 
 #[tokio::test]
-async fn a_role_is_assumed_on_top_of_any_of_them() {
+async fn a_role_can_be_assumed_with_any_provider() {
     let role = |base: &str| format!("role {ROLE} assumed by {base}");
     let with_role = async || Bench::new().await.set("FORWARDER_SLS_ROLE_ARN", ROLE);
     with_role().await.with_key().works(&role("AccessKey")).await;
@@ -191,7 +191,7 @@ async fn each_type_of_an_ini_section_gives_a_key_that_signs() {
 
 /// What is set up later in the order of the vendor's chain is not even asked.
 #[tokio::test]
-async fn the_first_that_is_set_up_is_used_and_a_given_key_before_all() {
+async fn the_first_configured_provider_is_used_and_an_explicit_key_before_all() {
     let ini = "type = ecs_ram_role\nrole_name = demo-role";
     let profile = r#""mode":"EcsRamRole","ram_role_name":"demo-role""#;
     let bench = Bench::new().await.with_uri();
@@ -216,7 +216,7 @@ async fn the_first_that_is_set_up_is_used_and_a_given_key_before_all() {
 }
 
 #[tokio::test]
-async fn without_any_the_error_lists_what_was_tried_and_why_each_did_not_apply() {
+async fn without_a_provider_the_error_lists_each_one_and_why_it_did_not_apply() {
     let bench = Bench::with(credentials::Config { role: None, ..credentials::Config::default() }).await;
     assert_eq!(
         bench.refused().await,
@@ -241,7 +241,7 @@ async fn without_any_the_error_lists_what_was_tried_and_why_each_did_not_apply()
 }
 
 #[tokio::test]
-async fn version_1_of_the_metadata_service_is_used_only_where_it_is_allowed() {
+async fn version_1_of_the_metadata_service_is_used_only_if_allowed() {
     let bench = Bench::new().await.set("FORWARDER_SLS_CREDENTIALS", "ecs");
     bench.given.order(Order { v2: Some(false), ..Order::default() });
     assert_eq!(
@@ -256,7 +256,7 @@ async fn version_1_of_the_metadata_service_is_used_only_where_it_is_allowed() {
 }
 
 #[tokio::test]
-async fn a_refusal_names_provider_role_and_step_and_what_to_do() {
+async fn a_refusal_names_provider_role_step_and_remedy() {
     let bench = Bench::new().await.set("FORWARDER_SLS_ROLE_ARN", ROLE);
     bench.given.order(Order { on: Some(On::Sts), fault: Some(Fault::Refuse), times: Some(1), ..Order::default() });
     let said = bench.refused().await;
@@ -290,7 +290,7 @@ async fn a_refusal_names_provider_role_and_step_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_no_refusal_and_another_provider_does_not_step_in() {
+async fn a_transient_error_is_retried_and_no_other_provider_is_used() {
     let bench = Bench::new().await.with_oidc();
     let status = |status, code: &str| Fault::Status { status, code: code.to_owned() };
     bench.given.order(Order { on: Some(On::Sts), fault: Some(status(503, "ServiceUnavailable")), ..Order::default() });
@@ -311,7 +311,7 @@ async fn what_may_pass_is_no_refusal_and_another_provider_does_not_step_in() {
 }
 
 #[tokio::test]
-async fn a_key_is_renewed_before_it_ends_and_a_changed_role_is_taken_up() {
+async fn a_key_is_renewed_before_it_expires_and_a_changed_role_is_used() {
     let life = Duration::from_secs(4);
     let bench = Bench::with(credentials::Config { life, ..credentials::Config::default() }).await;
     let sls = bench.client();
@@ -328,7 +328,7 @@ async fn a_key_is_renewed_before_it_ends_and_a_changed_role_is_taken_up() {
 }
 
 #[test]
-fn a_wrong_setting_is_named_with_what_to_write() {
+fn a_wrong_setting_is_reported_with_what_to_write() {
     let said =
         |name: &str, value: &str| Typed::new().set("FORWARDER_SLS_ROLE_ARN", ROLE).set(name, value).said(MINIMAL);
     let check = |name: &str, value: &str, words: &str| {

@@ -22,7 +22,7 @@ fn who(settings: &Settings) -> Vec<String> {
 }
 
 #[test]
-fn tables_that_stand_together_are_destinations_called_as_the_tables() {
+fn destination_tables_together_are_destinations_named_after_the_tables() {
     let typed = Typed::new().set("FORWARDER_HEC_TOKEN", "t0ken");
     let settings =
         typed.good(&with("[file]\npath = \"a.jsonl\"\n[hec]\nurl = \"https://h:8088\"\n[syslog]\nhost = \"s\"\n"));
@@ -30,7 +30,7 @@ fn tables_that_stand_together_are_destinations_called_as_the_tables() {
 }
 
 #[test]
-fn each_item_is_a_destination_and_what_it_lacks_its_table_has() {
+fn each_item_is_a_destination_and_inherits_the_settings_of_its_table() {
     let typed = Typed::new().set("FORWARDER_HEC_TOKEN", "t0ken");
     let settings = typed.good(&with(
         r#"
@@ -70,7 +70,7 @@ path = "a.jsonl"
 }
 
 #[test]
-fn what_is_wrong_with_an_item_is_said_with_its_name_and_its_line() {
+fn a_problem_with_an_item_is_reported_with_its_name_and_line() {
     let typed = Typed::new().set("FORWARDER_HEC_TOKEN", "t0ken");
     let said = |text: &str| typed.said(&with(text));
     let twice = said(
@@ -93,7 +93,7 @@ fn what_is_wrong_with_an_item_is_said_with_its_name_and_its_line() {
 }
 
 #[test]
-fn copies_of_dead_letters_go_to_a_destination_that_there_is() {
+fn copies_of_dead_letters_go_to_an_existing_destination() {
     let text =
         |to: &str| with(&format!("[syslog]\nhost = \"s\"\n[file]\npath = \"a\"\n[dead_letters]\nto = \"{to}\"\n"));
     let copies = Typed::new().good(&text("file")).dead_letters.to;

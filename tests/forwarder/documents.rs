@@ -18,7 +18,7 @@ const UNIT: &str = include_str!("../../examples/forwarder.service");
 const DOCUMENT: &str = include_str!("../../docs/settings.md");
 
 #[test]
-fn the_long_example_is_the_defaults() {
+fn the_long_example_has_the_default_values() {
     let typed = Typed::new().set("FORWARDER_HEC_URL", "http://127.0.0.1:8088").set("FORWARDER_HEC_TOKEN", "t");
     let script = typed.path("scripts/transform.lua");
     let typed = typed.set("FORWARDER_SCRIPT", script.to_str().unwrap());
@@ -28,7 +28,7 @@ fn the_long_example_is_the_defaults() {
 }
 
 #[test]
-fn the_long_example_shows_every_setting_and_no_other() {
+fn the_long_example_has_every_setting_and_no_other() {
     let mut table = "";
     let mut shown = BTreeSet::new();
     for line in EXAMPLE.lines() {
@@ -49,7 +49,7 @@ fn the_long_example_shows_every_setting_and_no_other() {
 }
 
 #[test]
-fn the_settings_in_the_kubernetes_example_lack_only_their_files() {
+fn the_settings_of_the_kubernetes_example_lack_only_mounted_files() {
     let (_, rest) = KUBERNETES.split_once("  forwarder.toml: |\n").unwrap();
     let (text, _) = rest.split_once("  transform.lua: |\n").unwrap();
     let text: String = text.lines().map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(""))).collect();
@@ -136,7 +136,7 @@ fn ways(key: &Row) -> String {
 
 /// Each row of the README's table of rights is a statement of the policy, in order.
 #[test]
-fn the_readme_has_the_rights_of_the_policy() {
+fn the_readme_has_the_permissions_of_the_policy() {
     let readme = include_str!("../../README.md");
     let (_, rows) = readme.split_once("| on | actions |").unwrap();
     let rows = rows.lines().skip(2).take_while(|line| line.trim().starts_with('|'));
@@ -159,7 +159,7 @@ fn the_readme_has_the_rights_of_the_policy() {
 /// A block of Lua with a file name is written beside the hook, one without is the hook, and what stands in the block of
 /// JSON below are its cases.
 #[test]
-fn every_script_of_the_hook_page_makes_what_stands_below_it() {
+fn every_script_of_the_hook_page_produces_the_output_shown_below_it() {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/write-your-hook.md")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hook.lua");

@@ -289,7 +289,7 @@ fn house(files: &[(&str, &str)]) -> House {
 }
 
 #[test]
-fn every_room_has_its_floor() {
+fn every_folder_has_its_level() {
     let rooms: BTreeSet<String> = fs::read_dir(source())
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -330,7 +330,7 @@ fn names(text: &str, name: &str) -> bool {
 }
 
 #[test]
-fn a_library_is_named_where_it_belongs() {
+fn each_library_is_used_only_where_it_belongs() {
     let house = House::read(&source());
     for (name, places) in NAMED_ONLY_IN {
         for (module, text) in &house.files {
@@ -342,7 +342,7 @@ fn a_library_is_named_where_it_belongs() {
 }
 
 #[test]
-fn a_name_is_told_from_one_that_ends_like_it() {
+fn a_name_is_distinguished_from_one_with_the_same_ending() {
     assert!(names("std::fs::File::open(path)", "File::open") && names("fs::read(path)", "fs::read("));
     assert!(!names("RollingFile::open(path)", "File::open") && !names("fs::read_dir(path)", "fs::read("));
 }

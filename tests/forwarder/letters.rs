@@ -18,7 +18,7 @@ use crate::settings::Typed;
 const SCRIPT: &str = "function process(log) return { time = log.__time__, event = log.id } end\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f55_one_refused_event_of_a_thousand_is_a_dead_letter_and_the_others_arrive_once() {
+async fn f55_one_rejected_event_of_a_thousand_is_dead_lettered_and_the_others_arrive_once() {
     let config = sls::Config { shards: 1, ..sls::Config::default() };
     let sls = SlsEmulator::start(config).await.unwrap();
     let config = hec::Config { max_event: 1_000, ..hec::Config::new(Secret::new("token")) };
@@ -98,7 +98,7 @@ async fn f55_one_refused_event_of_a_thousand_is_a_dead_letter_and_the_others_arr
 }
 
 #[test]
-fn dead_letters_that_are_not_there_end_with_2_and_their_directory() {
+fn a_missing_dead_letter_directory_ends_with_2_and_its_path() {
     let output = Command::new(env!("CARGO_BIN_EXE_forwarder"))
         .env_clear()
         .args(["dlq", "list", "--dir", "/nowhere/at/all"])

@@ -82,7 +82,7 @@ fn the_shipped_scripts_send_the_message_of_the_vendors_script() {
 }
 
 #[test]
-fn json_that_the_default_script_decodes_stays_the_text_that_it_was() {
+fn json_that_the_default_script_decodes_keeps_its_text() {
     let fields = [("__topic__", "actiontrail_event"), ("event", "{\"b\":1.50,\"a\":[\"x\\ny\"]}")];
     golden(
         &shipped("transform.lua"),
@@ -94,7 +94,7 @@ fn json_that_the_default_script_decodes_stays_the_text_that_it_was() {
 }
 
 #[test]
-fn a_string_a_table_and_the_log_are_messages_with_the_time_of_the_log() {
+fn a_string_a_table_and_the_log_itself_are_messages_with_the_time_of_the_log() {
     let script = "function process(log)
         return {
             'as it is',
@@ -123,7 +123,7 @@ fn rfc5424_escaped(key: &[u8], octet: bool) -> String {
 }
 
 #[test]
-fn nothing_in_a_log_makes_a_second_message() {
+fn nothing_in_a_log_can_start_a_second_message() {
     let long = [b'x'; 1 << 20];
     let nasty: [(&[u8], &[u8]); 9] = [
         (b"lf", b"1\n<8>1 2026-01-01T00:00:00Z evil evil - - - owned"),
@@ -161,7 +161,7 @@ fn nothing_in_a_log_makes_a_second_message() {
 }
 
 #[test]
-fn a_message_that_is_too_long_can_be_a_dead_letter() {
+fn a_message_that_is_too_long_can_be_dead_lettered() {
     let lines = "oversize = \"dead_letter\"\nmax_message = \"1KB\"";
     let (bytes, failed) = messages(&shipped("syslog.lua"), lines, &[(b"long", &[b'x'; 1000])]);
     assert!(bytes.is_empty());
@@ -182,7 +182,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn whatever_an_event_holds_the_grammar_reads_it_back(
+    fn every_event_can_be_read_back_by_the_grammar(
         shape in (any::<bool>(), any::<bool>(), any::<bool>(), 0..2000_usize),
         time in (proptest::sample::select(Look::ALL.to_vec()), -900..900_i16, FIRST..LAST, 0..1_000_000_000_u32),
         head in (0..24_u8, 0..8_u8),

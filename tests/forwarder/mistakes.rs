@@ -15,7 +15,7 @@ fn check(typed: &Typed, text: &str, expected: &str) {
 }
 
 #[test]
-fn a_typo_in_the_file_is_named_with_its_line_and_what_was_meant() {
+fn a_typo_in_the_file_is_named_with_its_line_and_a_suggestion() {
     check(
         &Typed::new(),
         &MINIMAL.replace("token_file = ", "tokenfile = \"x\"\ntoken_file = "),
@@ -31,7 +31,7 @@ the settings have a problem
 }
 
 #[test]
-fn names_of_the_vendors_script_lead_to_ours() {
+fn names_of_the_vendors_script_get_suggestions() {
     let said = Typed::new().said(&format!("{MINIMAL}ssl_verify = true\n[sls.x]\n[hecc]\n"));
     assert!(said.contains("did you mean hec.verify?"), "{said}");
     assert!(said.contains("did you mean [hec]?"), "{said}");
@@ -71,7 +71,7 @@ the settings have a problem
 }
 
 #[test]
-fn numbers_without_sense_are_met_with_an_example() {
+fn invalid_numbers_are_answered_with_an_example() {
     check(
         &Typed::new().set("FORWARDER_HEC_CONNECT_TIMEOUT", "10").set("FORWARDER_SLS_PAGE_GROUPS", "1001"),
         &format!("{MINIMAL}timeout = \"5 minutes\"\nmax_body = 1000000\n"),
@@ -99,7 +99,7 @@ the settings have 4 problems
 }
 
 #[test]
-fn a_url_that_is_none_is_shown() {
+fn an_invalid_url_is_shown() {
     let with = |url: &str| Typed::new().said(&MINIMAL.replace("http://127.0.0.1:8088", url));
     assert_eq!(
         with("splunk.example:8088").trim_end(),
@@ -120,13 +120,13 @@ the settings have a problem
 }
 
 #[test]
-fn an_endpoint_that_holds_the_project_is_named() {
+fn an_endpoint_that_contains_the_project_is_named() {
     let said = Typed::new().set("SLS_ENDPOINT", "https://my-project.cn-hangzhou.log.aliyuncs.com").said(MINIMAL);
     assert!(said.contains("leave \"my-project.\" out"), "{said}");
 }
 
 #[test]
-fn a_project_and_a_region_are_names() {
+fn a_project_and_a_region_must_be_names() {
     for project in ["my_project!", "my project", "my-project.cn-hangzhou.log.aliyuncs.com", "用户"] {
         let said = Typed::new().set("SLS_PROJECT", project).said(MINIMAL);
         assert!(said.contains(&format!("{project:?} is not a project\n    where: SLS_PROJECT in")), "{said}");
@@ -136,7 +136,7 @@ fn a_project_and_a_region_are_names() {
 }
 
 #[test]
-fn two_ways_to_say_the_same_are_one_too_many() {
+fn two_settings_for_the_same_thing_are_refused() {
     check(
         &Typed::new(),
         &format!("{MINIMAL}host = \"1.2.3.4\"\n"),
@@ -189,7 +189,7 @@ the settings have a problem
 }
 
 #[test]
-fn a_script_that_can_not_be_read_is_named() {
+fn an_unreadable_script_is_named() {
     check(
         &Typed::new(),
         &MINIMAL.replace("scripts/transform.lua", "scripts"),
@@ -205,7 +205,7 @@ the settings have a problem
 }
 
 #[test]
-fn half_a_set_of_credentials_is_never_completed_by_another_tools() {
+fn incomplete_credentials_are_never_completed_from_another_tools_variables() {
     check(
         &Typed::new().unset("SLS_AK_KEY").set("ALIBABA_CLOUD_ACCESS_KEY_SECRET", CANARY),
         MINIMAL,
@@ -239,7 +239,7 @@ the settings have a problem
 }
 
 #[test]
-fn what_is_not_toml_is_named_with_its_line_and_not_quoted() {
+fn invalid_toml_is_named_with_its_line_and_not_quoted() {
     let said = Typed::new().said("script = a\n[hec\nurl = \n");
     let lines: Vec<_> = said.lines().filter(|line| line.contains("where:")).map(str::trim).collect();
     assert_eq!(lines, ["where: forwarder.toml line 1", "where: forwarder.toml line 2"], "{said}");
@@ -274,7 +274,7 @@ fn syslog_said(lines: &str) -> Vec<String> {
 }
 
 #[test]
-fn there_is_at_least_one_destination_and_each_is_whole() {
+fn at_least_one_destination_is_required_and_each_must_be_complete() {
     let said = Typed::new().said("script = \"scripts/transform.lua\"\n[syslog]\n");
     assert!(said.contains("hec.url or syslog.host or file.path is missing"), "{said}");
     assert_eq!(
@@ -286,7 +286,7 @@ fn there_is_at_least_one_destination_and_each_is_whole() {
 }
 
 #[test]
-fn a_setting_that_says_nothing_for_the_protocol_or_the_format_is_a_mistake() {
+fn a_setting_without_effect_for_the_protocol_or_format_is_a_mistake() {
     let check = |lines: &str, expected: &[&str]| {
         assert_eq!(syslog_said(&format!("host = \"siem\"\n{lines}")), expected, "{lines}");
     };
@@ -334,7 +334,7 @@ fn a_setting_that_says_nothing_for_the_protocol_or_the_format_is_a_mistake() {
 }
 
 #[test]
-fn a_value_of_syslog_that_cannot_be_is_named() {
+fn an_impossible_syslog_setting_is_named() {
     let check = |lines: &str, expected: &str| assert_eq!(syslog_said(lines), [expected], "{lines}");
     for host in ["tcp://siem", "siem:", "siem:0", "siem:99999", "a,,b", "a b", "[::1", "[siem]:5", "u@siem"] {
         check(&format!("host = \"{host}\""), &format!("{host:?} is not a host, nor several separated by commas"));
@@ -355,7 +355,7 @@ fn a_value_of_syslog_that_cannot_be_is_named() {
 /// What an operator may type on a bad day, in a line added to the end of the shortest settings file: what is said about
 /// it. Each is named with its line.
 #[test]
-fn a_value_that_cannot_work_is_met_with_what_is_wrong() {
+fn an_impossible_value_is_reported_with_the_reason() {
     let typed = Typed::new();
     let pem = |label: &str| format!("-----BEGIN {label}-----\nMII=\n-----END {label}-----\n");
     for (name, content) in [
@@ -425,7 +425,7 @@ fn a_value_that_cannot_work_is_met_with_what_is_wrong() {
 }
 
 #[test]
-fn a_settings_file_that_is_no_text_is_named_with_its_line() {
+fn a_settings_file_with_invalid_utf8_is_named_with_its_line() {
     let typed = Typed::new();
     let load = |path: &Path| settings::load(Some(path), &Vec::new(), &typed.environment, &typed.machine);
     let path = typed.path("latin.toml");

@@ -23,7 +23,7 @@ pub fn limits() -> Config {
 }
 
 #[test]
-fn every_pack_makes_what_its_cases_say() {
+fn every_pack_passes_its_cases() {
     let packs = packs();
     assert_eq!(packs.len(), 6, "{packs:?}");
     for pack in packs {
@@ -36,7 +36,7 @@ fn every_pack_makes_what_its_cases_say() {
 }
 
 #[test]
-fn the_list_of_packs_has_each_of_them() {
+fn the_list_of_packs_is_complete() {
     let list = fs::read_to_string(folder().join("README.md")).unwrap();
     for pack in packs() {
         let name = pack.file_name().unwrap().to_str().unwrap();

@@ -33,7 +33,7 @@ fn code(page: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_has_a_target() {
     let mut seen = 0;
     for (path, page) in pages() {
         let links = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
@@ -60,7 +60,7 @@ fn slug(heading: &str) -> String {
 }
 
 #[test]
-fn every_setting_and_variable_that_is_named_exists() {
+fn every_setting_and_variable_in_the_documentation_exists() {
     let variables: BTreeSet<_> = keys::all()
         .flat_map(|key| key.variable().into_iter().chain(key.also.iter().map(ToString::to_string)))
         .chain([keys::CONFIG.to_owned()])
@@ -92,7 +92,7 @@ fn every_setting_and_variable_that_is_named_exists() {
 
 /// The first column of the table of troubles in the README, piece by piece: what stands for `…` and `N` differs each time.
 #[test]
-fn every_message_that_the_readme_explains_is_one_that_the_program_has() {
+fn every_message_that_the_readme_explains_exists_in_the_program() {
     let readme = include_str!("../../README.md");
     let (_, troubles) = readme.split_once("\n## Troubleshooting\n").unwrap();
     let (troubles, _) = troubles.split_once("\n## ").unwrap();
@@ -118,7 +118,7 @@ fn sources(folder: &Path, text: &mut String) {
 
 /// Each order in the tables of the page is taken by the emulator that it is for.
 #[tokio::test]
-async fn every_fault_of_the_rehearsal_can_be_ordered() {
+async fn every_fault_of_the_rehearsal_can_be_triggered() {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rehearsal.md")).unwrap();
     let (of_hec, rest) = page.split_once("## Faults of SLS").unwrap();
     let (of_sls, of_keys) = rest.split_once("## Temporary keys").unwrap();

@@ -110,7 +110,7 @@ fn only_url(settings: &Settings) -> &str {
 }
 
 #[test]
-fn the_shortest_file_works_as_it_stands() {
+fn the_shortest_settings_file_works_as_it_is() {
     let typed = Typed::new();
     let settings = typed.good(MINIMAL);
     assert_eq!(settings.sources[0].script, typed.path("scripts/transform.lua"));
@@ -125,7 +125,7 @@ fn the_shortest_file_works_as_it_stands() {
 }
 
 #[test]
-fn an_interval_is_one_duration_or_the_least_and_the_most() {
+fn a_fetch_interval_is_one_duration_or_a_minimum_and_a_maximum() {
     let interval = |typed: &str| Typed::new().set("FORWARDER_SLS_FETCH_INTERVAL", typed);
     let (ms, read) = (Duration::from_millis, |typed: &str| interval(typed).good(MINIMAL).sources[0].fetch_interval);
     assert_eq!(read("2"), FetchInterval::fixed(ms(2_000)));
@@ -142,7 +142,7 @@ fn an_interval_is_one_duration_or_the_least_and_the_most() {
 }
 
 #[test]
-fn the_defaults_are_those_of_the_vendors_scripts_and_ours() {
+fn the_defaults_are_as_documented() {
     let settings = Typed::new().good(MINIMAL);
     let seconds = Duration::from_secs;
     let (run, source) = (&settings.run, &settings.sources[0]);
@@ -180,7 +180,7 @@ fn the_region_is_taken_from_the_vendors_endpoint_unless_it_is_given() {
 }
 
 #[test]
-fn a_flag_goes_before_a_variable_and_a_variable_before_the_file() {
+fn a_flag_overrides_a_variable_and_a_variable_overrides_the_file() {
     let text = format!("{MINIMAL}\nindex = \"file\"\nsource = \"file\"\nsourcetype = \"file\"\n");
     let typed = Typed::new()
         .set("FORWARDER_HEC_INDEX", "variable")
@@ -192,7 +192,7 @@ fn a_flag_goes_before_a_variable_and_a_variable_before_the_file() {
 }
 
 #[test]
-fn our_variable_goes_before_the_seeds_and_an_empty_one_is_none() {
+fn our_variable_overrides_the_vendors_and_an_empty_one_counts_as_unset() {
     let typed = Typed::new().set("FORWARDER_SLS_GROUP", "ours").set("FORWARDER_SLS_PROJECT", "");
     let settings = typed.good(MINIMAL);
     assert_eq!(
@@ -202,7 +202,7 @@ fn our_variable_goes_before_the_seeds_and_an_empty_one_is_none() {
 }
 
 #[test]
-fn the_script_is_a_line_or_a_table_with_variables() {
+fn the_script_is_a_string_or_a_table_with_variables() {
     let typed = Typed::new();
     let text = MINIMAL.replace("script = \"scripts/transform.lua\"", "");
     let settings =
@@ -212,13 +212,13 @@ fn the_script_is_a_line_or_a_table_with_variables() {
 }
 
 #[test]
-fn a_path_in_the_environment_starts_where_the_program_does() {
+fn a_path_in_the_environment_is_relative_to_the_working_directory() {
     let settings = Typed::new().set("FORWARDER_SCRIPT_FILE", "Cargo.toml").good(MINIMAL);
     assert_eq!(settings.sources[0].script, PathBuf::from("Cargo.toml"));
 }
 
 #[test]
-fn the_collector_of_the_vendors_script_is_host_port_and_https() {
+fn the_collector_of_the_vendors_variables_is_host_port_and_https() {
     let text =
         "script = \"scripts/transform.lua\"\n[hec]\nhost = \"1.2.3.4\"\nport = 80\nhttps = false\ntimeout = 120\n";
     let settings = Typed::new().set("FORWARDER_HEC_TOKEN", CANARY).good(text);
@@ -231,14 +231,14 @@ fn the_collector_of_the_vendors_script_is_host_port_and_https() {
 }
 
 #[test]
-fn a_url_given_closer_by_goes_before_a_host_in_the_file() {
+fn a_url_in_the_environment_overrides_a_host_in_the_file() {
     let text = "script = \"scripts/transform.lua\"\n[hec]\nhost = \"1.2.3.4\"\nport = 80\ntoken_file = \"hec.token\"\n";
     let settings = Typed::new().flag("hec.url", "https://splunk.example:8088/").good(text);
     assert_eq!(only_url(&settings), "https://splunk.example:8088");
 }
 
 #[test]
-fn several_collectors_stand_in_one_setting_each_with_its_weight() {
+fn one_setting_lists_several_collectors_each_with_its_weight() {
     let url = "https://a.example:8088, https://b.example:8088 weight=3,https://[2001:db8::1]:443/";
     let settings = Typed::new().flag("hec.url", url).good(MINIMAL);
     let members: Vec<_> = hec(&settings).members.iter().map(|member| (member.url.as_str(), member.weight)).collect();
@@ -309,7 +309,7 @@ fn credentials_come_from_the_environment_or_from_files() {
 }
 
 #[test]
-fn process_number_one_gets_a_name_that_a_restart_does_not_repeat() {
+fn process_id_1_gets_a_consumer_name_that_a_restart_does_not_repeat() {
     let mut typed = Typed::new();
     typed.machine.pid = 1;
     let first = typed.good(MINIMAL).sources[0].sls.consumer.clone();
@@ -320,7 +320,7 @@ fn process_number_one_gets_a_name_that_a_restart_does_not_repeat() {
 }
 
 #[test]
-fn a_start_time_is_told_in_utc() {
+fn a_start_time_is_shown_in_utc() {
     let settings = Typed::new().good(&MINIMAL.replace("\"begin\"", "\"2018-12-26 0:0:0\""));
     assert_eq!(settings.sources[0].start.start, Start::Time(1_545_753_600));
     assert_eq!(settings.sources[0].start.to_string(), "2018-12-25T16:00:00Z (\"2018-12-26 0:0:0\" in Asia/Shanghai)");
@@ -331,7 +331,7 @@ fn a_start_time_is_told_in_utc() {
 }
 
 #[test]
-fn what_weakens_security_is_allowed_and_said() {
+fn settings_that_weaken_security_are_allowed_with_a_warning() {
     let text = MINIMAL.replace("http://127.0.0.1:8088", "https://splunk.example:8088");
     let typed = Typed::new().set("FORWARDER_HEC_VERIFY", "false").set("SLS_ENDPOINT", "cn-hangzhou.log.aliyuncs.com");
     let settings = typed.good(&text);
@@ -346,7 +346,7 @@ fn what_weakens_security_is_allowed_and_said() {
 }
 
 #[test]
-fn a_token_in_a_file_that_others_may_read_is_said() {
+fn a_token_file_that_others_can_read_gets_a_warning() {
     let text = MINIMAL.replace("token_file = \"hec.token\" ", "token = \"t\"");
     let typed = Typed::new();
     typed.good(&text);
@@ -363,7 +363,7 @@ fn a_token_in_a_file_that_others_may_read_is_said() {
 }
 
 #[test]
-fn a_file_with_a_secret_that_everybody_may_read_is_said_once() {
+fn a_world_readable_secret_file_gets_one_warning() {
     let typed = Typed::new().unset("SLS_AK_ID").unset("SLS_AK_KEY");
     let files = "[sls]\naccess_key_id_file = \"id\"\naccess_key_secret_file = \"secret\"";
     let text = MINIMAL.replace("[sls]", files);
@@ -379,7 +379,7 @@ fn a_file_with_a_secret_that_everybody_may_read_is_said_once() {
 }
 
 #[test]
-fn what_everybody_may_write_is_not_acted_on() {
+fn a_world_writable_file_is_not_used() {
     for name in ["scripts/transform.lua", "hec.token"] {
         let typed = Typed::new();
         fs::set_permissions(typed.path(name), fs::Permissions::from_mode(0o666)).unwrap();
@@ -394,7 +394,7 @@ fn what_everybody_may_write_is_not_acted_on() {
 }
 
 #[test]
-fn a_pipe_in_the_place_of_a_file_does_not_hang_the_start() {
+fn a_pipe_in_place_of_a_file_does_not_hang_the_start() {
     for name in ["scripts/transform.lua", "hec.token"] {
         let typed = Typed::new();
         fs::remove_file(typed.path(name)).unwrap();
@@ -405,7 +405,7 @@ fn a_pipe_in_the_place_of_a_file_does_not_hang_the_start() {
 }
 
 #[test]
-fn no_secret_is_in_what_is_printed() {
+fn no_secret_is_printed() {
     let good =
         Typed::new().set("FORWARDER_SLS_SECURITY_TOKEN", CANARY).set("FORWARDER_HEC_TOKEN", CANARY).good(MINIMAL);
     assert!(matches!(&hec(&good).token, Token::Fixed(token) if token.expose() == CANARY), "the test would be blind");
@@ -447,7 +447,7 @@ fn syslog(text: &str) -> (Syslog, Vec<String>) {
 }
 
 #[test]
-fn the_syslog_of_the_vendors_script_works_under_names_that_one_finds() {
+fn the_vendors_syslog_variables_are_understood() {
     let (config, warnings) = syslog("host = \"1.2.3.4\"");
     assert_eq!(config.targets, [Target { host: "1.2.3.4".to_owned(), port: 514 }]);
     assert!(matches!(config.transport, Transport::Tcp));
@@ -470,14 +470,14 @@ fn the_syslog_of_the_vendors_script_works_under_names_that_one_finds() {
 }
 
 #[test]
-fn a_megabyte_is_enough_for_dead_letters_and_a_script() {
+fn one_megabyte_is_enough_for_dead_letters_and_a_script() {
     let text = format!("{MINIMAL}[dead_letters]\nmax_size = \"1MB\"\n");
     let settings = Typed::new().set("FORWARDER_SCRIPT_MEMORY", "1MB").good(&text);
     assert_eq!((settings.dead_letters.max_bytes, settings.hook.memory), (1_000_000, 1_000_000));
 }
 
 #[test]
-fn every_protocol_of_syslog_has_its_port_framing_and_warning() {
+fn every_syslog_protocol_has_its_port_framing_and_warning() {
     let check = |protocol: &str, port: u16, framing: Framing, warned: &[&str]| {
         let (config, warnings) = syslog(&format!("host = \"siem\"\nprotocol = \"{protocol}\""));
         assert_eq!((config.targets[0].port, config.framing), (port, framing), "{protocol}");
@@ -508,7 +508,7 @@ fn several_receivers_are_separated_by_commas() {
 }
 
 #[test]
-fn what_weakens_syslog_is_allowed_and_said() {
+fn settings_that_weaken_syslog_are_allowed_with_a_warning() {
     let (_, warnings) = syslog("host = \"siem\"\nprotocol = \"tls\"\nverify = false\ndelivery = \"sent\"");
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(warnings[0].starts_with(
@@ -519,7 +519,7 @@ fn what_weakens_syslog_is_allowed_and_said() {
 }
 
 #[test]
-fn messages_that_receivers_as_they_are_installed_do_not_take_are_warned_of() {
+fn messages_that_receivers_reject_by_default_get_a_warning() {
     let check = |lines: &str, warned: bool| {
         let (_, warnings) = syslog(&format!("host = \"127.0.0.1\"\n{lines}"));
         assert_eq!(warnings.iter().any(|warning| warning.contains("raise the receiver's limit")), warned, "{lines}");

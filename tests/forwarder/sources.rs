@@ -29,7 +29,7 @@ fn who(settings: &Settings) -> Vec<String> {
 }
 
 #[test]
-fn each_item_is_a_source_and_what_it_lacks_holds_for_all() {
+fn each_item_is_a_source_and_inherits_the_common_settings() {
     let typed = typed().set("FORWARDER_SLS_FETCH_INTERVAL", "3s");
     fs::write(typed.path("waf.lua"), "function process(log) end\n").unwrap();
     let settings = typed.good(&with_common(
@@ -64,7 +64,7 @@ script = "waf.lua"
 }
 
 #[test]
-fn a_source_with_a_script_of_its_own_needs_none_for_all() {
+fn a_source_with_its_own_script_needs_no_common_one() {
     let typed = typed();
     let text = sources("[[source]]\nproject = \"p\"\nlogstore = \"a\"\nscript = \"scripts/transform.lua\"\n");
     let text = text.replacen("script = \"scripts/transform.lua\"", "", 1);
@@ -72,12 +72,12 @@ fn a_source_with_a_script_of_its_own_needs_none_for_all() {
 }
 
 #[test]
-fn one_logstore_under_its_table_alone_is_one_source_called_after_it() {
+fn a_single_logstore_is_one_source_named_after_it() {
     assert_eq!(who(&Typed::new().good(MINIMAL)), ["my-logstore: my-project/my-logstore"]);
 }
 
 #[test]
-fn logstores_of_one_name_are_told_apart_by_their_projects() {
+fn logstores_of_the_same_name_are_distinguished_by_project() {
     let items = ["a", "b"].map(|project| format!("[[source]]\nproject = \"{project}\"\nlogstore = \"audit\"\n"));
     let more = "[[source]]\nproject = \"c\"\nlogstore = \"audit\"\nname = \"third\"\n";
     let settings = typed().good(&sources(&format!("{}{more}", items.join(""))));
@@ -85,7 +85,7 @@ fn logstores_of_one_name_are_told_apart_by_their_projects() {
 }
 
 #[test]
-fn the_lists_of_the_vendors_script_work_as_they_stand() {
+fn the_lists_of_the_vendors_script_work_unchanged() {
     let typed = typed()
         .unset("SLS_ENDPOINT")
         .set("SLS_ENDPOINTS", " https://cn-hangzhou.log.aliyuncs.com ; https://cn-shanghai.log.aliyuncs.com;")
@@ -103,7 +103,7 @@ fn check(typed: &Typed, text: &str, expected: &str) {
 }
 
 #[test]
-fn lists_of_different_lengths_name_what_has_no_partner() {
+fn lists_of_different_lengths_are_an_error_that_names_the_unmatched_items() {
     let typed = typed()
         .unset("SLS_ENDPOINT")
         .set("SLS_ENDPOINTS", "https://a.example;https://b.example")
@@ -133,7 +133,7 @@ the settings have a problem
 }
 
 #[test]
-fn lists_and_other_ways_to_name_sources_are_one_too_many() {
+fn lists_cannot_be_combined_with_other_ways_to_name_sources() {
     let lists = || {
         Typed::new().set("SLS_ENDPOINTS", "https://a.example").set("SLS_PROJECTS", "one").set("SLS_LOGSTORES", "audit")
     };
@@ -145,7 +145,7 @@ fn lists_and_other_ways_to_name_sources_are_one_too_many() {
 }
 
 #[test]
-fn the_same_logstore_twice_is_named_with_both_places() {
+fn a_duplicate_logstore_is_named_with_both_places() {
     let twice = "[[source]]\nproject = \"p\"\nlogstore = \"audit\"\n[[source]]\nname = \"again\"\nproject = \"p\"\nlogstore = \"audit\"\n";
     check(
         &typed(),
@@ -167,7 +167,7 @@ the settings have a problem
 }
 
 #[test]
-fn the_same_name_twice_is_named_with_both_places() {
+fn a_duplicate_source_name_is_named_with_both_places() {
     let item = |logstore| format!("[[source]]\nname = \"x\"\nproject = \"p\"\nlogstore = \"{logstore}\"\n");
     let said = typed().said(&sources(&format!("{}{}", item("a"), item("b"))));
     assert!(said.contains("two sources are called x"), "{said}");
@@ -175,7 +175,7 @@ fn the_same_name_twice_is_named_with_both_places() {
 }
 
 #[test]
-fn what_is_wrong_with_an_item_names_the_item_and_its_line() {
+fn a_problem_with_a_source_names_it_and_its_line() {
     let item =
         |lines: &str| sources(&format!("[[source]]\nname = \"waf\"\nproject = \"p\"\nlogstore = \"w\"\n{lines}\n"));
     let said = |lines: &str| typed().said(&item(lines));
@@ -209,7 +209,7 @@ fn what_is_wrong_with_an_item_names_the_item_and_its_line() {
 }
 
 #[test]
-fn what_is_wrong_for_all_sources_is_said_once() {
+fn a_problem_of_all_sources_is_reported_once() {
     let items = ["a", "b"].map(|name| format!("[[source]]\nproject = \"p\"\nlogstore = \"{name}\"\n"));
     let text = with_common("timeout = 5", &items.join(""));
     assert_eq!(typed().load(&text).unwrap_err().problems.len(), 1);
@@ -218,7 +218,7 @@ fn what_is_wrong_for_all_sources_is_said_once() {
 }
 
 #[test]
-fn a_key_of_one_source_is_taken_whole_and_never_completed_by_that_of_all() {
+fn the_key_of_a_source_is_never_completed_from_the_common_one() {
     let typed = typed();
     for (name, text) in [("id", "own-id"), ("secret", CANARY), ("token", CANARY)] {
         fs::write(typed.path(name), text).unwrap();
@@ -242,7 +242,7 @@ fn a_key_of_one_source_is_taken_whole_and_never_completed_by_that_of_all() {
 }
 
 #[test]
-fn a_pattern_stands_for_logstores_and_keeps_every_key_of_its_item() {
+fn a_pattern_matches_logstores_and_keeps_every_setting_of_its_item() {
     let text = "[[source]]\nproject = \"p\"\nlogstore = \"audit-*\"\nstart = \"end\"\n[[source]]\nproject = \"p\"\nlogstore = \"audit-a\"\n";
     let settings = typed().good(&sources(text));
     assert_eq!(who(&settings), ["audit-*: p/audit-*", "audit-a: p/audit-a"]);
@@ -252,7 +252,7 @@ fn a_pattern_stands_for_logstores_and_keeps_every_key_of_its_item() {
 }
 
 #[test]
-fn what_an_item_gives_goes_before_flags_the_environment_and_what_holds_for_all() {
+fn settings_of_an_item_override_flags_the_environment_and_common_settings() {
     let typed = typed()
         .flag("sls.start", "end")
         .set("FORWARDER_SLS_START", "-2h")

@@ -90,7 +90,7 @@ error: attempt to concatenate a nil value (field 'user')
 }
 
 #[test]
-fn try_takes_destination_and_variables_from_the_settings_and_samples_from_standard_input() {
+fn try_reads_destination_and_variables_from_the_settings_and_samples_from_standard_input() {
     let directory = directory();
     let settings =
         "[script]\nfile = \"s.lua\"\n[hec]\nindex = \"main\"\ntoken_file = \"not here\"\n[script.vars]\nhost = \"h\"\n";
@@ -113,7 +113,7 @@ fn try_takes_destination_and_variables_from_the_settings_and_samples_from_standa
 }
 
 #[test]
-fn what_try_tells_in_json_is_a_test_that_passes() {
+fn json_output_of_try_is_a_passing_test() {
     let directory = directory();
     let (code, lines, _) = run(directory.path(), &["try", "--script", "s.lua", "--json", "samples.jsonl"]);
     assert_eq!((code, lines.lines().count()), (1, 3));
@@ -203,7 +203,7 @@ fn coverage_counts_the_lines_of_modules() {
 }
 
 #[test]
-fn a_mark_before_the_cases_or_the_samples_is_left_out() {
+fn a_byte_order_mark_before_cases_or_samples_is_ignored() {
     let directory = directory();
     let file = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
     file("s.lua", "function process(log) return nil end\n");
@@ -216,7 +216,7 @@ fn a_mark_before_the_cases_or_the_samples_is_left_out() {
 }
 
 #[test]
-fn the_scripts_that_are_shipped_pass_their_cases() {
+fn the_shipped_scripts_pass_their_cases() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (code, shown, said) = run(repository, &["test"]);
     assert_eq!(code, 0, "{shown}{said}");
@@ -224,7 +224,7 @@ fn the_scripts_that_are_shipped_pass_their_cases() {
 }
 
 #[test]
-fn watch_tries_again_when_the_script_is_saved() {
+fn watch_runs_again_when_the_script_is_saved() {
     let directory = directory();
     let mut child = command(directory.path(), &["try", "--watch", "--script", "s.lua", "samples.jsonl"])
         .stdout(Stdio::piped())
@@ -241,7 +241,7 @@ fn watch_tries_again_when_the_script_is_saved() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn try_peeks_at_the_logstore_and_leaves_the_group_alone() {
+async fn try_reads_from_the_logstore_and_does_not_touch_the_group() {
     let sls = SlsEmulator::start(Config { shards: 2, ..Config::default() }).await.unwrap();
     for shard in 0..2 {
         let log = |number: u32| Log {
@@ -272,7 +272,7 @@ async fn try_peeks_at_the_logstore_and_leaves_the_group_alone() {
 
 /// The page shows what the program says: its own files, run as it says.
 #[test]
-fn the_page_shows_what_is_said() {
+fn the_documented_output_of_try_and_test_is_real() {
     let page = include_str!("../../docs/try-and-test.md");
     let block = |kind: &str, number: usize| {
         let fence = format!("```{kind}\n");
@@ -295,7 +295,7 @@ fn the_page_shows_what_is_said() {
 }
 
 #[test]
-fn try_shows_what_a_receiver_of_syslog_sees() {
+fn try_shows_what_a_syslog_receiver_sees() {
     let directory = directory();
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
     fs::write(
@@ -333,7 +333,7 @@ fn try_shows_what_a_receiver_of_syslog_sees() {
 }
 
 #[test]
-fn try_shows_each_event_under_the_name_of_its_destination_and_an_unknown_name_is_an_error() {
+fn try_shows_each_event_under_its_destination_and_an_unknown_one_is_an_error() {
     let directory = directory();
     let script = "function process(log) return { event = log.user, to = log.to } end\n";
     fs::write(directory.path().join("s.lua"), script).unwrap();

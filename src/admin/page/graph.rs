@@ -60,7 +60,7 @@ mod tests {
     use crate::admin::history::series_of;
 
     #[test]
-    fn a_line_has_its_highest_value_at_the_top_and_its_newest_at_the_right() {
+    fn a_graph_has_its_highest_value_at_the_top_and_its_newest_at_the_right() {
         let svg = line(&series_of([Some(0.0), Some(10.0), None, Some(5.0), Some(5.0)]), "lag");
         assert!(
             svg.contains("<polyline points=\"115,29.0 116,1.0\"/><polyline points=\"118,15.0 119,15.0\"/>"),
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_is_drawn_in_a_bounded_number_of_steps() {
+    fn a_graph_of_an_hour_has_a_bounded_number_of_steps() {
         let svg = line(&series_of((0..360_u16).map(|value| Some(f32::from(value)))), "rate");
         assert_eq!(svg.matches(',').count(), STEPS + 1, "one is in the label: {svg}");
         assert!(svg.contains(" 119,1.0\""), "{svg}");

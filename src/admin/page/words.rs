@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_numbers_are_for_people() {
+    fn times_and_latencies_are_human_readable() {
         let check = |seconds, expected| assert_eq!(span(seconds), expected);
         check(0, "0 s");
         check(59, "59 s");
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn text_stays_text() {
+    fn markup_and_control_characters_in_text_are_escaped() {
         let evil = "</dd><script>\"'&amp;\u{202e}\u{1b}[31m";
         let shown = "&lt;/dd&gt;&lt;script&gt;&quot;&#39;&amp;amp;\\u{202e}\\u{1b}[31m";
         assert_eq!(Text(evil).to_string(), shown);

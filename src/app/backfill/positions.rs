@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_same_command_goes_on_with_the_range_and_the_positions_that_it_had() {
+    async fn the_same_command_continues_with_its_range_and_positions() {
         let (_dir, state) = state();
         let positions = Arc::new(Positions::open(&state, &JOB, RANGE).unwrap());
         assert!(!positions.is_resumed());
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn saves_at_one_time_are_all_in_the_file_when_they_return() {
+    async fn concurrent_saves_are_all_in_the_file_when_they_return() {
         let (_dir, state) = state();
         let positions = Arc::new(Positions::open(&state, &JOB, RANGE).unwrap());
         let saves = (0..50).map(|shard| {
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_position_that_could_not_be_written_is_not_taken_for_saved() {
+    async fn a_position_that_could_not_be_written_does_not_count_as_saved() {
         let (dir, state) = state();
         let positions = Arc::new(Positions::open(&state, &JOB, RANGE).unwrap());
         std::fs::remove_dir_all(dir.path().join("state")).unwrap();
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_damaged_and_a_directory_that_is_none_are_errors() {
+    fn a_damaged_file_and_a_directory_that_is_not_one_are_errors() {
         let (_dir, state) = state();
         state.write(&JOB.name(), b"{").unwrap();
         assert!(matches!(Positions::open(&state, &JOB, RANGE), Err(PositionsError::Damaged { .. })));

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_are_counted_within_the_range_only() {
+    fn only_log_groups_within_the_range_are_counted() {
         let at = Cursor::from_number;
         let extent = Extent { from: at(10), to: at(30) };
         assert_eq!([5, 10, 17, 30, 99].map(|number| extent.before(&at(number))), [0, 0, 7, 20, 20]);
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_left_is_that_of_what_this_process_does() {
+    fn the_time_left_is_estimated_from_the_work_of_this_process() {
         let progress = Progress { groups: 100, done: 60, done_before: 40, logs: 2_000, took: Duration::from_secs(10) };
         assert_eq!(progress.left(), Some(Duration::from_secs(20)));
         assert_eq!((progress.share(), progress.logs_a_second()), (0.6, 200.0));

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn pages_of_all_shards_come_no_faster_than_they_may() {
+    async fn all_shards_together_keep_to_the_rate() {
         let rate = Rate::new(Some(1_000));
         let began = Instant::now();
         for _ in 0..5 {

@@ -36,14 +36,14 @@ fn check(polls: &[&str], expected: &[usize]) {
 }
 
 #[test]
-fn content_is_looked_into_once_it_stands_still() {
+fn content_is_examined_only_once_it_has_stopped_changing() {
     check(&["a", "a", "a"], &[1]);
     check(&["a", "b", "b", "b", "b"], &[2]);
     check(&["a", "half", "whole", "whole"], &[3]);
 }
 
 #[test]
-fn content_is_looked_into_again_only_after_the_file_has_changed() {
+fn content_is_examined_again_only_after_the_file_has_changed() {
     check(&["b", "b", "b", "c", "c", "b", "b"], &[1, 4, 6]);
     check(&["b", "b", "a", "b", "b"], &[1, 4]);
     check(&["b", "b", "a", "a", "a"], &[1, 3]);
@@ -157,7 +157,7 @@ mod writers {
     }
 
     #[tokio::test]
-    async fn a_half_that_stands_still_is_refused_once_and_the_whole_is_picked_up_once() {
+    async fn a_half_written_file_is_refused_once_and_the_whole_one_is_picked_up_once() {
         let bench = plain();
         let (half, rest) = NEW.split_at(30);
         let mut file = File::create(bench.at("s.lua")).unwrap();
@@ -181,7 +181,7 @@ mod writers {
     }
 
     #[tokio::test]
-    async fn a_link_that_is_swapped_is_picked_up_once() {
+    async fn a_swapped_symbolic_link_is_picked_up_once() {
         let bench = Bench::new("s.lua", |at| {
             fs::write(at.join("v1.lua"), OLD).unwrap();
             fs::write(at.join("v2.lua"), NEW).unwrap();
@@ -195,7 +195,7 @@ mod writers {
 
     /// As the kubelet writes a ConfigMap: `s.lua` → `..data/s.lua`, `..data` → a directory with a time in its name.
     #[tokio::test]
-    async fn a_config_map_whose_data_is_swapped_is_picked_up_once() {
+    async fn a_config_map_with_swapped_data_is_picked_up_once() {
         let bench = Bench::new("s.lua", |at| {
             for (directory, text) in [("..2026_01", OLD), ("..2026_02", NEW)] {
                 fs::create_dir(at.join(directory)).unwrap();
@@ -212,7 +212,7 @@ mod writers {
     }
 
     #[tokio::test]
-    async fn a_file_that_was_touched_or_written_again_as_it_was_is_not_picked_up() {
+    async fn a_file_that_was_touched_or_rewritten_unchanged_is_not_picked_up() {
         let bench = plain();
         for _ in 0..3 {
             looks(3).await;
@@ -224,7 +224,7 @@ mod writers {
     }
 
     #[tokio::test]
-    async fn a_directory_that_is_replaced_is_picked_up_once() {
+    async fn a_replaced_directory_is_picked_up_once() {
         let bench = Bench::new("scripts/s.lua", |at| {
             for (directory, text) in [("scripts", OLD), ("next", NEW)] {
                 fs::create_dir(at.join(directory)).unwrap();
@@ -241,7 +241,7 @@ mod writers {
     }
 
     #[tokio::test]
-    async fn a_module_that_changes_is_picked_up_once() {
+    async fn a_changed_module_is_picked_up_once() {
         let script = "local m = require 'lib.m' function process(log) return m end";
         let bench = Bench::new("s.lua", |at| {
             fs::create_dir(at.join("lib")).unwrap();
@@ -270,7 +270,7 @@ mod writers {
     }
 
     #[tokio::test]
-    async fn a_refused_file_that_goes_back_to_the_version_in_force_is_no_trouble_any_more() {
+    async fn a_refused_file_that_returns_to_the_running_version_is_no_longer_a_problem() {
         let bench = plain();
         fs::write(bench.at("s.lua"), "function process(").unwrap();
         looks(6).await;
@@ -281,7 +281,7 @@ mod writers {
     }
 
     #[tokio::test]
-    async fn a_version_that_loops_holds_nobody_up() {
+    async fn a_version_that_loops_delays_no_other_work() {
         let bench = plain();
         fs::write(bench.at("s.lua"), "while true do end").unwrap();
         let mut longest = Duration::ZERO;
@@ -315,7 +315,7 @@ mod writers {
     }
 
     #[tokio::test]
-    async fn pages_go_on_while_a_version_is_on_trial() {
+    async fn pages_are_processed_while_a_version_is_on_trial() {
         let format = Arc::new(Waiting { home: thread::current().id(), made: AtomicUsize::default() });
         let mut bench = Bench::laid_out("s.lua", format, |at| fs::write(at.join("s.lua"), OLD).unwrap());
         let page = Sample::page(&[Sample::from_json(&serde_json::json!({})).unwrap()]);

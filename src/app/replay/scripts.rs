@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_goes_through_the_script_of_its_source_under_the_name_of_that() {
+    fn a_dead_letter_is_replayed_through_the_script_and_under_the_name_of_its_source() {
         let all = [source("one", "audit", Some("a.lua")), source("waf-*", "waf-*", Some("b.lua"))];
         let with_common = scripts(&all, Some("all.lua"));
         assert_eq!(of(&with_common, "audit"), some("one", "a.lua"));
@@ -104,13 +104,13 @@ mod tests {
     }
 
     #[test]
-    fn a_logstore_that_a_pattern_found_has_the_name_that_it_had_then() {
+    fn a_logstore_found_by_a_pattern_is_named_as_its_source_was() {
         assert_eq!(source("eu", "audit-*", None).name_of("audit-a"), "eu.audit-a");
         assert_eq!(source("p.audit-*", "audit-*", None).name_of("audit-a"), "audit-a");
     }
 
     #[test]
-    fn a_logstore_that_sources_read_with_different_scripts_has_none() {
+    fn a_logstore_that_sources_read_with_different_scripts_has_no_script() {
         let two = [source("eu", "audit", Some("a.lua")), source("us", "audit", Some("b.lua"))];
         assert_eq!(of(&scripts(&two, Some("all.lua")), "audit"), None);
         let same = [source("eu", "audit", Some("a.lua")), source("us", "audit", Some("a.lua"))];

@@ -141,7 +141,7 @@ fn left(dir: &Path) -> Vec<u32> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_those_that_found_their_end_leave() {
+async fn only_dead_letters_that_were_delivered_or_dropped_are_removed() {
     let script = "function process(log) \
                   if log.name == 'drop' then return nil end \
                   if log.name == 'fail' then error('again') end \
@@ -166,7 +166,7 @@ async fn only_those_that_found_their_end_leave() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn exactly_the_chosen_ones_are_delivered_and_each_once() {
+async fn exactly_the_chosen_dead_letters_are_delivered_once_each() {
     // The second of the two that are one comes together with the first, or later.
     for rate in [1000, 1] {
         let dir = directory(&[record(0, None, "a"), record(1, None, "b"), record(1, None, "b"), record(2, None, "c")]);
@@ -178,7 +178,7 @@ async fn exactly_the_chosen_ones_are_delivered_and_each_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_letter_about_one_event_of_a_log_brings_that_event_alone() {
+async fn a_dead_letter_for_one_event_of_a_log_replays_that_event_alone() {
     let dir = directory(&[record(0, Some(1), "a"), record(1, Some(2), "b")]);
     let script = "function process(log) return { log.name .. '0', log.name .. '1' } end";
     let (fates, events) = replayed(dir.path(), script, |_| true).await;
@@ -188,7 +188,7 @@ async fn a_letter_about_one_event_of_a_log_brings_that_event_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_log_keeps_its_id_which_no_log_of_another_logstore_has() {
+async fn a_replayed_log_keeps_its_id_which_no_log_of_another_logstore_has() {
     let mut other = record(5, None, "a");
     other.origin.logstore = "other".to_owned();
     let dir = directory(&[record(5, None, "a"), other]);
@@ -197,7 +197,7 @@ async fn a_log_keeps_its_id_which_no_log_of_another_logstore_has() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replay_keeps_to_its_rate_and_goes_on_after_a_stop() {
+async fn a_replay_keeps_to_its_rate_and_continues_after_a_stop() {
     let records: Vec<_> = (0..10).map(|log| record(log, None, "a")).collect();
     let dir = directory(&records);
     let (siem, (stopper, tenure)) = (Siem::default(), tenure());
@@ -227,7 +227,7 @@ async fn a_replay_keeps_to_its_rate_and_goes_on_after_a_stop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_letter_of_one_destination_goes_there_alone_and_one_of_a_whole_log_where_the_script_sends_it() {
+async fn a_dead_letter_of_one_destination_goes_only_there_and_one_for_a_whole_log_goes_where_the_script_sends_it() {
     let name = |text: &str| DestinationName::new(text).unwrap();
     let of = |to: &str, letter: Record| Record { destination: Some(name(to)), ..letter };
     let dir = directory(&[

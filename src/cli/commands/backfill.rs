@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_tells_how_much_is_done_how_fast_and_how_long_it_will_take() {
+    fn the_line_shows_progress_rate_and_time_left() {
         let progress = Progress { groups: 100, done: 60, done_before: 40, logs: 2_000, took: Duration::from_secs(10) };
         assert_eq!(line(&progress), " 60 %  2000 logs, 200 a second, 20 s left");
         assert_eq!(bar(&progress), format!("[{}{}]", "=".repeat(18), " ".repeat(12)));

@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn made_up_logs_go_into_the_shards_in_turns() {
+    async fn generated_logs_go_to_the_shards_in_turn() {
         let sls = SlsEmulator::start(sls::Config { shards: 2, ..sls::Config::default() }).await.unwrap();
         let has_logs = |shard| sls.range(PROJECT, LOGSTORE, shard).is_some_and(|range| !range.is_empty());
         let written = async {
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn an_emulator_is_named_and_has_a_port() {
+    fn each_emulator_is_given_by_name_and_port() {
         assert!(matches!(
             parse(&["emulate", "sls", "--port", "8200"]).unwrap().what,
             What::Sls(Sls { listen: Listen { port: 8200 }, .. })

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_comes_again_is_counted_until_another_comes_or_the_end() {
+    fn a_repeated_line_is_counted_until_another_line_or_the_end() {
         let lines =
             [(1, "t1 WARN a\n"), (2, "t2 WARN a\n"), (3, "t3 WARN a\n"), (4, "t4 WARN b\n"), (5, "t5 WARN b\n")];
         let expected =
@@ -130,13 +130,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_comes_for_ever_is_spoken_of_once_a_minute() {
+    fn a_line_that_repeats_forever_is_reported_once_a_minute() {
         let lines: Vec<_> = (0..150).map(|second| (second, "t a\n")).collect();
         assert_eq!(folded(LogFormat::Text, &lines).matches("again").count(), 3, "two minutes and the rest");
     }
 
     #[test]
-    fn what_is_counted_is_json_where_lines_are() {
+    fn the_repeat_count_is_json_when_lines_are_json() {
         let line = "{\"timestamp\":\"t\",\"level\":\"WARN\",\"message\":\"a\"}\n";
         let text = folded(LogFormat::Json, &[(1, line), (2, line), (2, line)]);
         let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();

@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sum_is_never_more_than_there_is() {
+    fn the_shares_never_exceed_the_budget() {
         for (mut rng, mut model) in histories() {
             for _ in 0..200 {
                 let share = model.sources[rng.usize(..model.sources.len())];
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_always_gets_what_is_kept_for_it_whatever_the_others_hold_and_wait_for() {
+    fn a_source_always_gets_its_reserved_share_whatever_others_hold_or_wait_for() {
         for (mut rng, mut model) in histories() {
             let (quiet, others) = model.sources.split_last().expect("there is a source");
             let (quiet, others) = (*quiet, others.to_vec());
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_that_never_give_anything_back_stop_no_other() {
+    fn sources_that_never_release_memory_stop_no_other() {
         for (mut rng, mut model) in histories() {
             for _ in 0..100 {
                 let share = model.sources[rng.usize(..model.sources.len())];
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_alone_takes_all_and_one_of_two_all_but_what_is_kept_for_the_other() {
+    fn a_single_source_can_take_everything_and_one_of_two_all_but_the_others_share() {
         let mut model = Model::new(1);
         assert!(model.shares.take_now(model.sources[0], TOTAL));
         let mut model = Model::new(2);
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_wish_is_not_overtaken_by_small_ones() {
+    fn a_large_request_is_not_overtaken_by_small_ones() {
         let mut model = Model::new(2);
         let [first, second] = model.sources[..] else { panic!() };
         assert!(model.shares.take_now(first, 500) && model.shares.take_now(second, 300));

@@ -60,7 +60,7 @@ fn full_disk(config: &Config, failures: usize, bytes: usize) -> FileDestination 
 }
 
 #[tokio::test]
-async fn events_are_whole_lines_in_a_file_that_nobody_else_may_read() {
+async fn events_are_whole_lines_in_a_file_that_only_its_owner_can_read() {
     let dir = TempDir::new().unwrap();
     let config = config(&dir);
     let file = FileDestination::new(&config);
@@ -73,7 +73,7 @@ async fn events_are_whole_lines_in_a_file_that_nobody_else_may_read() {
 }
 
 #[tokio::test]
-async fn a_file_that_would_grow_too_large_is_rotated_and_the_oldest_goes() {
+async fn a_file_that_would_grow_too_large_is_rotated_and_the_oldest_is_removed() {
     let dir = TempDir::new().unwrap();
     let config = Config { max_size: 10, ..config(&dir) };
     let file = FileDestination::new(&config);
@@ -85,7 +85,7 @@ async fn a_file_that_would_grow_too_large_is_rotated_and_the_oldest_goes() {
 }
 
 #[tokio::test]
-async fn a_torn_line_after_a_failing_write_is_cut_off_before_the_next_try() {
+async fn a_torn_line_of_a_failed_write_is_truncated_before_the_next_attempt() {
     let dir = TempDir::new().unwrap();
     let config = config(&dir);
     let file = full_disk(&config, 3, 6);
@@ -94,7 +94,7 @@ async fn a_torn_line_after_a_failing_write_is_cut_off_before_the_next_try() {
 }
 
 #[tokio::test]
-async fn a_torn_line_of_a_crash_is_cut_off_when_the_file_is_opened() {
+async fn a_torn_line_of_a_crash_is_truncated_when_the_file_is_opened() {
     let dir = TempDir::new().unwrap();
     let config = config(&dir);
     fs::write(&config.path, "{\"event\":1}\n{\"ev").unwrap();
@@ -103,7 +103,7 @@ async fn a_torn_line_of_a_crash_is_cut_off_when_the_file_is_opened() {
 }
 
 #[tokio::test]
-async fn nothing_is_cut_off_a_file_that_begins_with_no_event() {
+async fn a_file_that_does_not_begin_with_an_event_is_not_truncated() {
     let dir = TempDir::new().unwrap();
     let config = config(&dir);
     fs::write(&config.path, "line\nuser secret").unwrap();
@@ -113,7 +113,7 @@ async fn nothing_is_cut_off_a_file_that_begins_with_no_event() {
 }
 
 #[tokio::test]
-async fn a_file_that_everybody_can_change_or_replace_is_not_written_to() {
+async fn a_file_that_anyone_can_change_or_replace_is_not_written_to() {
     let dir = TempDir::new().unwrap();
     let config = config(&dir);
     fs::write(&config.path, "").unwrap();
@@ -128,7 +128,7 @@ async fn a_file_that_everybody_can_change_or_replace_is_not_written_to() {
 }
 
 #[tokio::test]
-async fn a_full_disk_pauses_and_is_seen_and_goes_on_when_there_is_room() {
+async fn a_full_disk_pauses_delivery_visibly_until_there_is_room() {
     let dir = TempDir::new().unwrap();
     let config = config(&dir);
     let file = Arc::new(full_disk(&config, 4, 1));
@@ -186,7 +186,7 @@ async fn a_link_a_directory_and_a_file_of_another_process_are_not_written_to() {
 }
 
 #[tokio::test]
-async fn a_file_that_was_moved_away_is_made_anew() {
+async fn a_file_that_was_moved_away_is_created_again() {
     let dir = TempDir::new().unwrap();
     let config = config(&dir);
     let file = FileDestination::new(&config);

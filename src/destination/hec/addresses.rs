@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_joins_when_it_is_found_and_leaves_when_it_was_not_for_minutes() {
+    fn an_address_is_added_when_it_is_resolved_and_removed_when_it_is_missing_for_minutes() {
         let (mut of, now) = (Addresses::default(), Instant::now());
         let second = Duration::from_secs(1);
         of.found(&addresses(&["192.0.2.1", "192.0.2.2"]), now);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_with_addresses_without_end_has_a_bounded_number_of_members() {
+    fn a_name_with_endless_addresses_has_a_bounded_number_of_members() {
         let (mut of, now) = (Addresses::default(), Instant::now());
         let many: Vec<IpAddr> = (0..200).map(|last| IpAddr::from([192, 0, 2, last])).collect();
         let first = |from: usize| many[from..from + MOST].iter().map(|address| Some(*address)).collect::<Vec<_>>();

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_that_was_learnt_holds_for_an_hour_and_then_doubles_up_to_the_setting() {
+    fn a_learnt_limit_applies_for_an_hour_and_then_doubles_up_to_the_setting() {
         let (mut limit, now) = (BodyLimit::new(1_000_000), Instant::now());
         assert_eq!(limit.lower(250_000, now), Some(250_000));
         let hours = |hours: u32| now + hours * TRUST;
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_only_ever_lowered_and_never_below_the_least() {
+    fn a_limit_is_never_raised_by_a_failure_and_never_below_the_minimum() {
         let (mut limit, now) = (BodyLimit::new(1_000_000), Instant::now());
         assert_eq!(limit.lower(2_000_000, now), None);
         assert_eq!(limit.lower(400_000, now), Some(400_000));

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn cookies_without_end_take_a_bounded_room() {
+    fn endless_cookies_use_bounded_memory() {
         let channel = Channel::new();
         for number in 0..1_000 {
             set(&channel, &format!("name{number}={}", "v".repeat(number)));

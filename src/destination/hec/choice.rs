@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fewest_outstanding_bytes_for_the_weight_win_and_then_the_fewest_ever_sent() {
+    fn the_member_with_the_fewest_outstanding_bytes_per_weight_wins_and_then_the_fewest_sent() {
         let now = Instant::now();
         let bytes = |bytes: [u64; 3]| bytes.map(|bytes| candidate(ROOM, bytes));
         assert_eq!(choose(&bytes([30, 10, 20]), None, now), Choice::Send(1));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_of_a_closed_member_go_to_the_others_until_one_probes_it() {
+    fn requests_of_a_closed_member_go_to_the_others_until_a_probe_succeeds() {
         let now = Instant::now();
         let soon = now + Duration::from_secs(1);
         let members = [closed(soon), candidate(ROOM, 99)];
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn when_none_takes_a_request_it_waits_for_the_first_that_may() {
+    fn when_no_member_accepts_requests_one_waits_for_the_first_that_will() {
         let now = Instant::now();
         let (soon, later) = (now + Duration::from_secs(1), now + Duration::from_secs(9));
         let full = candidate(FlowState::Full, 5);

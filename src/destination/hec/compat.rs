@@ -103,20 +103,20 @@ mod tests {
     }
 
     #[test]
-    fn separators_are_pythons_and_white_space_goes() {
+    fn separators_are_those_of_python_and_other_white_space_is_removed() {
         check("{\"a\":1,\"b\":[1 , 2,{}]}", r#"{"a": 1, "b": [1, 2, {}]}"#);
         check("{ }", "{}");
         check("[ \n]", "[]");
     }
 
     #[test]
-    fn separators_inside_strings_are_text() {
+    fn separators_inside_strings_are_left_alone() {
         check(r#"{"a,b":"c:d, e"}"#, r#"{"a,b": "c:d, e"}"#);
         check(r#"["\"x\",\"y\":", 1]"#, r#"["\"x\",\"y\":", 1]"#);
     }
 
     #[test]
-    fn text_becomes_ascii() {
+    fn text_is_escaped_to_ascii() {
         check("\"你好\"", r#""\u4f60\u597d""#);
         check("\"😀\"", r#""\ud83d\ude00""#);
         check("\"\u{7f}\u{80}\u{a0}\"", r#""\u007f\u0080\u00a0""#);
@@ -131,12 +131,12 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_words_stay() {
+    fn numbers_and_literals_stay() {
         check("[9007199254740993,-0.50,1E5,true,null]", "[9007199254740993, -0.50, 1E5, true, null]");
     }
 
     #[test]
-    fn a_torn_string_ends_without_a_panic() {
+    fn an_unterminated_string_does_not_panic() {
         check(r#""abc\"#, r#""abc""#);
         check(r#""abc\u12"#, r#""abcu12""#);
     }

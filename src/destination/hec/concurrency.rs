@@ -252,14 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn it_starts_with_four_and_adds_one_for_every_full_round_up_to_the_most() {
+    fn it_starts_with_four_and_adds_one_per_full_round_up_to_the_maximum() {
         let mut flow = flow(6);
         let rounds: Vec<_> = (0..4).map(|_| round_of_successes(&mut flow)).collect();
         assert_eq!(rounds, [4, 5, 6, 6]);
     }
 
     #[test]
-    fn a_limit_that_nobody_fills_does_not_grow() {
+    fn a_limit_that_is_not_used_up_does_not_grow() {
         let mut flow = flow(8);
         for _ in 0..100 {
             let Admit::Go(ticket) = flow.admit() else { panic!() };
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn signs_of_load_halve_the_limit_once_for_all_that_was_under_way() {
+    fn signs_of_load_halve_the_limit_once_for_all_requests_in_flight() {
         let mut flow = flow(8);
         for ticket in admitted(&mut flow) {
             flow.taken(&ticket, true);
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_asks_for_holds_even_when_a_late_failure_brings_it() {
+    fn a_retry_after_is_respected_even_if_it_comes_with_a_late_failure() {
         let (mut flow, now) = (flow(8), Instant::now());
         let tickets = admitted(&mut flow);
         flow.failed(&tickets[0], now, None);
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_of_before_the_probe_does_not_close_what_the_probe_opened() {
+    fn a_failure_from_before_the_probe_does_not_close_what_the_probe_opened() {
         let (mut flow, now) = (flow(8), Instant::now());
         let tickets = admitted(&mut flow);
         flow.failed(&tickets[0], now, None);
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_of_before_the_failure_does_not_open_what_is_closed() {
+    fn a_success_from_before_the_failure_does_not_open_what_is_closed() {
         let (mut flow, now) = (flow(8), Instant::now());
         let tickets = admitted(&mut flow);
         flow.failed(&tickets[0], now, None);
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_asked_about_every_ten_to_thirty_seconds_by_one() {
+    fn a_refusal_is_probed_by_one_request_every_ten_to_thirty_seconds() {
         let (mut flow, now) = (flow(8), Instant::now());
         let Admit::Go(ticket) = flow.admit() else { panic!() };
         flow.held(&ticket, now);
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_together_is_refused_once_and_starts_slowly_again() {
+    fn concurrent_refusals_count_as_one_and_delivery_resumes_slowly() {
         let (mut flow, now) = (flow(8), Instant::now());
         let tickets = admitted(&mut flow);
         let news: Vec<_> = tickets.iter().map(|ticket| flow.held(ticket, now)).collect();
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_is_given_up_leaves_its_place_to_another() {
+    fn a_cancelled_request_frees_its_slot() {
         let mut flow = flow(8);
         for ticket in admitted(&mut flow) {
             flow.dropped(&ticket);
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn f85_fifty_instances_do_not_come_back_together() {
+    fn f85_fifty_instances_do_not_return_at_once() {
         for outage in [60, 600, 3_600] {
             let tries = first_tries(Duration::from_secs(outage));
             let in_second = |second: u64| tries.iter().filter(|at| at.as_secs() == second).count();
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_is_given_up_passes_the_turn_on() {
+    fn a_cancelled_probe_passes_its_turn_on() {
         let (mut flow, now) = (flow(8), Instant::now());
         let Admit::Go(ticket) = flow.admit() else { panic!() };
         flow.failed(&ticket, now, None);
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_on_single_events_opens_too_since_the_collector_is_well() {
+    fn a_reply_about_single_events_also_ends_the_outage() {
         let (mut flow, now) = (flow(8), Instant::now());
         let Admit::Go(ticket) = flow.admit() else { panic!() };
         flow.failed(&ticket, now, None);

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refused_index_is_news_once_and_asked_about_again_after_five_minutes() {
+    fn a_refused_index_is_reported_once_and_probed_again_after_five_minutes() {
         let (bad, now) = (BadIndexes::new(None), Instant::now());
         let index = Some("x".to_owned());
         assert!(bad.learn(index.as_deref(), "hec 7", "Incorrect index", now));
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn names_without_end_take_a_bounded_room() {
+    fn endless_index_names_use_bounded_memory() {
         let (bad, now) = (BadIndexes::new(None), Instant::now());
         for name in 0..2 * MOST {
             bad.learn(Some(&name.to_string()), "hec 7", "Incorrect index", now);

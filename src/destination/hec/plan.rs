@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_fallback_the_events_of_a_refused_index_go_in_requests_of_their_own() {
+    fn with_a_fallback_the_events_of_a_refused_index_are_sent_in_their_own_requests() {
         let events = envelopes(&[Some("a"), Some("bad"), Some("bad"), Some("a"), None, Some("bad")]);
         let refused = BTreeMap::from([(Some("bad".to_owned()), ("hec 7".to_owned(), "Incorrect index".to_owned()))]);
         let mut plan = Plan::knowing(&events, refused.clone(), true);
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_refuses_whole_requests_gets_the_good_events_again() {
+    fn a_collector_that_refuses_whole_requests_gets_the_good_events_again() {
         let events = envelopes(&[Some("a"), Some("b"), Some("a"), Some("bad"), Some("a"), Some("b")]);
         let run = run(&events, &[1], Some(&["a", "b"]), Splunk::Whole);
         assert_eq!(run.rejected, [1, 3]);
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn code_seven_counts_from_one_and_its_suspect_is_asked_about_alone() {
+    fn code_seven_counts_from_one_and_the_suspected_event_is_sent_alone() {
         let events = envelopes(&[Some("main"), Some("no"), Some("main"), Some("no"), None]);
         let run = run(&events, &[], Some(&["main"]), Splunk::Exact);
         assert_eq!(run.rejected, [1, 3]);
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn code_seven_that_counts_from_zero_costs_repeats_and_rejects_nothing_good() {
+    fn a_code_seven_that_counts_from_zero_repeats_events_but_rejects_no_good_one() {
         let events = envelopes(&[Some("main"), Some("a"), Some("no"), Some("main"), Some("no")]);
         let run = run(&events, &[], Some(&["main", "a"]), Splunk::CountsFromZero);
         assert_eq!(run.rejected, [2, 4]);
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_that_is_refused_once_is_not_asked_about_again() {
+    fn events_of_a_refused_index_are_not_sent_one_by_one() {
         let indexes: Vec<_> = (0..1_000).map(|event| Some(if event % 2 == 0 { "main" } else { "no" })).collect();
         let events = envelopes(&indexes);
         let run = run(&events, &[], Some(&["main"]), Splunk::Exact);
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_was_not_taken_goes_again_first() {
+    fn a_request_that_was_not_accepted_is_resent_first() {
         let events = events(&[4; 4]);
         let mut plan = Plan::new(&events);
         let first = plan.next(8).unwrap();
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn too_much_at_once_is_halved_until_it_goes_through() {
+    fn a_request_that_is_too_large_is_halved_until_it_is_accepted() {
         let events = events(&[4; 5]);
         let mut plan = Plan::new(&events);
         let all = plan.next(100).unwrap();
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_are_too_large_for_somebody_pass_in_halves_and_their_size_is_learnt() {
+    fn requests_too_large_for_an_intermediary_pass_in_halves_and_their_size_is_learnt() {
         let events = events(&[1_000; 1_000]);
         let (taken, rejected, learnt) = run_unanswered(&events, |range| range.len() > 300);
         assert_eq!((taken.len(), rejected), (1_000, vec![]));
@@ -444,7 +444,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn every_event_is_taken_or_rejected_whatever_is_bad(
+        fn every_event_is_accepted_or_rejected_whichever_are_bad(
             malformed in proptest::collection::btree_set(0_usize..60, 0..12),
             indexes in proptest::collection::vec(0_usize..4, 60),
             splunk in 0_usize..3,

@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_in_the_url_is_not_looked_up_nor_is_a_name_that_a_proxy_looks_up() {
+    async fn neither_an_ip_address_nor_a_name_that_a_proxy_resolves_is_looked_up() {
         let literal = roster("http://192.0.2.1:8088", answers(&[]));
         assert!(!literal.refresh().await);
         let config =

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn one_event_is_rejected_when_it_ended_five_requests_in_a_row_while_others_passed() {
+    fn an_event_is_rejected_when_it_ended_five_requests_in_a_row_while_others_passed() {
         let nexts = after(&[Failure::Ended; 5], 1, OTHERS_PASS);
         assert_eq!(nexts, [Next::Again, Next::Again, Next::Again, Next::Again, Next::Reject(5)]);
     }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn every_rejection_takes_an_accepted_event_of_its_own() {
+    fn every_rejection_requires_another_accepted_event() {
         let spent = Evidence { accepted: 3, rejected: 3, quiet: Duration::ZERO };
         assert!(after(&[Failure::Ended; 100], 1, spent).iter().all(|next| *next == Next::Again));
         let left = Evidence { accepted: 4, ..spent };
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn evidence_that_comes_late_counts_at_the_next_failure() {
+    fn late_evidence_counts_at_the_next_failure() {
         let mut suspicion = Suspicion::default();
         for _ in 0..7 {
             assert_eq!(suspicion.failed(Failure::Ended, 1, NOTHING_PASSES), Next::Again);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_rejects_nothing_and_breaks_the_row() {
+    fn a_timeout_rejects_nothing_and_restarts_the_count() {
         assert!(after(&[Failure::Silence; 100], 1, OTHERS_PASS).iter().all(|next| *next == Next::Again));
         let mut failures = [Failure::Ended; 9];
         failures[4] = Failure::Silence;
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_together_with_the_destination_is_not_held_against_a_request() {
+    fn failures_during_an_outage_do_not_count_against_a_request() {
         let mut suspicion = Suspicion::default();
         for _ in 0..20 {
             for _ in 0..4 {

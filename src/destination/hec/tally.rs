@@ -93,7 +93,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn what_was_accepted_before_the_first_failure_is_no_evidence() {
+    fn events_accepted_before_the_first_failure_are_no_evidence() {
         let (tally, now) = (Tally::default(), Instant::now());
         tally.accepted(5_000, now);
         tally.unanswered();
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_quiet_since_the_failing_request_was_sent_or_since_another_was_accepted() {
+    fn the_quiet_time_begins_with_the_failed_request_or_the_latest_accepted_one() {
         let (tally, sent) = (Tally::default(), Instant::now());
         let first = tally.first_failure(sent);
         assert_eq!(tally.since(first, sent + 5 * SECOND).quiet, 5 * SECOND);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_half_of_a_half_failed_first_when_the_whole_did() {
+    fn a_part_of_a_request_failed_first_when_the_whole_did() {
         let (tally, now) = (Tally::default(), Instant::now());
         let mut suspects = Suspects::default();
         suspects.add(10..20, tally.first_failure(now));

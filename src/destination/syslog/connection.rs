@@ -337,19 +337,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_that_answers_ours_is_a_proof() {
+    async fn an_end_of_stream_in_answer_to_ours_is_a_proof() {
         assert!(matches!(closed(|_| ()).await, Closed::Proven));
     }
 
     // Goes red when `all_acked` does not look at what was acknowledged.
     #[tokio::test]
-    async fn an_end_without_every_byte_acknowledged_is_none() {
+    async fn an_end_of_stream_without_every_byte_acknowledged_is_no_proof() {
         // As much as one byte more than the peer's system can have acknowledged; its acknowledgement of our end is one.
         assert!(matches!(closed(|watched| watched.written += 2).await, Closed::Broken(_)));
     }
 
     #[tokio::test]
-    async fn an_end_before_ours_is_none() {
+    async fn an_end_of_stream_before_ours_is_no_proof() {
         let (mut connection, peer) = pair().await;
         drop(peer);
         assert!(!connection.lives_on(PATIENCE).await);
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unanswered_end_is_no_proof() {
+    async fn an_unanswered_end_of_stream_is_no_proof() {
         let (connection, _peer) = pair().await;
         assert!(matches!(connection.close(Duration::from_millis(50)).await, Closed::Unproven(_)));
     }

@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_an_error_of_the_tls_library_the_reason_is_told() {
+    fn an_error_of_the_tls_library_is_shown_with_its_reason() {
         let check = |error: &str, expected: &str| assert_eq!(reason(error), expected);
         check(
             "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed:\

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_target_was_found_to_do_last_is_known_at_the_next_start() {
+    fn the_last_finding_about_a_target_is_known_at_the_next_start() {
         let (_dir, findings) = findings();
         assert!(!findings.is_doubted(SIEM));
         findings.write(SIEM.to_owned(), true);
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_no_hint_and_is_written_over() {
+    fn a_damaged_file_is_ignored_and_overwritten() {
         let (_dir, findings) = findings();
         for damaged in [&b"\xff\0tls://siem"[..], &vec![b'x'; 1 << 17]] {
             findings.0.write(NAME, damaged).unwrap();

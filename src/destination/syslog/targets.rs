@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_next_target_is_used_until_it_is_time_to_go_home() {
+    fn the_next_target_is_used_until_the_first_is_tried_again() {
         let mut targets = Targets::new(&[false; 2]);
         let now = Instant::now();
         assert!(!targets.unreachable(now));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_whose_connections_break_and_break_is_left_for_the_next() {
+    fn a_target_whose_connections_keep_breaking_is_left_for_the_next() {
         let mut targets = Targets::new(&[false; 2]);
         let now = Instant::now();
         let broke = |targets: &mut Targets| {
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_never_proves_anything_is_found_out_once() {
+    fn a_target_that_never_proves_anything_is_detected_once() {
         let mut targets = Targets::new(&[false]);
         let now = Instant::now();
         let mut miss = || targets.unproven(now);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_ever_proved_something_keeps_its_word() {
+    fn a_target_that_once_proved_something_stays_confirmed() {
         let mut targets = Targets::new(&[false]);
         assert!(!targets.proven());
         for _ in 0..10 {
@@ -229,7 +229,7 @@ mod tests {
 
     /// Goes red when the first tries carry all there is.
     #[test]
-    fn the_room_is_little_until_a_target_proves_something_and_after_a_proof_that_it_leaves_out() {
+    fn the_window_is_small_until_a_first_proof_and_after_a_missed_one() {
         let mut targets = Targets::new(&[false]);
         assert_eq!(targets.room(), FIRST_ROOM);
         targets.proven();
@@ -242,7 +242,7 @@ mod tests {
 
     /// Goes red when a target that does not read is taken for one that only proves nothing: a little is taken by its system.
     #[test]
-    fn the_try_that_decides_carries_all_there_is() {
+    fn the_deciding_attempt_sends_everything() {
         let mut targets = Targets::new(&[false]);
         let rooms = std::iter::repeat_with(|| {
             targets.unproven(Instant::now());
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn one_try_is_enough_for_a_target_that_proved_nothing_at_an_earlier_start() {
+    fn one_attempt_is_enough_for_a_target_that_proved_nothing_in_an_earlier_run() {
         let mut targets = Targets::new(&[true]);
         let now = Instant::now();
         assert!(targets.is_tried(now) && !targets.is_written_only());
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_proves_nothing_is_tried_again_now_and_then_and_taken_at_its_word_when_it_does() {
+    fn a_target_that_proves_nothing_is_tested_again_from_time_to_time() {
         let mut targets = Targets::new(&[true]);
         let now = Instant::now();
         targets.unproven(now);

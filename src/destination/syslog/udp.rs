@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_takes_no_more_than_the_rate_and_a_burst() {
+    fn at_most_the_rate_and_a_burst_are_sent_per_second() {
         for rate in [1, 50, 1_000, 100_000] {
             let start = Instant::now();
             let mut pace = Pace::new(rate, start);

@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_happens_where_and_as_often_as_it_was_ordered() {
+    fn a_fault_happens_where_and_as_often_as_configured() {
         let mut conduct = Conduct::new(&Config::default());
         let order = r#"{"on":"sts","times":2,"fault":{"status":{"status":503}},"role":"other"}"#;
         conduct.order(serde_json::from_str(order).unwrap());

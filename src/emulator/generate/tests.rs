@@ -45,7 +45,7 @@ fn the_same_seed_makes_the_same_logs_and_another_seed_makes_others() {
 }
 
 #[test]
-fn a_log_is_the_same_alone_as_in_its_group() {
+fn a_log_is_the_same_alone_and_in_its_group() {
     let mut generator = Generator::new(7, START);
     generator.audit(5);
     assert_eq!(generator.audit(5).logs[3], Generator::new(7, START).audit_log(8));
@@ -53,7 +53,7 @@ fn a_log_is_the_same_alone_as_in_its_group() {
 }
 
 #[test]
-fn every_id_is_in_its_log_and_none_comes_twice() {
+fn every_id_is_in_its_log_and_unique() {
     let mut generator = Generator::new(3, START);
     let (audit, nginx) = (generator.audit(2_000), generator.nginx(2_000));
     let mut ids = BTreeSet::new();
@@ -86,7 +86,7 @@ fn audit_logs_are_as_varied_and_as_large_as_real_ones() {
 }
 
 #[test]
-fn access_logs_have_twelve_fields_and_shrink_like_real_ones() {
+fn access_logs_have_twelve_fields_and_compress_like_real_ones() {
     let logs = Generator::new(3, START).nginx(2_000).logs;
     assert!(logs.iter().all(|log| log.contents.len() == 12));
     let (size, ratio) = size_and_ratio(&logs);

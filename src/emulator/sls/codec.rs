@@ -89,14 +89,14 @@ mod tests {
     const ALL: [Codec; 3] = [Codec::Lz4, Codec::Zstd, Codec::Deflate];
 
     #[test]
-    fn what_is_asked_for_is_taken_and_the_rest_is_plain() {
+    fn a_supported_encoding_is_used_and_otherwise_none() {
         let accepted = ["lz4", "zstd", "deflate", "LZ4", "gzip, deflate", "", "identity"].map(Codec::accepted);
         let [lz4, zstd, deflate] = ALL.map(Some);
         assert_eq!(accepted, [lz4, zstd, deflate, lz4, deflate, None, None]);
     }
 
     #[test]
-    fn every_codec_gives_back_what_it_took() {
+    fn every_codec_restores_its_input() {
         for codec in ALL {
             for body in [&b""[..], b"x", &[7; 100_000]] {
                 let packed = codec.compress(body).unwrap();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_size_or_damage_is_refused() {
+    fn a_wrong_size_or_damaged_data_is_refused() {
         for codec in ALL {
             let packed = codec.compress(&[7; 1000]).unwrap();
             for (body, size) in
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_vendors_all_literals_block_is_read() {
+    fn the_vendors_block_of_literals_only_is_read() {
         let mut block = vec![0xf0, 0x21];
         block.extend([9; 48]);
         assert_eq!(Codec::Lz4.decompress(&block, 48).unwrap(), [9; 48]);

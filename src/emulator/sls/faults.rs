@@ -352,7 +352,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_come_in_order_each_as_often_as_asked_and_for_their_call_only() {
+    fn faults_come_in_order_as_often_as_configured_and_only_for_their_call() {
         let faults = Faults::default();
         faults.next(Call::Pull, SlsFault::Reset, 2);
         faults.next(Call::Pull, SlsFault::Truncate, 1);
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_one_logstore_is_for_its_calls_only() {
+    fn a_fault_of_one_logstore_affects_only_its_calls() {
         let faults = Faults::default();
         faults.next_of("p", "l", Call::Pull, SlsFault::Reset, 1);
         faults.next(Call::Pull, SlsFault::Truncate, 1);
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_for_ever_ends_when_it_is_cleared() {
+    fn a_permanent_fault_ends_when_it_is_cleared() {
         let faults = Faults::default();
         faults.next(Call::Pull, SlsFault::Reset, u32::MAX);
         for _ in 0..3 {
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_clock_can_be_set_either_way() {
+    fn the_servers_clock_can_be_set_ahead_and_back() {
         let faults = Faults::default();
         let at = |skew| {
             faults.skew(skew);
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_are_read_by_their_keys() {
+    fn fault_specifications_are_read_by_their_keys() {
         let fault = br#"{"call": "pull", "fault": "status", "status": 500, "code": "InternalServerError", "times": 3}"#;
         let Ok(Order::Fault(fault)) = Order::parse(fault) else { panic!("a fault") };
         assert_eq!(
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_with_a_slip_is_refused() {
+    fn an_invalid_fault_specification_is_refused() {
         for body in [
             "",
             "[]",

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_reads_as_nothing_new() {
+    fn a_read_at_the_end_returns_nothing_new() {
         let slice = shard(&[1]).read(B + 1, 1000, None).unwrap();
         assert_eq!(slice, Slice { fields: Vec::new(), next: B + 1, at_end: true, received: Some(at(1)) });
     }
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_cursor_is_exclusive_and_may_lie_behind() {
+    fn the_end_cursor_is_exclusive_and_may_lie_before_the_start() {
         let shard = shard(&[1, 2, 3]);
         let read = |until| shard.read(B + 1, 1000, Some(until)).unwrap().next;
         assert_eq!(
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_stops_before_its_limit_but_never_at_nothing() {
+    fn a_page_stops_before_its_limit_but_has_at_least_one_group() {
         let mut shard = Shard::new(1, 0, u128::MAX, Vec::new(), at(0));
         shard.append(&vec![0; PAGE_BYTES + 1], at(1));
         for _ in 0..3 {
@@ -232,14 +232,14 @@ mod tests {
     }
 
     #[test]
-    fn a_time_finds_the_first_group_received_then_or_later() {
+    fn a_time_selects_the_first_group_received_at_or_after_it() {
         let shard = shard(&[10, 20, 20, 30]);
         let found = [0, 10, 11, 20, 21, 30, 31].map(|second| shard.cursor_at(second) - B);
         assert_eq!(found, [0, 0, 1, 1, 3, 3, 4]);
     }
 
     #[test]
-    fn retention_forgets_by_receive_time() {
+    fn retention_removes_groups_by_receipt_time() {
         let mut shard = shard(&[10, 20, 30]);
         shard.expire_received_before(at(20));
         assert_eq!((shard.begin(), shard.end()), (B + 1, B + 3));
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_taken_up_to_the_next_shard_and_the_last_key_has_a_home() {
+    fn each_shard_takes_keys_up_to_the_next_shard_and_the_last_key_has_a_shard() {
         let low = Shard::new(0, 0, 100, Vec::new(), at(0));
         let mut high = Shard::new(1, 100, u128::MAX, Vec::new(), at(0));
         let taken = |key| (low.takes(key), high.takes(key));

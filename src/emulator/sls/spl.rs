@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_surrounds_a_log_can_be_compared_too() {
+    fn topic_source_and_tags_can_be_compared_too() {
         check("* | where __topic__ = 't'", &[1, 3]);
         check("* | where __topic__ = 'own'", &[2]);
         check("* | where \"__tag__:host\" = 'h1'", &[1, 2, 3]);
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
+    fn an_unsupported_query_is_refused() {
         for query in [
             "",
             "a",

@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn logstores_come_by_themselves_unless_they_were_named() {
+    fn logstores_are_created_on_demand_unless_they_were_named() {
         let mut any = state(&[]);
         assert_eq!(any.logstore("p", "l", at(0)).unwrap().shards().len(), 2);
         assert_eq!(code(any.logstore("away", "l", at(0))), "ProjectNotExist");
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_take_turns_or_follow_their_key_and_pass_by_what_is_read_only() {
+    fn writes_take_turns_or_follow_their_key_and_skip_read_only_shards() {
         let mut state = state(&[]);
         let logstore = state.logstore("p", "l", at(0)).unwrap();
         for _ in 0..4 {
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_shard_refuses_writes_from_the_wire_only() {
+    fn a_full_shard_refuses_only_writes_over_http() {
         let mut state = state(&[]);
         let logstore = state.logstore("p", "l", at(0)).unwrap();
         assert_eq!(code(logstore.put(Route::Key(0), &[0; 11], at(0))), "ShardWriteQuotaExceed");
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_than_the_retention_is_gone() {
+    fn logs_older_than_the_retention_are_removed() {
         let mut state = state(&[]);
         state.logstore("p", "l", at(0)).unwrap().append(0, b"x", at(10)).unwrap();
         assert_eq!(written(state.logstore("p", "l", at(110)).unwrap()), [1, 0]);
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_hands_the_whole_range_down_and_a_merge_takes_it_back() {
+    fn a_split_divides_the_whole_range_and_a_merge_restores_it() {
         let mut state = state(&[]);
         let logstore = state.logstore("p", "l", at(0)).unwrap();
         let (begin, end) = (logstore.shards()[&0].begin_key, logstore.shards()[&0].end_key);
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_or_merge_that_makes_no_sense_is_refused() {
+    fn an_invalid_split_or_merge_is_refused() {
         let mut state = state(&[]);
         let logstore = state.logstore("p", "l", at(0)).unwrap();
         assert_eq!(code(logstore.split(7, None, 2, at(0))), "ShardNotExist");
@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn a_logstore_has_thirty_groups_of_different_names() {
+    fn a_logstore_has_at_most_thirty_groups_with_different_names() {
         let mut state = state(&[]);
         let logstore = state.logstore("p", "l", at(0)).unwrap();
         let mut create = |name: &str| code(logstore.create_group(name, at(10), false));

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_is_read_from_text() {
+    fn a_fault_is_parsed_from_text() {
         assert_eq!("close-after=3".parse(), Ok(ReceiverFault::CloseAfter(3)));
         assert_eq!("refuse=a=b".parse(), Ok(ReceiverFault::Refuse("a=b".to_owned())));
         assert_eq!("at-most=1".parse(), Ok(ReceiverFault::AtMost(1)));

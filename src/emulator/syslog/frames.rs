@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_framings_are_told_apart_by_the_first_byte() {
+    fn both_framings_are_distinguished_by_the_first_byte() {
         assert_eq!(message(b"4 <1>a<2>b\n"), Ok(Some((&b"<1>a"[..], 6))));
         assert_eq!(message(b"<2>b\n4 "), Ok(Some((&b"<2>b"[..], 5))));
         assert_eq!(message(b"5 <1>a"), Ok(None));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relp_frame_is_taken_apart() {
+    fn a_relp_frame_is_parsed() {
         let frame = relp(b"2 syslog 4 <1>a\n3 ").unwrap().unwrap();
         assert_eq!(frame, Relp { txnr: 2, command: b"syslog", data: b"<1>a", length: 16 });
         let frame = relp(b"5 close 0\n").unwrap().unwrap();

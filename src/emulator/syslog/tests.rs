@@ -32,7 +32,7 @@ async fn relp_is_answered() {
 }
 
 #[tokio::test]
-async fn what_is_in_memory_dies_with_the_receiver() {
+async fn messages_in_memory_are_lost_with_the_receiver() {
     let config = Config { memory: Duration::from_secs(3_600), ..Config::new(Protocol::Tcp) };
     let emulator = SyslogEmulator::start(config).await.unwrap();
     sent(&emulator, b"<1>a\n").await;

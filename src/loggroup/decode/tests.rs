@@ -64,7 +64,7 @@ fn str(bytes: &[u8]) -> &str {
 }
 
 #[test]
-fn tags_come_before_contents_and_the_machine_is_left_out() {
+fn tags_come_before_contents_and_the_machine_uuid_is_left_out() {
     check(
         "0a640a160880e2cfaa0612060a016212013112060a016112013212037265731a027431220831302e302e302e312a034d2d3132120a0c5f5f\
          686f73746e616d655f5f12026831321e0a105f5f726563656976655f74696d655f5f120a31373030303030303031",
@@ -103,7 +103,7 @@ fn nanoseconds_are_a_plain_decimal() {
 }
 
 #[test]
-fn zero_nanoseconds_are_no_field() {
+fn zero_nanoseconds_make_no_field() {
     check(
         "0a150a130880e2cfaa0612060a016b1201762500000000",
         &[("__time__", "1700000000"), ("__topic__", ""), ("__source__", ""), ("k", "v")],
@@ -134,7 +134,7 @@ fn a_log_without_contents_has_its_time_topic_and_source() {
 }
 
 #[test]
-fn a_log_without_time_reads_zero_and_unknown_fields_are_skipped() {
+fn a_log_without_a_time_has_time_zero_and_unknown_fields_are_skipped() {
     // Field 9 is a number, field 10 a group that holds four and eight bytes.
     check(
         "0a1c0a1a48015315000000001900000000000000005412060a016b120176",
@@ -143,7 +143,7 @@ fn a_log_without_time_reads_zero_and_unknown_fields_are_skipped() {
 }
 
 #[test]
-fn an_empty_body_has_no_log() {
+fn an_empty_body_has_no_logs() {
     assert_eq!(read(b""), Ok(vec![]));
 }
 
@@ -166,13 +166,13 @@ fn a_torn_page_is_an_error_that_names_the_offset() {
 }
 
 #[test]
-fn groups_nested_without_end_are_an_error_and_not_a_stack_overflow() {
+fn endlessly_nested_groups_are_an_error_and_not_a_stack_overflow() {
     let error = read(&vec![0x1b; 1 << 20]).unwrap_err();
     assert_eq!(error.fault, PageFault::Nesting);
 }
 
 #[test]
-fn a_place_counts_within_the_group_when_the_page_tells_its_number() {
+fn a_place_counts_within_the_group_if_the_page_gives_its_number() {
     let pair = |key: &[u8]| proto::Pair { key: key.to_vec(), value: vec![] };
     let log = || proto::Log { contents: vec![pair(b"k")], ..Default::default() };
     let group = |logs| proto::LogGroup { logs, ..Default::default() };
@@ -206,7 +206,7 @@ fn a_place_counts_within_the_group_when_the_page_tells_its_number() {
 }
 
 #[test]
-fn logs_of_one_second_share_nothing_but_the_second() {
+fn logs_of_the_same_second_share_only_that_second() {
     let log = |time, time_ns| proto::Log { time, contents: vec![], time_ns };
     let group = |topic: &str, logs| proto::LogGroup {
         logs,
@@ -221,7 +221,7 @@ fn logs_of_one_second_share_nothing_but_the_second() {
 }
 
 #[test]
-fn many_repeated_keys_are_settled_like_few() {
+fn many_repeated_keys_are_flattened_like_few() {
     let contents = (0..500u32)
         .map(|n| proto::Pair { key: (n % 120).to_string().into_bytes(), value: n.to_string().into_bytes() })
         .collect();
@@ -276,12 +276,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
-    fn it_reads_what_prost_reads(list in list()) {
+    fn pages_are_decoded_as_prost_decodes_them(list in list()) {
         agree(&list.encode_to_vec())?;
     }
 
     #[test]
-    fn it_refuses_what_prost_refuses(list in list(), changes in proptest::collection::vec((any::<u16>(), any::<u8>()), 1..4), cut in any::<u16>()) {
+    fn pages_that_prost_refuses_are_refused(list in list(), changes in proptest::collection::vec((any::<u16>(), any::<u8>()), 1..4), cut in any::<u16>()) {
         let mut body = list.encode_to_vec();
         for (at, byte) in changes {
             if !body.is_empty() {

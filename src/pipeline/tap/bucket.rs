@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_pass_than_the_rate_allows() {
+    fn no_more_lines_pass_than_the_rate_allows() {
         let now = Instant::now();
         let mut bucket = Bucket::new(10, now);
         let mut passed = |millis| (0..100).filter(|_| bucket.take(now + Duration::from_millis(millis))).count();

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_is_read_as_it_was_written() {
+    fn a_query_is_parsed_as_written() {
         let text = query(&[Kind::Event, Kind::Letter], Some("^\\{\"a b\":\\d+&\\}$"), Some("k=a=b&c"), 7);
         let wanted = Wanted::parse(&text).unwrap();
         assert_eq!(Kind::ALL.map(|kind| wanted.wants(kind)), [false, true, false, true]);
@@ -154,13 +154,13 @@ mod tests {
     }
 
     #[test]
-    fn who_names_no_kind_sees_events_and_no_raw_log() {
+    fn without_a_kind_a_tap_shows_events_and_no_raw_logs() {
         let wanted = Wanted::parse("").unwrap();
         assert_eq!(Kind::ALL.map(|kind| wanted.wants(kind)), [false, true, false, false]);
     }
 
     #[test]
-    fn what_cannot_be_read_is_said() {
+    fn an_invalid_query_is_an_error() {
         for (text, part) in [
             ("kind=secret", "log, event"),
             ("rate=0", "1 to 1000"),

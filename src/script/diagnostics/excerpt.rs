@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_on_the_line_once_is_found() {
+    fn a_name_that_occurs_once_on_the_line_is_found() {
         let nil = "attempt to index a nil value (field 'user')";
         check("return log.event.user.name", nil, "return log.event.[user].name");
         check("return t['user'].name -- user.user", nil, "return t[['user']].name -- user.user");
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_has_the_name_of_its_line() {
+    fn a_function_is_named_by_the_line_that_defines_it() {
         let check = |line, expected| assert_eq!(function_name(line), expected, "{line}");
         check("local function mask(text)", Some("mask"));
         check("function process(log, meta)", Some("process"));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn no_line_breaks_the_search() {
+    fn any_line_can_be_searched() {
         for line in ["'", "\"\\", "'\\é", "é'é", "--", "[[", "\"\\é\" x"] {
             let _ = find(line, Subject { kind: "local", name: "x" });
             let _ = find(line, Subject { kind: "field", name: "" });

@@ -446,7 +446,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hints_know_all_that_a_script_has_and_nothing_more() {
+    fn hints_name_exactly_what_scripts_can_use() {
         let there = crate::script::tests::hook("function process() end").globals();
         let libraries = FUNCTIONS.iter().map(|(library, functions)| (*library, functions.to_vec()));
         let known: BTreeMap<&str, Vec<&str>> = BASE.iter().map(|name| (*name, Vec::new())).chain(libraries).collect();
@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_languages_call_a_function_is_none_of_ours() {
+    fn a_name_from_another_language_does_not_exist_and_its_suggestion_does() {
         for (other, ours) in ALIASES {
             let has = |full: &str| {
                 let (library, name) = full.split_once('.').unwrap();

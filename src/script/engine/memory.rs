@@ -259,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_are_apart_and_come_back() {
+    fn memory_blocks_do_not_overlap_and_are_reused() {
         let mut memory = Memory::default();
         let sizes = [1, 15, 16, 17, 100, 1023, 1024, 1025, 5000];
         let blocks: Vec<(*mut u8, usize)> =
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_holds_and_all_is_given_back() {
+    fn the_memory_limit_holds_and_everything_is_freed() {
         let state = LuaState::new(StdLib::STRING).unwrap();
         let before = state.used();
         assert!(before > 10_000);
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lists_keep_has_a_limit_too() {
+    fn memory_in_free_lists_has_a_limit_too() {
         let mut memory = Memory::default();
         memory.limit = 100_000;
         let most = memory.limit + MOST_KEPT + memory.limit / KEPT_PART;

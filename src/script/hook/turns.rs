@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn two_slow_shards_take_no_more_of_two_threads_than_two_quick_ones() {
+    fn two_slow_shards_get_no_more_of_two_threads_than_two_quick_ones() {
         let (slow, quick) = (SECOND / 4, SECOND / 100);
         for got in play(2, &[slow, slow, quick, quick]) {
             assert!(got > 4 * SECOND && got < 6 * SECOND, "{got:?} of 5 s");
@@ -76,14 +76,14 @@ mod tests {
     }
 
     #[test]
-    fn one_thread_is_shared_by_all_alike() {
+    fn one_thread_is_shared_equally() {
         for got in play(1, &[SECOND / 2, SECOND / 50, SECOND / 10, SECOND / 10, SECOND / 3]) {
             assert!(got > SECOND * 3 / 2 && got < SECOND * 5 / 2, "{got:?} of 2 s");
         }
     }
 
     #[test]
-    fn a_shard_that_was_idle_goes_next_and_has_saved_nothing_up() {
+    fn an_idle_shard_goes_next_but_accumulates_no_credit() {
         let mut turns = Turns::default();
         turns.push(Duration::ZERO, "busy");
         assert_eq!(turns.next(), Some((Duration::ZERO, "busy")));

@@ -200,7 +200,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_writes_what_serde_writes(
+        fn escaping_matches_serde(
             text in ".{0,40}",
             dense in "[\"\\\\\u{0}-\u{20}a]{0,200}",
             json in "[\"a-z:,{}\u{4f60}]{0,200}",
@@ -212,7 +212,7 @@ mod tests {
 
         /// Each text is followed by bytes that must not appear in the result.
         #[test]
-        fn many_pairs_are_written_as_one_by_one(
+        fn many_pairs_are_written_as_if_one_by_one(
             texts in proptest::collection::vec(("[a-z0-9 ]{0,90}|[a\"\u{e9}\n]{0,20}", "[a\"]{0,40}"), 0..8),
             room in 0..300_usize,
         ) {
@@ -227,7 +227,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_make_a_valid_string(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn any_bytes_become_a_valid_string(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             let read: String = serde_json::from_slice(&written(&bytes)).unwrap();
             prop_assert_eq!(read, String::from_utf8_lossy(&bytes));
         }

@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_floats_have_no_fraction_and_others_read_back() {
+    fn whole_floats_have_no_fraction_and_others_round_trip() {
         let check = |number: f64, expected: &str| {
             let mut out = Vec::new();
             assert!(float(number, &mut out));

@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_is_taken_for_what_it_is() {
+    fn every_byte_is_classified_correctly() {
         for byte in 0..=255 {
             assert_eq!(is_special(byte), must_be_escaped(byte), "{byte}");
             assert_eq!(is_difficult(byte), must_be_escaped(byte) || !byte.is_ascii(), "{byte}");
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn sixteen_bytes_are_taken_alike_with_and_without_special_instructions() {
+    fn sixteen_bytes_are_classified_alike_with_and_without_simd() {
         for byte in 0..=255 {
             for at in 0..16 {
                 let mut bytes = [b'a'; 16];
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn one_byte_is_found_at_every_place_of_every_length() {
+    fn a_special_byte_is_found_at_every_position_of_every_length() {
         for len in 0..70 {
             assert!(is_plain(&vec![b'a'; len]));
             assert_eq!(first(&vec![b'a'; len]), None);
@@ -382,7 +382,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_bit_stands_for_its_byte_with_all_instructions(
+        fn each_bit_stands_for_its_byte_with_every_instruction_set(
             text in proptest::array::uniform32(prop_oneof![Just(b'"'), Just(b'\\'), b' '..b'~', proptest::arbitrary::any::<u8>()]),
             more in proptest::array::uniform32(prop_oneof![Just(b'"'), b' '..b'~']),
         ) {

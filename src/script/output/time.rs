@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_moment_of_four_digit_years_is_said_to_be_what_it_looks_like() {
+    fn a_time_outside_four_digit_years_is_an_error_that_guesses_the_unit() {
         for good in ["0", "-0.5", "1700000000", "1700000000.123", "-62135596800", "253402207200", "0000000000000001"] {
             assert_eq!(check(good), Ok(()), "{good}");
         }

@@ -193,14 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_texts_name_nothing() {
+    fn comments_and_strings_name_no_files() {
         check("-- require 'a'\n--[[ require 'b' ]] --[==[ require 'c' ]] ]==] x = \"require 'd'\"", &[]);
         check("x = [[ require 'e' ]] y = 'it\\'s require' z = \"\\\\\" require 'f'", &["f.lua"]);
         check("x = 'open\nrequire 'g'", &["g.lua"]);
     }
 
     #[test]
-    fn names_that_could_leave_the_directory_name_nothing() {
+    fn names_that_could_leave_the_directory_are_ignored() {
         check(
             "require '../a' require '..a' require '/etc/a' require 'a/b' require '' require 'a..b' require 'a.'",
             &[],
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_read_with_what_their_modules_name() {
+    fn files_are_read_together_with_those_their_modules_name() {
         let directory = tempfile::TempDir::new().unwrap();
         let at = directory.path().canonicalize().unwrap();
         fs::create_dir(at.join("lib")).unwrap();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_before_the_text_is_left_out() {
+    fn a_byte_order_mark_before_the_text_is_ignored() {
         let directory = tempfile::TempDir::new().unwrap();
         let at = directory.path().canonicalize().unwrap();
         fs::write(at.join("a.lua"), "\u{feff}return '\u{feff}'").unwrap();
@@ -235,7 +235,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_link_out_of_the_directory_and_what_is_no_file_are_refused() {
+    fn a_link_out_of_the_directory_and_a_non_file_are_refused() {
         let directory = tempfile::TempDir::new().unwrap();
         let at = directory.path().canonicalize().unwrap();
         let inside = at.join("inside");

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_that_was_kept_is_the_same_version_when_it_is_read_again() {
+    fn a_kept_version_is_the_same_version_when_read_again() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s.lua");
         fs::write(&path, b"local m = require 'm'\nrequire 'gone'\n-- \xff").unwrap();
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_kept_version_is_none() {
+    fn damaged_content_is_not_read_as_a_kept_version() {
         for text in ["", "{}", r#"{"name": "a", "text": "!", "files": {}}"#] {
             assert!(Script::from_kept(text.as_bytes()).is_none(), "{text}");
         }

@@ -122,21 +122,21 @@ mod tests {
     }
 
     #[test]
-    fn the_extension_is_in_a_fixed_order() {
+    fn cef_extension_fields_are_in_a_fixed_order() {
         writes("{ src = '10.0.0.1', act = 'login', cnt = 3 }", "act=login cnt=3 src=10.0.0.1");
         writes("{ { 'src', '10.0.0.1' }, { 'act', 'login' }, { 'gone', nil } }", "src=10.0.0.1 act=login");
         writes("nil", "");
     }
 
     #[test]
-    fn values_cannot_end_early() {
+    fn cef_values_cannot_end_early() {
         writes("{ msg = 'a=b c=d | e' }", "msg=a\\=b c\\=d | e");
         writes("{ msg = 'a\\nb\\r\\\\n' }", "msg=a\\nb\\r\\\\n");
         writes("{ ['a b=c'] = 'x', ['a_b_c'] = 'y' }", "a_x20_b_x3D_c=x a_b_c=y");
     }
 
     #[test]
-    fn header_parts_cannot_end_early() {
+    fn cef_header_fields_cannot_end_early() {
         check(
             "local got = cef.encode{ vendor = 'a|b', product = 'c\\\\', version = 'd\\ne', id = 1, name = 'x=y', severity = 'High' }
              assert(got == 'CEF:0|a\\\\|b|c\\\\\\\\|d e|1|x=y|High|', got)",
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_misspelt_is_an_error_that_names_it() {
+    fn a_missing_or_misspelt_key_is_an_error_that_names_it() {
         #[track_caller]
         fn fails(parts: &str, expected: &str) {
             check(&format!(

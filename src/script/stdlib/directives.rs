@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_passed_over_is_named() {
+    fn directives_without_effect_are_named() {
         for good in
             ["%d/%b/%Y:%H:%M:%S %z", "%s%.f", "%s.%f %z", "%a, %d %b %Y %T", "%G-W%V-%u", "%Y-%j", "%z %Q", "%é"]
         {

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_takes_both_alphabets_and_does_without_padding() {
+    fn base64_accepts_both_alphabets_with_or_without_padding() {
         // RFC 4648 section 10.
         check("assert(base64.encode('foobar') == 'Zm9vYmFy' and base64.encode('fo') == 'Zm8=')");
         check("assert(base64.decode('Zm8=') == 'fo' and base64.decode('Zm8') == 'fo')");
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_encoded_is_nil_and_the_reason() {
+    fn invalid_encoded_text_gives_nil_and_a_reason() {
         check("local s, why = base64.decode('a b') assert(s == nil and why:find('not base64: ', 1, true))");
         check("local s, why = hex.decode('abc') assert(s == nil and why:find('odd number', 1, true))");
         check("local s, why = hex.decode('0g') assert(s == nil and why == 'not hexadecimal: byte 2')");
@@ -153,12 +153,12 @@ mod tests {
     }
 
     #[test]
-    fn hex_is_written_in_lower_case_and_read_in_any() {
+    fn hex_is_written_in_lower_case_and_read_in_either() {
         check("assert(hex.encode('\\0\\xff') == '00ff' and hex.decode('00FFab') == '\\0\\xff\\xab')");
     }
 
     #[test]
-    fn url_leaves_only_the_unreserved_characters() {
+    fn url_encoding_leaves_only_unreserved_characters() {
         check("assert(url.encode('a b/~-_.é') == 'a%20b%2F~-_.%C3%A9')");
         check("assert(url.decode('a%20b+c%2f') == 'a b+c/')");
     }
@@ -173,14 +173,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_was_encoded_decodes_to_itself(bytes: Vec<u8>) {
+        fn encoded_text_decodes_to_itself(bytes: Vec<u8>) {
             prop_assert_eq!(base64_decode(&base64_encode(&bytes)), Ok(bytes.clone()));
             prop_assert_eq!(hex_decode(&hex_encode(&bytes)), Ok(bytes.clone()));
             prop_assert_eq!(url_decode(&url_encode(&bytes)), Ok(bytes));
         }
 
         #[test]
-        fn no_text_makes_a_decoder_panic(text: Vec<u8>) {
+        fn no_text_makes_the_decoders_panic(text: Vec<u8>) {
             let _ = (base64_decode(&text), hex_decode(&text), url_decode(&text));
         }
     }

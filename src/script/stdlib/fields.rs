@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_clean_and_different() {
+    fn field_names_are_valid_and_distinct() {
         let fields: Fields =
             ["a b", "a_b", "a-b", "a_b", "a_b_2", "x", "a_b"].map(|name| (name.into(), Vec::new())).into();
         let names = clean_names(&fields, |byte| byte.is_ascii_alphanumeric() || byte == b'_');

@@ -50,7 +50,7 @@ mod tests {
     use crate::script::stdlib::tests::check;
 
     #[test]
-    fn digests_are_those_of_their_standards() {
+    fn digests_match_the_test_vectors_of_their_standards() {
         // RFC 1321 A.5, FIPS 180-2 appendices A.1 and B.1.
         check("assert(hash.md5('abc') == '900150983cd24fb0d6963f7d28e17f72')");
         check("assert(hash.sha1('abc') == 'a9993e364706816aba3e25717850c26c9cd0d89d')");
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn keyed_digests_are_those_of_their_standards() {
+    fn keyed_digests_match_the_test_vectors_of_their_standards() {
         // RFC 2202 section 3 case 2, RFC 4231 section 4.3.
         let text = "'Jefe', 'what do ya want for nothing?'";
         check(&format!("assert(hash.hmac_sha1({text}) == 'effcdf6ae5eb2fa2d27416d5f184df9c259a7c79')"));

@@ -158,13 +158,13 @@ mod tests {
     }
 
     #[test]
-    fn a_list_holds_what_one_of_its_networks_holds() {
+    fn a_list_contains_what_one_of_its_networks_contains() {
         check("local nets = { '10.0.0.0/8', 'fd00::/8' } assert(ip.in_cidr('fd00::1', nets) == true)");
         check("assert(ip.in_cidr('8.8.8.8', { '10.0.0.0/8' }) == false and ip.in_cidr('8.8.8.8', {}) == false)");
     }
 
     #[test]
-    fn what_is_no_address_is_nil_and_what_is_no_network_an_error() {
+    fn an_invalid_address_gives_nil_and_an_invalid_network_an_error() {
         check(
             "local y, why = ip.in_cidr('ecs.aliyuncs.com', '10.0.0.0/8') assert(y == nil and why == \"not an IP address: 'ecs.aliyuncs.com'\")",
         );
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn private_addresses_are_those_of_no_one_else() {
+    fn private_addresses_are_exactly_those_of_the_standards() {
         for address in [
             "10.0.0.1",
             "172.31.0.1",
@@ -201,14 +201,14 @@ mod tests {
     }
 
     #[test]
-    fn parse_gives_the_usual_form() {
+    fn parse_returns_the_canonical_form() {
         check("local a, v = ip.parse('2001:DB8:0:0::1') assert(a == '2001:db8::1' and v == 6)");
         check("local a, v = ip.parse('::ffff:10.0.0.1') assert(a == '10.0.0.1' and v == 4)");
     }
 
     proptest! {
         #[test]
-        fn a_network_holds_what_shares_its_leading_bits(base: u32, other: u32, bits in 0..=32_u8) {
+        fn a_network_contains_addresses_with_its_leading_bits(base: u32, other: u32, bits in 0..=32_u8) {
             let network = Network { base: IpAddr::V4(Ipv4Addr::from_bits(base)), bits };
             let shared = (base ^ other).leading_zeros() >= u32::from(bits);
             prop_assert_eq!(network.holds(IpAddr::V4(Ipv4Addr::from_bits(other))), shared);

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_ends_a_value_early() {
+    fn leef_values_cannot_end_early() {
         writes("attributes = { msg = 'a\\tb\\r\\nc' }", "LEEF:1.0|Alibaba|Trail|1|ConsoleSignin|msg=a b  c");
         check(
             "local got = leef.encode{ vendor = 'a|b', product = 'c\\nd', version = 2, id = 'x' }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_an_error_that_names_it() {
+    fn an_invalid_argument_is_an_error_that_names_it() {
         #[track_caller]
         fn fails(parts: &str, expected: &str) {
             check(&format!(

@@ -75,7 +75,7 @@ mod tests {
     use crate::script::stdlib::tests::check;
 
     #[test]
-    fn only_what_needs_quotes_has_them() {
+    fn only_values_that_need_quotes_have_them() {
         check("assert(logfmt.encode({ a = 1, b = 'x y', c = '' }) == [[a=1 b=\"x y\" c=\"\"]])");
         check("assert(logfmt.encode({ { 'z', 'GET' }, { 'a', '/x?y' } }) == 'z=GET a=/x?y')");
     }

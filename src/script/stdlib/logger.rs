@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_is_shown_by_its_address() {
+    fn no_value_is_shown_as_an_address() {
         check(
             "print({}, print, setmetatable({}, { __name = 'Log' }))",
             &[r#"INFO script: {…} function {…} at="scripts/transform.lua:1""#],
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn text_cannot_make_a_line_of_its_own() {
+    fn text_cannot_forge_a_log_line() {
         check(
             r"print('a\r\nERROR script: forged\x1b[2J\0\x7f\xff \u{2028}\u{202e}é')",
             &[
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vm_that_ends_tells_what_was_left_out() {
+    fn a_closing_vm_reports_how_many_lines_were_left_out() {
         let lines = logged("for i = 1, 25 do print(i) end");
         assert_eq!(lines.len(), 21);
         assert!(lines[20].ends_with("left_out=5"), "{}", lines[20]);
@@ -281,7 +281,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_break_a_line(bytes: Vec<u8>) {
+        fn any_bytes_stay_within_one_line(bytes: Vec<u8>) {
             let mut line = String::new();
             push_escaped(&mut line, &bytes);
             prop_assert!(!line.chars().any(char::is_control));

@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn csv_is_read_as_rfc_4180_has_it() {
+    fn csv_is_read_as_rfc_4180_specifies() {
         reads("ip,host\n10.0.0.1,db\n", &[&["ip", "host"], &["10.0.0.1", "db"]]);
         reads("ip,host\r\n10.0.0.1,db", &[&["ip", "host"], &["10.0.0.1", "db"]]);
         reads("a,b\n\n\"x, \"\"y\"\"\nz\",\n", &[&["a", "b"], &["x, \"y\"\nz", ""]]);
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_table_is_an_error_that_names_the_line() {
+    fn a_malformed_table_is_an_error_that_names_the_line() {
         #[track_caller]
         fn fails(text: &str, expected: &str) {
             assert_eq!(Csv::read(text.as_bytes()).unwrap_err(), expected);
@@ -346,7 +346,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_with_quotes_is_read_again(rows in prop::collection::vec(prop::array::uniform3("[a\",\r\n ]{0,5}"), 1..6)) {
+        fn quoted_values_round_trip(rows in prop::collection::vec(prop::array::uniform3("[a\",\r\n ]{0,5}"), 1..6)) {
             let quoted = |field: &String| format!("\"{}\"", field.replace('"', "\"\""));
             let text: String =
                 rows.iter().map(|row| row.iter().map(quoted).collect::<Vec<_>>().join(",") + "\r\n").collect();

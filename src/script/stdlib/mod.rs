@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_names_every_function() {
+    fn the_documentation_names_every_function() {
         let page = include_str!("../../../docs/hook-library.md");
         for name in [
             "string.find",
@@ -157,7 +157,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn no_bytes_make_a_function_panic(a: Vec<u8>, b in "[%0-9.a-zA-Z: -]{0,8}", c: f64) {
+        fn no_bytes_make_any_library_function_panic(a: Vec<u8>, b in "[%0-9.a-zA-Z: -]{0,8}", c: f64) {
             let lua = Lua::new();
             install(&lua, &lua.globals(), &config("")).unwrap();
             let calls: usize = lua

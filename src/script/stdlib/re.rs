@@ -369,7 +369,7 @@ mod tests {
     use crate::script::stdlib::tests::check;
 
     #[test]
-    fn find_gives_the_place_and_the_groups() {
+    fn find_returns_the_position_and_the_groups() {
         check("local a, b, s = re.find('GET / 404', [[ (\\d+)$]]) assert(a == 6 and b == 9 and s == '404')");
         check("assert(re.find('aXa', 'a', 2) == 3 and re.find('aXa', 'a', -1) == 3 and re.find('a', 'a', 3) == nil)");
         check("local a, b = re.find('abc', '') assert(a == 1 and b == 0)");
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn match_gives_the_groups_or_everything() {
+    fn match_returns_the_groups_or_the_whole_match() {
         check("assert(re.match('user=ada', [[user=(\\w+)]]) == 'ada' and re.match('user=ada', [[\\w+$]]) == 'ada')");
         check("local a, b = re.match('x', '(a)?(x)') assert(a == '' and b == 'x')");
         check("assert(re.match('ERROR', '(?i)error') == 'ERROR' and re.match('a', 'b') == nil)");
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn captures_are_by_number_and_by_name() {
+    fn captures_are_available_by_number_and_by_name() {
         check(
             "local c = re.captures('10.0.0.1 GET', [[(?P<ip>\\S+) (?<verb>[A-Z]+)(x)?]])
              assert(c.ip == '10.0.0.1' and c.verb == 'GET' and c[1] == c.ip and c[0] == '10.0.0.1 GET' and c[3] == nil)",
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn gmatch_goes_through_all_matches() {
+    fn gmatch_iterates_over_all_matches() {
         check(
             "local all = {} for k, v in re.gmatch('a=1 b=2', [[(\\w)=(\\w)]]) do all[#all + 1] = k .. v end
              assert(table.concat(all, ',') == 'a1,b2')",
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn gsub_replaces_by_text_table_and_function() {
+    fn gsub_replaces_with_a_string_a_table_or_a_function() {
         check("assert(re.gsub('card 4111', [[\\d]], '*') == 'card ****')");
         check("local s, n = re.gsub('a b c', '[a-z]', '<%0>', 2) assert(s == '<a> <b> c' and n == 2)");
         check("assert(re.gsub('ada@x', [[(\\w+)@(\\w+)]], '%2 at %1 100%%') == 'x at ada 100%')");
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_the_script_is_an_error_at_its_line() {
+    fn a_wrong_call_is_an_error_at_its_line() {
         #[track_caller]
         fn fails(call: &str, expected: &str) {
             check(&format!(
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn an_escaped_text_matches_itself_only() {
+    fn an_escaped_text_matches_only_itself() {
         check(
             "assert(re.match('a.b*[c', '^' .. re.escape('a.b*[c') .. '$') and not re.match('aXb', re.escape('a.b')))",
         );
@@ -465,7 +465,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn gsub_by_text_and_by_function_agree(subject in "[ab \u{e4}]{0,20}", pattern in "[ab*?|()]{0,6}") {
+        fn gsub_with_a_string_and_with_a_function_agree(subject in "[ab \u{e4}]{0,20}", pattern in "[ab*?|()]{0,6}") {
             let lua = Lua::new();
             install(&lua, &lua.globals(), Duration::from_secs(1)).unwrap();
             let (text, function): (Value, Value) = lua

@@ -82,7 +82,7 @@ mod tests {
     use crate::script::stdlib::tests::check;
 
     #[test]
-    fn settings_are_what_the_file_says() {
+    fn settings_have_the_values_of_the_file() {
         check("assert(settings.index == 'main' and settings.limit == 3 and settings.ratio == 0.5)");
         check("assert(settings.strict == true and settings.since == '2024-01-02')");
         check("assert(settings.topics[2] == 'b' and #settings.topics == 2 and settings.hosts.db == 'db-1')");
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_goes_through_all_of_them() {
+    fn pairs_iterates_over_all_settings() {
         check(
             "local keys = {} for k, v in pairs(settings) do assert(v ~= nil) keys[#keys + 1] = k end
              table.sort(keys) assert(table.concat(keys, ' ') == 'hosts index limit ratio since strict topics')",
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_can_be_written_to_them() {
+    fn settings_are_read_only() {
         check(
             "local ok, why = pcall(function() settings.index = 'other' end)
              assert(not ok and why:find(\"test.lua:1: settings cannot be written to ('index')\", 1, true), why)

@@ -185,7 +185,7 @@ mod tests {
     use crate::script::stdlib::tests::check;
 
     #[test]
-    fn now_is_what_the_clock_says() {
+    fn now_returns_the_time_of_the_clock() {
         let lua = Lua::new();
         let clock = || UNIX_EPOCH + Duration::from_millis(1_700_000_000_250);
         install(&lua, &lua.globals(), clock).unwrap();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc_3339_is_the_default_both_ways() {
+    fn rfc_3339_is_the_default_of_parse_and_format() {
         check("assert(time.parse('2023-11-14T22:13:20Z') == 1700000000)");
         check(
             "local s, ns = time.parse('2023-11-15T06:13:20.123456789+08:00') assert(s == 1700000000 and ns == 123456789)",
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_is_for_text_that_names_none() {
+    fn a_zone_applies_to_text_without_one() {
         check("assert(time.parse('2023-11-15 06:13:20', '%F %T', 'Asia/Shanghai') == 1700000000)");
         check("assert(time.parse('2023-11-15 06:13:20', nil, 'Asia/Shanghai') == 1700000000)");
         check("assert(time.parse('2023-11-14T22:13:20Z', nil, 'Asia/Shanghai') == 1700000000)");
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_may_be_written_in_any_way() {
+    fn offsets_are_accepted_in_every_notation() {
         for offset in ["+0800", "+08:00", "+08"] {
             for directive in ["%z", "%:z"] {
                 check(&format!(
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directive_without_effect_is_an_error_of_the_script() {
+    fn a_directive_without_effect_is_a_script_error() {
         check(
             "local ok, why = pcall(function() time.parse('1700000000 2023', '%s %Y') end)
              assert(why == \"test.lua:1: bad argument #2 to 'parse' (%Y has no effect beside %s, which is the whole moment)\", why)",
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_that_comes_twice_is_the_first_of_the_two() {
+    fn an_ambiguous_hour_is_the_first_of_the_two() {
         check(
             "local seconds = time.parse('2023-11-05 01:30:00', nil, 'America/New_York')
              assert(time.format(seconds) == '2023-11-05T05:30:00Z')",
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_nil_and_the_reason() {
+    fn text_that_is_not_a_time_gives_nil_and_a_reason() {
         check("local s, why = time.parse('yesterday') assert(s == nil and type(why) == 'string')");
         check("local s, why = time.parse('\\xff', '%Y') assert(s == nil and type(why) == 'string')");
         for value in ["'12x'", "''", "'.5'", "0/0", "1/0", "1e300", "math.maxinteger", "'99999999999999999999'"] {
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_zone_or_directive_is_an_error_of_the_script() {
+    fn an_unknown_zone_or_directive_is_a_script_error() {
         check(
             "local ok, why = pcall(function() time.parse('x', nil, 'Mars/Phobos') end)
                assert(why == \"test.lua:1: bad argument #3 to 'parse' (unknown time zone 'Mars/Phobos')\", why)",
@@ -286,14 +286,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_and_no_layout_make_it_panic(text: String, layout: String, seconds: f64) {
+        fn no_text_and_no_format_panic(text: String, layout: String, seconds: f64) {
             let _ = timestamp(&text, Some(&layout), None);
             let _ = (timestamp(&text, None, Some(TimeZone::UTC)), from_digits(&text), from_float(seconds));
             let _ = strtime::format(&layout, &Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC));
         }
 
         #[test]
-        fn digits_come_back_as_they_were(seconds in -377_000_000_000_i64..253_000_000_000, millis in 0..1000) {
+        fn digits_round_trip_unchanged(seconds in -377_000_000_000_i64..253_000_000_000, millis in 0..1000) {
             let text = format!("{seconds}.{millis:03}");
             let expected = i128::from(seconds.abs()) * 1000 + i128::from(millis);
             let got = from_digits(&text).unwrap().as_millisecond();

@@ -150,7 +150,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic_and_nothing_is_added(text: Vec<u8>) {
+        fn no_text_panics_and_nothing_is_added(text: Vec<u8>) {
             let parts = Parts::of(&text);
             let found = [parts.scheme, parts.user, parts.host, parts.port, Some(parts.path), parts.query, parts.fragment];
             prop_assert!(found.iter().flatten().map(|part| part.len()).sum::<usize>() <= text.len());

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn copy_takes_what_the_table_shows_of_itself() {
+    fn copy_contains_what_the_table_shows() {
         check("local t = { 1, 2, a = {} } local c = table.copy(t) assert(c ~= t and c[2] == 2 and c.a == t.a)");
         check(
             "local shown = setmetatable({}, { __pairs = function() return next, { a = 1 } end })

@@ -192,7 +192,7 @@ mod tests {
     use crate::script::{Config, Sample};
 
     #[test]
-    fn lines_that_never_ran_are_told() {
+    fn lines_that_never_ran_are_listed() {
         let script = Script::from_text(
             "s.lua",
             "-- A comment.
@@ -228,7 +228,7 @@ end
     }
 
     #[test]
-    fn a_long_script_is_read_to_its_end() {
+    fn a_long_script_is_covered_to_its_end() {
         let body: String = (0..3_000).map(|n| format!("\n\n\n  log.x{n} = 'x' .. {n}")).collect();
         let lines = lines(format!("function process(log){body}\nend").as_bytes());
         assert_eq!((lines.len(), lines.last()), (3_001, Some(&9_001)));

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_counted_for_all_logs_and_the_top_level_for_none() {
+    fn lines_are_measured_for_logs_but_not_for_the_top_level() {
         let text = "local n = 0
 local function add(log)
   log.b = 'x'
@@ -120,7 +120,7 @@ end
     /// Fails if the end of a call is not recorded: the calling line would then be counted as the last line of the
     /// called function.
     #[test]
-    fn a_line_that_calls_a_slow_one_is_not_slow_itself() {
+    fn a_line_that_calls_a_slow_one_is_not_charged_for_it() {
         let text = "local function slow()
   local n = 0 for i = 1, 20000 do n = n + i end return n
 end

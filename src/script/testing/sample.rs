@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_log_can_hold_is_named() {
+    fn a_sample_that_no_log_could_be_is_an_error_that_says_why() {
         let check = |log: Value, expected: &str| assert_eq!(Sample::from_json(&log).unwrap_err().to_string(), expected);
         check(json!([]), "a log is an object of strings, not an array");
         check(json!({ "a": 200 }), "`a` is a number, and the fields of a log are strings: write \"200\"");

@@ -98,7 +98,7 @@ fn long_calls_of_the_library_are_stopped() {
 }
 
 #[test]
-fn the_library_refuses_what_would_run_for_ages_where_nothing_can_stop_it() {
+fn uninterruptible_library_calls_refuse_huge_arguments() {
     stopped("table.move({}, 1, 1 << 53, 2)", "table.move takes at most 4000000 items");
     stopped("table.move({}, '1', '9007199254740992', 2)", "table.move takes at most 4000000 items");
     stopped(
@@ -172,7 +172,7 @@ fn memory_is_not_left_to_the_next_log() {
 }
 
 #[test]
-fn what_a_script_put_into_a_log_goes_with_the_log() {
+fn values_put_into_a_log_are_freed_with_it() {
     let patient = Config { timeout: Duration::from_secs(20), ..config() };
     let script =
         Script::from_text("s.lua", "function process(log) log[log.name] = ('x'):rep(25000000) return 'fine' end");
@@ -182,7 +182,7 @@ fn what_a_script_put_into_a_log_goes_with_the_log() {
 }
 
 #[test]
-fn memory_beside_lua_is_bounded_too() {
+fn memory_outside_lua_is_bounded_too() {
     stopped("for i = 1, 1e9 do log['k' .. i] = 1 end", "s.lua:1: ");
     too_much("for i = 1, 1e9 do log[('k'):rep(300000) .. i] = 1 end", "cannot add more than 10000 fields");
     too_much(
@@ -208,7 +208,7 @@ fn memory_beside_lua_is_bounded_too() {
 }
 
 #[test]
-fn a_text_that_would_become_too_long_is_not_written_first() {
+fn a_result_that_would_be_too_long_is_refused_before_it_is_written() {
     let mut hook = hook("function process() return { event = ('\\1'):rep(8000000) } end");
     let made = hook.run(&page_of(&[vec![]])).unwrap();
     assert_eq!((made.failed.len(), made.events().len()), (1, 0));
@@ -216,7 +216,7 @@ fn a_text_that_would_become_too_long_is_not_written_first() {
 }
 
 #[test]
-fn a_page_of_bad_logs_costs_its_logs_only() {
+fn a_page_of_bad_logs_affects_only_its_logs() {
     let mut hook = hook("function process(log) if log.bad then while true do end end return 'fine' end");
     let logs: Vec<Vec<(&[u8], &[u8])>> =
         (0..9).map(|n| if n % 3 == 0 { vec![(&b"bad"[..], &b""[..])] } else { vec![] }).collect();
@@ -226,7 +226,7 @@ fn a_page_of_bad_logs_costs_its_logs_only() {
 }
 
 #[test]
-fn a_top_level_is_guarded_like_a_log() {
+fn the_top_level_has_the_limits_of_a_log() {
     let fault = |text: &str| try_hook(text).map(|_| ()).unwrap_err().fault.to_string();
     assert_eq!(fault("\nwhile true do end"), "s.lua:2: stopped after 2s of computing (script.timeout)");
     assert_eq!(
@@ -237,7 +237,7 @@ fn a_top_level_is_guarded_like_a_log() {
 }
 
 #[test]
-fn what_reaches_the_machine_or_escapes_the_limits_is_not_there() {
+fn functions_that_reach_the_machine_or_escape_the_limits_do_not_exist() {
     let names = [
         "io",
         "os",
@@ -266,7 +266,7 @@ fn what_reaches_the_machine_or_escapes_the_limits_is_not_there() {
 }
 
 #[test]
-fn no_script_can_change_what_the_library_means() {
+fn no_script_can_change_the_library() {
     check("getmetatable('').__index = {}", &[], "! s.lua:1: attempt to index a boolean value");
     check("setmetatable('', {})", &[], "! s.lua:1: bad argument #1 to 'setmetatable' (table expected, got string)");
     check("string.rep = error", &[], "! s.lua:1: the library `string` cannot be changed");
@@ -318,7 +318,7 @@ fn regular_expressions_are_stopped() {
 
 /// A pattern and a text made for each other: as many states at once as there can be.
 #[test]
-fn the_longest_search_comes_to_an_end() {
+fn the_longest_search_is_stopped_by_the_time_limit() {
     let mut seed = 1_u32;
     let mut bit = || {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -333,7 +333,7 @@ fn the_longest_search_comes_to_an_end() {
 }
 
 #[test]
-fn long_texts_are_refused_where_nothing_could_stop_them() {
+fn uninterruptible_calls_refuse_long_texts() {
     too_much("re.gsub(('a'):rep(1000000), 'a', ('b'):rep(1000))", "the result is longer than 16 MiB");
     let functions = [
         "re.find(s, 'y')",
@@ -357,7 +357,7 @@ fn long_texts_are_refused_where_nothing_could_stop_them() {
 }
 
 #[test]
-fn encoders_take_no_more_than_they_can_bear() {
+fn encoders_refuse_more_than_their_limits() {
     let header = "vendor = 'v', product = 'p', version = '1', id = 'i', name = 'n'";
     let fields = "local s, t = ('x'):rep(1000000), {} for i = 1, 100 do t[i] = { 'k', s } end";
     too_much(&format!("{fields} cef.encode{{ {header}, extension = t }}"), "fields of more than 16 MiB together");

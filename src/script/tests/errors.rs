@@ -30,7 +30,7 @@ fn hinted(body: &str, column: Option<u32>, hint: &str) {
 }
 
 #[test]
-fn an_error_is_drawn_with_its_line_a_mark_the_calls_and_a_hint() {
+fn an_error_is_shown_with_its_line_a_marker_the_calls_and_a_hint() {
     drawn(
         "local function name(log)
   return log.event.user.name
@@ -51,7 +51,7 @@ error: attempt to index a nil value (field 'user')
 }
 
 #[test]
-fn what_became_of_the_log_stands_with_the_error_and_nothing_drives_the_terminal() {
+fn an_error_shows_the_fate_of_the_log_and_cannot_control_the_terminal() {
     let error = error_of("function process(log)\n  error('no\\27[2J\\n\u{202e}')\nend");
     let beside = Beside { log: Some("log 5 of shard 3\u{1b}"), fate: Some("written as a dead letter"), colour: false };
     assert_eq!(
@@ -68,7 +68,7 @@ fn what_became_of_the_log_stands_with_the_error_and_nothing_drives_the_terminal(
 }
 
 #[test]
-fn an_error_is_one_line_for_the_log_of_the_program() {
+fn an_error_is_one_line_in_the_log_of_the_program() {
     let error = error_of("local function f(log) return log.usr .. 'x' end\nfunction process(log) f(log) end");
     assert_eq!(
         error.line(Beside::default()),
@@ -81,7 +81,7 @@ fn an_error_is_one_line_for_the_log_of_the_program() {
 }
 
 #[test]
-fn a_script_that_is_no_lua_shows_where() {
+fn a_syntax_error_is_shown_with_its_place() {
     drawn(
         "function process(log)\n  if log.status = '200' then return nil end\n  return log\nend",
         r"
@@ -124,7 +124,7 @@ fn a_script_without_process_says_which_function_was_meant() {
 }
 
 #[test]
-fn what_is_wrong_as_a_whole_names_the_file() {
+fn an_error_without_a_line_names_the_file() {
     drawn("x = 1", "error: there is no function `process`: write `function process(log) … end`\n --> s.lua");
     drawn(
         "x = 1\nlocal function process(log) return log end",
@@ -138,7 +138,7 @@ error: there is no function `process`: write `function process(log) … end`
 }
 
 #[test]
-fn what_cannot_be_sent_shows_where_it_is_set_or_where_process_begins() {
+fn an_invalid_event_shows_where_it_is_set_or_where_process_begins() {
     let place = |body: &str, expected: (u32, Option<u32>)| {
         let error = error_of(&format!("local event = 1\nfunction process(log)\n{body}\nend"));
         let place = error.place.clone().unwrap_or_else(|| panic!("{error}"));
@@ -152,7 +152,7 @@ fn what_cannot_be_sent_shows_where_it_is_set_or_where_process_begins() {
 }
 
 #[test]
-fn a_mark_before_the_text_is_no_part_of_it() {
+fn a_byte_order_mark_is_not_part_of_the_script() {
     assert_eq!(error_of("\u{feff}x = 1").to_string(), error_of("x = 1").to_string());
     let error = error_of("function process(log)\n  return { event = “x” }\nend");
     let hint = "Lua does not allow this character: write plain quotes and spaces, and save the file as UTF-8";
@@ -160,7 +160,7 @@ fn a_mark_before_the_text_is_no_part_of_it() {
 }
 
 #[test]
-fn a_slip_in_a_call_says_what_to_write() {
+fn a_mistake_in_a_call_says_what_to_write() {
     hinted(
         "local json = json.decode(log.event)\nreturn json.decode(log.status)",
         Some(13),
@@ -188,7 +188,7 @@ fn an_unknown_event_key_shows_where_it_is_set() {
 }
 
 #[test]
-fn a_field_that_is_not_there_is_named() {
+fn a_missing_field_is_named() {
     hinted("return { event = log.usr.name }", Some(22), "this log has no `usr`; did you mean log.user?");
     hinted("return 'x' .. log.usr", Some(19), "this log has no `usr`; did you mean log.user?");
     hinted("return string.lower(log.usr)", Some(15), "this log has no `usr`; did you mean log.user?");
@@ -205,7 +205,7 @@ fn a_field_that_is_not_there_is_named() {
 }
 
 #[test]
-fn text_that_is_no_table_or_number_is_named() {
+fn text_used_as_a_table_or_number_is_named() {
     let undecoded = "`event` is JSON as text here: decode it first, `local event = json.decode(log.event)`";
     hinted("log.event.x = 1", Some(5), undecoded);
     hinted("for k in pairs(log.event) do end", None, undecoded);
@@ -221,7 +221,7 @@ fn text_that_is_no_table_or_number_is_named() {
 }
 
 #[test]
-fn null_of_json_and_text_that_is_no_json_are_named() {
+fn json_null_and_text_that_is_not_json_are_named() {
     hinted(
         "local e = json.decode(log.event)\nreturn { event = e.a.b }",
         Some(20),
@@ -235,7 +235,7 @@ fn null_of_json_and_text_that_is_no_json_are_named() {
 }
 
 #[test]
-fn what_is_not_there_is_told_from_what_is_mistyped() {
+fn missing_names_and_misspelt_names_get_different_hints() {
     hinted(
         "return os.time()",
         Some(8),
@@ -298,7 +298,7 @@ const SLIPS: [(&str, &str); 44] = [
 
 /// Goes red when a slip is told in Lua's words alone, or without its place.
 #[test]
-fn what_people_write_who_come_from_python_is_translated() {
+fn python_idioms_get_hints_with_the_lua_form() {
     for (body, part) in SLIPS {
         let error = error_of(&format!("function process(log)\n{body}\nend"));
         let told = format!("{} {}", error.message(), error.hint.as_deref().unwrap_or_default());
@@ -311,7 +311,7 @@ fn what_people_write_who_come_from_python_is_translated() {
 
 /// Goes red when Lua that is right is taken for Python.
 #[test]
-fn what_is_lua_is_not_taken_for_python() {
+fn valid_lua_is_not_taken_for_python() {
     for body in [
         "local t = { None = 1 }\nreturn tostring(t.None)",
         "local None = nil\nif log.x == None then return 'x' end",
@@ -325,14 +325,14 @@ fn what_is_lua_is_not_taken_for_python() {
 }
 
 #[test]
-fn a_limit_that_was_broken_shows_where_it_was() {
+fn an_exceeded_limit_is_shown_with_its_place() {
     let error = error_of("function process(log)\n  while true do end\nend");
     assert_eq!(error.place.as_ref().map(|place| (place.line, place.column)), Some((2, None)));
     assert_eq!(error.message(), "stopped after 200ms of computing (script.timeout)");
 }
 
 #[test]
-fn an_error_is_cut_to_4_kib_on_the_border_of_a_character() {
+fn an_error_is_cut_to_4_kib_between_characters() {
     let process = |body: &str| format!("function process(log) {body} end");
     for script in [
         process("error(('用'):rep(1 << 20))"),
@@ -355,7 +355,7 @@ fn an_error_is_cut_to_4_kib_on_the_border_of_a_character() {
 }
 
 #[test]
-fn the_mark_stands_under_the_name_though_wide_characters_come_before_it() {
+fn the_marker_is_under_the_name_even_after_wide_characters() {
     let error = error_of("function process(log)\n  local a = '日志' .. log.event.user.name\nend");
     let drawn = error.render(Beside::default());
     let lines: Vec<&str> = drawn.lines().collect();

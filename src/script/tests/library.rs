@@ -5,7 +5,7 @@ use std::fs;
 use super::*;
 
 #[test]
-fn encoders_take_the_log_in_its_order() {
+fn encoders_write_the_log_in_its_order() {
     check(
         "return logfmt.encode(log)",
         &[("b", "x y"), ("a", "1")],
@@ -35,7 +35,7 @@ fn encoders_take_the_log_in_its_order() {
 
 /// Each example of the page is the top level of a script of its own, beside the two files that the page shows.
 #[test]
-fn every_example_of_the_page_holds() {
+fn every_example_of_the_documentation_holds() {
     let page = fs::read_to_string("docs/hook-library.md").unwrap();
     let folder = tempfile::tempdir().unwrap();
     for (fence, file) in [("```csv\n", "hosts.csv"), ("```json\n", "owners.json")] {
@@ -113,7 +113,7 @@ fn a_json_file_is_looked_up_by_its_keys_and_loses_no_digit() {
 }
 
 #[test]
-fn what_is_looked_up_is_a_copy_and_the_table_is_read_only() {
+fn a_looked_up_value_is_a_copy_and_the_table_is_read_only() {
     let script = "local hosts = lookup.csv('hosts.csv', 'ip') function process(log)
         hosts[log.ip].host = 'mine'
         local ok, why = pcall(function() hosts.x = 1 end)
@@ -124,7 +124,7 @@ fn what_is_looked_up_is_a_copy_and_the_table_is_read_only() {
 }
 
 #[test]
-fn a_table_that_cannot_be_read_refuses_the_script() {
+fn an_unreadable_table_makes_the_script_invalid() {
     #[track_caller]
     fn refuses(files: &[(&str, &str)], call: &str, expected: &str) {
         let said = beside(files, &format!("local t = {call} function process(log) return 'fine' end")).unwrap_err();
@@ -185,7 +185,7 @@ fn a_lookup_cannot_leave_the_directory_of_the_script() {
 }
 
 #[test]
-fn tables_that_are_too_large_refuse_the_script() {
+fn tables_that_are_too_large_make_the_script_invalid() {
     let rows: String = (0..900_000).map(|n| format!("{n},{n:012}\n")).collect();
     let script = "local t = lookup.csv('t.csv', 'k') function process(log) return 'fine' end";
     let said = beside(&[("t.csv", &format!("k,v\n{rows}"))], script).unwrap_err();

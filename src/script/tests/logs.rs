@@ -11,7 +11,7 @@ fn left(body: &str, fields: &[(&str, &str)], expected: &str) {
 }
 
 #[test]
-fn reading_leaves_the_log_as_it_is() {
+fn reading_does_not_change_the_log() {
     left("", &[("a", "1"), ("b", "2")], r#","a":"1","b":"2""#);
     left("local x = log.a .. log.b .. tostring(log.none)", &[("a", "1"), ("b", "2")], r#","a":"1","b":"2""#);
     check("return log.a .. log['__tag__:host'] .. log.__time__", &[("a", "1")], r#""1h1700000000""#);
@@ -19,7 +19,7 @@ fn reading_leaves_the_log_as_it_is() {
 }
 
 #[test]
-fn fields_are_assigned_deleted_and_assigned_again() {
+fn fields_can_be_assigned_deleted_and_assigned_again() {
     left("log.a = 'x'", &[("a", "1"), ("b", "2")], r#","a":"x","b":"2""#);
     left("log.a = nil", &[("a", "1"), ("b", "2")], r#","b":"2""#);
     left("log.a = nil log.a = 'y'", &[("a", "1"), ("b", "2")], r#","a":"y","b":"2""#);
@@ -35,7 +35,7 @@ fn fields_are_assigned_deleted_and_assigned_again() {
 }
 
 #[test]
-fn a_place_that_an_array_cannot_have_is_no_place_to_go_on_from() {
+fn next_refuses_a_key_that_the_array_does_not_have() {
     check("return tostring(next(json.decode('[1.50]'), 1))", &[], r#""nil""#);
     for place in ["0", "-2", "math.maxinteger", "'a'", "1.5"] {
         let body = format!("return tostring(next(json.decode('[1.50]'), {place}))");
@@ -44,7 +44,7 @@ fn a_place_that_an_array_cannot_have_is_no_place_to_go_on_from() {
 }
 
 #[test]
-fn whole_numbers_as_keys_are_their_digits() {
+fn whole_numbers_as_keys_are_written_as_digits() {
     left("log[1] = 'one' log[2.0] = 'two'", &[], r#","1":"one","2":"two""#);
     left("log['1'] = log[1] .. '!'", &[("1", "x")], r#","1":"x!""#);
     left("log[1] = nil", &[("1", "x")], "");
@@ -54,7 +54,7 @@ fn whole_numbers_as_keys_are_their_digits() {
 }
 
 #[test]
-fn pairs_follows_the_dict_and_then_what_was_added() {
+fn pairs_follows_the_dict_order_and_then_added_fields() {
     let walk =
         "local out = {} for k, v in pairs(log) do out[#out + 1] = k .. '=' .. v end return table.concat(out, ' ')";
     check(walk, &[("b", "1"), ("a", "2")], r#""__time__=1700000000 __topic__=t __source__=s __tag__:host=h b=1 a=2""#);
@@ -94,14 +94,14 @@ fn a_key_that_is_written_twice_has_one_field_with_the_last_value() {
 }
 
 #[test]
-fn bytes_stay_bytes_until_they_are_json() {
+fn bytes_stay_unchanged_until_they_become_json() {
     let mut hook =
         hook("function process(log) assert(#log.a == 3) assert(log.a == '\\xff\\0b') return { event = log.a } end");
     assert_eq!(outcome(&mut hook, &page_of(&[vec![(b"a", b"\xff\0b")]])), ["\"\u{fffd}\\u0000b\""]);
 }
 
 #[test]
-fn a_log_is_gone_when_process_has_returned() {
+fn a_log_cannot_be_used_after_process_has_returned() {
     let late = "this log was used after process() returned: copy what you need later";
     for (body, expected) in [
         ("return old.a", format!("! s.lua:1: {late}")),
@@ -117,7 +117,7 @@ fn a_log_is_gone_when_process_has_returned() {
 }
 
 #[test]
-fn a_log_inside_a_log_ends_in_an_error() {
+fn a_log_inside_itself_is_an_error() {
     check(
         "log.me = log return { event = log }",
         &[],
@@ -146,7 +146,7 @@ fn json_encode_and_kv_keep_the_order_of_the_dict() {
 }
 
 #[test]
-fn text_is_the_pairs_of_a_log_the_bytes_of_a_string_and_json_otherwise() {
+fn text_of_a_log_is_its_pairs_of_a_string_its_bytes_and_of_other_values_json() {
     let text = |body: &str| {
         let script = Script::from_text("s.lua", format!("function process(log) {body} end"));
         let mut hook = Hook::load(&script, &config(), Arc::new(Text), meta()).unwrap();
@@ -170,7 +170,7 @@ fn decoded(body: &str, expected: &str) {
 }
 
 #[test]
-fn decoded_json_that_nobody_changed_is_written_as_it_came() {
+fn unchanged_decoded_json_is_written_as_it_was_read() {
     decoded("", J.1);
     decoded("local x = d.a.q .. d.l[2].x .. d.z .. #d.l for k in pairs(d.a) do end", J.1);
     decoded("assert(d.a == d.a and d.l[2] == d.l[2] and d.none == nil)", J.1);
@@ -217,7 +217,7 @@ fn an_object_reads_the_same_before_and_after_its_members_are_listed() {
 }
 
 #[test]
-fn what_logs_have_from_their_group_is_written_for_each_group() {
+fn fields_of_the_group_are_written_for_each_group() {
     let log = |contents: &[(&str, &str)]| proto::Log {
         time: 1,
         contents: contents.iter().map(|(key, value)| pair(key.as_bytes(), value.as_bytes())).collect(),
@@ -250,7 +250,7 @@ fn what_logs_have_from_their_group_is_written_for_each_group() {
 }
 
 #[test]
-fn a_field_without_a_value_is_not_taken_for_one_of_the_group() {
+fn a_field_without_a_value_is_not_mistaken_for_one_of_the_group() {
     let plain = b"\x0a\x02\x08\x01".as_slice();
     let empty = b"\x0a\x0f\x08\x01\x12\x0b\x0a\x09__topic__".as_slice();
     let group = [plain, empty, plain, b"\x1a\x01a"].concat();
@@ -272,7 +272,7 @@ fn a_repeated_key_of_decoded_json_has_its_last_value() {
 }
 
 #[test]
-fn decoded_values_walk_like_tables() {
+fn decoded_values_iterate_like_tables() {
     check(
         "local o = {} for k, v in pairs(json.decode(log.j)) do o[#o + 1] = k .. type(v) end return table.concat(o, ' ')",
         &[J],
@@ -296,7 +296,7 @@ fn decoded_values_walk_like_tables() {
 }
 
 #[test]
-fn what_is_not_json_is_nil_and_why() {
+fn text_that_is_not_json_gives_nil_and_a_reason() {
     #[track_caller]
     fn refused(argument: &str, expected: &str) {
         check(
@@ -335,7 +335,7 @@ fn json_scalars_are_lua_values() {
 }
 
 #[test]
-fn json_with_bytes_that_are_no_utf8_is_repaired() {
+fn json_with_invalid_utf8_is_repaired() {
     let mut hook = hook("function process(log) return { event = assert(json.decode(log.a)) } end");
     assert_eq!(outcome(&mut hook, &page_of(&[vec![(b"a", b"{\"a\":\"\xff\"}")]])), ["{\"a\":\"\u{fffd}\"}"]);
 }

@@ -36,7 +36,7 @@ fn check(files: &[(&str, &str)], expected: &str) {
 }
 
 #[test]
-fn a_module_is_loaded_once_and_gives_what_it_returns() {
+fn a_module_is_loaded_once_and_require_returns_its_value() {
     let a =
         "local name = ... n = (n or 0) + 1 return { text = function() return 'loaded ' .. n .. ' as ' .. name end }";
     check(
@@ -56,7 +56,7 @@ fn a_module_is_loaded_once_and_gives_what_it_returns() {
 }
 
 #[test]
-fn a_module_may_be_required_when_a_log_needs_it() {
+fn a_module_can_be_required_while_processing_a_log() {
     let script = "function process() return require('a') .. require('a') end";
     check(&[("s.lua", script), ("a.lua", "n = (n or 0) + 1 return n .. ';'")], "1;1;");
 }
@@ -76,7 +76,7 @@ fn an_error_names_the_modules_file_and_line() {
 }
 
 #[test]
-fn what_is_not_there_or_no_module_is_an_error_that_says_so() {
+fn a_missing_or_invalid_module_is_an_error_that_says_so() {
     let script = |name: &str| format!("require({name})\nfunction process() end");
     check(
         &[("s.lua", &script("'gone'"))],
@@ -104,7 +104,7 @@ fn what_is_not_there_or_no_module_is_an_error_that_says_so() {
 }
 
 #[test]
-fn bytecode_is_no_module() {
+fn bytecode_is_not_loaded_as_a_module() {
     let directory = directory(&[("s.lua", "require 'a'\nfunction process() end")]);
     let lua = mlua::Lua::new();
     fs::write(directory.path().join("a.lua"), lua.load("return 1").into_function().unwrap().dump(false)).unwrap();
@@ -113,7 +113,7 @@ fn bytecode_is_no_module() {
 }
 
 #[test]
-fn modules_in_a_circle_are_an_error_that_shows_it() {
+fn circular_modules_are_an_error_that_shows_the_circle() {
     check(
         &[("s.lua", "require 'a'"), ("a.lua", "require 'b'"), ("b.lua", "require 'c'"), ("c.lua", "\nrequire 'b'")],
         "while the script was loaded: D/c.lua:2: require: modules that wait for each other: b → c → b",
@@ -121,21 +121,21 @@ fn modules_in_a_circle_are_an_error_that_shows_it() {
 }
 
 #[test]
-fn a_module_that_failed_can_be_asked_for_again() {
+fn a_module_that_failed_can_be_required_again() {
     let script = "pcall(require, 'a') pcall(require, 'a') local ok, why = pcall(function() return require 'a' end)
                   function process() return why end";
     check(&[("s.lua", script), ("a.lua", "error('no')")], "D/a.lua:1: no");
 }
 
 #[test]
-fn a_module_is_under_the_limits_of_the_script() {
+fn modules_have_the_limits_of_the_script() {
     let directory = directory(&[("s.lua", "\npcall(require, 'a') require 'a'"), ("a.lua", "while true do end")]);
     let error = load(directory.path()).unwrap_err();
     assert!(matches!(error.fault, ScriptFault::Timeout { .. }), "{error}");
 }
 
 #[test]
-fn a_version_is_one_set_of_texts() {
+fn a_version_covers_the_script_and_its_modules() {
     let directory =
         directory(&[("s.lua", "local a = require 'a' function process() return a end"), ("a.lua", "return '1'")]);
     let path = directory.path().join("s.lua");
@@ -155,7 +155,7 @@ fn a_version_is_one_set_of_texts() {
 }
 
 #[test]
-fn every_script_of_the_page_about_reloads_runs() {
+fn every_script_of_the_page_on_reloads_runs() {
     let page = include_str!("../../../docs/reload.md");
     let scripts: Vec<&str> = page.split("```lua\n").skip(1).filter_map(|block| block.split("```").next()).collect();
     assert!(scripts.len() >= 4, "{} scripts", scripts.len());
@@ -168,7 +168,7 @@ fn every_script_of_the_page_about_reloads_runs() {
 }
 
 #[test]
-fn an_error_in_loading_a_module_is_drawn_with_the_modules_line() {
+fn an_error_while_loading_a_module_is_shown_with_the_modules_line() {
     let drawn = |text: &str, expected: &str| {
         let files = [("a.lua", "local m = require 'data'\nfunction process() end"), ("data.lua", text)];
         let directory = directory(&files);
@@ -195,7 +195,7 @@ fn an_error_in_loading_a_module_is_drawn_with_the_modules_line() {
 }
 
 #[test]
-fn an_error_in_a_module_is_drawn_with_the_modules_line() {
+fn an_error_in_a_module_is_shown_with_the_modules_line() {
     let directory = directory(&[
         ("s.lua", "local mask = require 'mask'\nfunction process(log) return { event = mask(log) } end"),
         ("mask.lua", "return function(log)\n  return log.user .. '*'\nend"),

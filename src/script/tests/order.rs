@@ -284,7 +284,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn lazy_tables_do_what_ordered_lists_do(steps in proptest::collection::vec(step(), 0..14), logs in proptest::collection::vec(fields(), 1..3)) {
+    fn lazy_tables_behave_like_ordered_lists(steps in proptest::collection::vec(step(), 0..14), logs in proptest::collection::vec(fields(), 1..3)) {
         let mut hook = hook(&script(&steps));
         let page = page_of(&logs.iter().map(|fields| fields.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes())).collect()).collect::<Vec<_>>());
         let got = outcome(&mut hook, &page);

@@ -51,7 +51,7 @@ fn parts(page: &Page, bounds: &Bounds) -> Vec<(Part, u32, String)> {
 }
 
 #[test]
-fn a_page_is_left_when_its_events_reach_the_bound_and_gone_on_with_behind_that_log() {
+fn a_page_is_left_when_its_events_reach_the_bound_and_resumed_after_that_log() {
     let page = logs(&["", "drop", "", "", "drop"]);
     let part = |first, is_last| Part { first, is_last };
     let expected =
@@ -63,20 +63,20 @@ fn a_page_is_left_when_its_events_reach_the_bound_and_gone_on_with_behind_that_l
 }
 
 #[test]
-fn the_last_log_ends_the_page_also_when_it_reaches_the_bound() {
+fn the_last_log_ends_the_page_even_if_it_reaches_the_bound() {
     let all = parts(&logs(&["", ""]), &bytes(20));
     assert_eq!((all.len(), all[0].0), (1, Part::WHOLE));
 }
 
 #[test]
-fn the_errors_of_a_page_count_as_its_events_do() {
+fn errors_count_towards_the_bound_of_a_page_as_events_do() {
     let page = logs(&["bad"; 1_000]);
     let (_, batch, failed) = run(quick(SCRIPT), &page, 0, bytes(10_000));
     assert!(batch.logs < 50 && failed.len() == batch.logs as usize, "{} logs", batch.logs);
 }
 
 #[test]
-fn a_page_is_left_when_its_time_is_spent() {
+fn a_page_is_left_when_its_time_is_used_up() {
     let spent = Bounds { time: Duration::ZERO, ..Bounds::NONE };
     assert_eq!(parts(&logs(&["", "", ""]), &spent).len(), 3);
     assert_eq!(parts(&logs(&["loop", "loop", ""]), &spent).len(), 3);
@@ -86,7 +86,7 @@ fn a_page_is_left_when_its_time_is_spent() {
 }
 
 #[test]
-fn whoever_counts_the_failures_is_asked_after_each_log_that_broke_a_limit_and_no_other() {
+fn the_breaker_is_consulted_only_after_logs_that_broke_a_limit() {
     let gives_up = |least: u32| Bounds {
         gives_up: Some(Arc::new(move |logs, failed| logs >= least && failed > 0)),
         ..Bounds::NONE
@@ -98,7 +98,7 @@ fn whoever_counts_the_failures_is_asked_after_each_log_that_broke_a_limit_and_no
 }
 
 #[test]
-fn a_page_that_nobody_waits_for_is_left_at_once() {
+fn a_cancelled_page_is_left_at_once() {
     let page = logs(&["loop"; 100]);
     let asked = std::cell::Cell::new(0);
     let is_wanted = || asked.replace(asked.get() + 1) < 2;
@@ -107,7 +107,7 @@ fn a_page_that_nobody_waits_for_is_left_at_once() {
 }
 
 #[test]
-fn a_torn_page_is_not_left_half_way() {
+fn a_torn_page_is_not_delivered_in_parts() {
     let mut page = page(proto::LogGroup::default());
     let group = logs(&["", ""]).body;
     page.body = [&group[..], &group[..group.len() - 1]].concat().into();
@@ -117,7 +117,7 @@ fn a_torn_page_is_not_left_half_way() {
 }
 
 #[test]
-fn a_hook_thread_that_nobody_waits_for_is_free_again_after_the_log_at_hand() {
+fn a_hook_thread_with_a_cancelled_page_is_free_after_the_current_log() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let threads = HookThreads::start(1).unwrap();
     let began = Instant::now();
@@ -136,7 +136,7 @@ fn a_hook_thread_that_nobody_waits_for_is_free_again_after_the_log_at_hand() {
 }
 
 #[test]
-fn the_end_waits_a_second_at_most_for_a_log_that_may_take_longer() {
+fn shutdown_waits_at_most_a_second_for_the_current_log() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let threads = HookThreads::start(1).unwrap();
     let config = Config { timeout: Duration::from_secs(4), ..config() };

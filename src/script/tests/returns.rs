@@ -15,7 +15,7 @@ fn refused(value: &str, expected: &str) {
 }
 
 #[test]
-fn nothing_drops_the_log() {
+fn returning_nil_drops_the_log() {
     for body in ["", "return nil", "return json.array()"] {
         assert_eq!(process(body, &[]), Vec::<String>::new(), "{body}");
     }
@@ -42,7 +42,7 @@ fn a_log_is_dropped_with_a_reason_and_counted_by_it() {
 }
 
 #[test]
-fn what_drop_returns_stands_for_the_whole_log_and_has_a_reason() {
+fn the_result_of_drop_stands_for_the_whole_log_and_has_a_reason() {
     let inside = "drop stands for the whole log, in the place of an event or a list: return drop \"reason\"";
     refused("{ 'a', drop 'x' }", &format!("[2]: {inside}"));
     refused("{ event = drop 'x' }", &format!("event: {inside}"));
@@ -63,7 +63,7 @@ fn what_drop_returns_stands_for_the_whole_log_and_has_a_reason() {
 
 /// Goes red when what a slip makes of an event counts as dropped.
 #[test]
-fn what_a_missing_field_leaves_of_an_event_is_an_error_and_no_drop() {
+fn an_event_emptied_by_a_missing_field_is_an_error_and_not_a_drop() {
     for value in ["{}", "{ event = log.missing }", "{ event = nil, host = nil }"] {
         refused(
             value,
@@ -83,7 +83,7 @@ fn what_a_missing_field_leaves_of_an_event_is_an_error_and_no_drop() {
 }
 
 #[test]
-fn a_second_value_is_an_error_and_is_not_lost_without_a_word() {
+fn a_second_return_value_is_an_error() {
     for body in ["return log.a:gsub('x', 'y')", "return nil, 'debug'", "return log, log", "return log, false"] {
         let said = process(body, &[("a", "x")]);
         assert_eq!(said.len(), 1, "{body}");
@@ -158,7 +158,7 @@ fn the_digits_of_a_time_are_copied() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_named_with_its_place() {
+fn an_invalid_value_is_named_with_its_path() {
     refused(
         "5",
         "the value: a number is not an event; return nil, a string, the log, an event table like { event = log }, or \

@@ -41,7 +41,7 @@ fn a_number_has_the_same_digits_wherever_it_is_written() {
 }
 
 #[test]
-fn what_has_no_digits_is_no_number_to_send() {
+fn a_number_without_digits_cannot_be_sent() {
     for (value, name) in [("0/0", "NaN"), ("1/0", "inf")] {
         let refused = |call: &str, why: &str| {
             let [outcome] = process(call, &[]).try_into().unwrap();
@@ -59,12 +59,12 @@ fn what_has_no_digits_is_no_number_to_send() {
 }
 
 #[test]
-fn a_whole_float_is_the_key_of_its_integer() {
+fn a_whole_float_as_key_is_its_integer() {
     check("local five = json.decode('{\"5\":\"five\"}') return five[5.0] .. log[5.0]", &[("5", "V")], r#""fiveV""#);
 }
 
 #[test]
-fn an_integer_beyond_64_bits_keeps_its_digits_alone_and_moved() {
+fn an_integer_beyond_64_bits_keeps_its_digits_alone_or_inside_a_value() {
     const BIG: &str = "12345678901234567890";
     let event = format!(r#"{{"id":{BIG},"list":[{BIG}]}}"#);
     let check = |body: &str, expected: &str| check(body, &[("event", &event)], expected);
@@ -124,7 +124,7 @@ fn spliced(text: &str, expected: &str) {
 
 /// The table of docs/hook-library.md: what readers behind us do with it decides.
 #[test]
-fn json_that_breaks_a_reader_is_mended_or_stays_text() {
+fn json_that_would_break_a_reader_is_repaired_or_stays_text() {
     spliced(r#"{"u":"\ud83d"}"#, r#"{"u":"\ufffd"}"#);
     spliced(r#"{"\uDE00\ud83d\ude00":["\ud83d\u0041"]}"#, r#"{"\ufffd\ud83d\ude00":["\ufffd\u0041"]}"#);
     spliced("{\"e\":1e999}", r#""{\"e\":1e999}""#);
@@ -146,21 +146,21 @@ fn json_that_breaks_a_reader_is_mended_or_stays_text() {
 }
 
 #[test]
-fn bytes_that_are_no_utf8_are_mended_in_decoded_text() {
+fn invalid_utf8_is_repaired_in_decoded_text() {
     let page = page_of(&[vec![(b"event", b"{\"a\":\"\xff\",\"u\":\"\\ud83d\"}")]]);
     let mut hook = hook("function process(log) return { event = { e = json.decode(log.event) } } end");
     assert_eq!(outcome(&mut hook, &page), ["{\"e\":{\"a\":\"\u{fffd}\",\"u\":\"\\ufffd\"}}"]);
 }
 
 #[test]
-fn of_a_repeated_key_the_last_value_counts_once_the_object_is_changed() {
+fn a_changed_object_keeps_the_last_value_of_a_repeated_key() {
     let event = [("event", r#"{"a":1,"b":2,"a":3}"#)];
     check("local e = json.decode(log.event) e.c = e.a return { event = e }", &event, r#"{"a":3,"b":2,"c":3}"#);
     check("local e = json.decode(log.event) e.a = nil return { event = e }", &event, r#"{"b":2}"#);
 }
 
 #[test]
-fn deep_text_is_taken_or_stays_text_but_overflows_nothing() {
+fn deeply_nested_json_is_decoded_or_stays_text_without_a_stack_overflow() {
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     let check = |body: &str, text: &str, expected: &str| check(body, &[("event", text)], expected);
     let or_text = "return { event = { json.decode(log.event) or log.event } }";

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_values_are_handed_over_when_both_versions_ask_for_the_same() {
+    fn plain_state_is_handed_over_when_both_versions_declare_it() {
         let next = "keep_state = 'v1' local s = state
                     found = table.concat({ s.n, s.f, tostring(s.b), s.t[1].x, s[7], math.type(s.n) }, ' ')";
         let first = "keep_state = 'v1' state.n = 9007199254740993 state.f = 0.5 state.b = true state.t = {{ x = 'a\\0b' }} state[7] = 'i'";
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_handed_over_is_named() {
+    fn state_that_cannot_be_handed_over_is_named() {
         check("keep_state = true state.a = { print }", "", "state.a[1]: a function cannot be stored");
         check(
             "keep_state = true state.a = state",

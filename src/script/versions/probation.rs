@@ -131,18 +131,18 @@ mod tests {
     }
 
     #[test]
-    fn it_stays_when_the_one_before_was_no_better() {
+    fn a_version_stays_when_the_one_before_was_no_better() {
         check((1000, 210), &[(0, 1000, 900)], None);
     }
 
     #[test]
-    fn it_stays_once_it_is_no_longer_fresh() {
+    fn a_version_stays_once_it_is_no_longer_fresh() {
         check((1000, 0), &[(4, 1000, 0), (5, 10_000, 10_000)], None);
         check((1000, 0), &[(4, 1000, 0), (4, 10_000, 10_000)], Some(1));
     }
 
     #[test]
-    fn a_version_that_had_no_time_to_prove_good_is_none_to_go_back_to() {
+    fn a_version_that_has_not_proved_itself_is_not_rolled_back_to() {
         let start = Instant::now();
         let mut probation = Probation::new(Rules::default());
         probation.saw(start, 1000, 0);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_share_is_about_the_present() {
+    fn only_recent_logs_count_for_the_share() {
         let start = Instant::now();
         let mut probation = Probation::new(Rules::default());
         probation.saw(start, 10_000, 10_000);

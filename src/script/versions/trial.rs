@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_comparison_is_said_in_a_line() {
+    fn the_comparison_is_reported_in_one_line() {
         let was = Figures { dropped: 0, failed: 0, events: 200, time: Duration::from_micros(2_000) };
         let will_be = Figures { dropped: 200, failed: 0, events: 0, time: Duration::from_micros(200) };
         let expected = "dry run on 200 logs: dropped 0 → 200, failed 0 → 0, events 200 → 0, 10 → 1 µs a log";

@@ -72,7 +72,7 @@ fn a_group_timeout_is_whole_seconds_and_never_zero() {
 }
 
 #[test]
-fn a_heartbeat_lists_what_is_held_in_order() {
+fn a_heartbeat_lists_the_held_shards_in_order() {
     let target = "/logstores/my-logstore/consumergroups/cg1?type=heartbeat&consumer=cg1-123";
     let held = BTreeSet::from([ShardId(7), ShardId(0)]);
     check(&build_heartbeat(&config(), &held), Method::Post, target, "[0,7]");
@@ -80,7 +80,7 @@ fn a_heartbeat_lists_what_is_held_in_order() {
 }
 
 #[test]
-fn a_save_names_the_consumer_and_is_not_forced_but_for_an_operator() {
+fn a_save_names_the_consumer_and_is_forced_only_for_an_operator() {
     let target = "/logstores/my-logstore/consumergroups/cg1?type=checkpoint&consumer=cg1-123&forceSuccess=false";
     let body = format!(r#"{{"shard":3,"checkpoint":"{CURSOR}"}}"#);
     check(&build_save(&config(), SHARD, &cursor()), Method::Post, target, &body);
@@ -91,7 +91,7 @@ fn a_save_names_the_consumer_and_is_not_forced_but_for_an_operator() {
 }
 
 #[test]
-fn a_shard_is_asked_for_checkpoint_cursor_and_time() {
+fn checkpoint_cursor_and_time_of_a_shard_are_requested() {
     let config = config();
     let target = "/logstores/my-logstore/consumergroups/cg1?shard=3";
     check(&build_checkpoint(&config, SHARD), Method::Get, target, "");
@@ -118,7 +118,7 @@ fn a_pull_carries_query_and_processor_in_form_encoding() {
 }
 
 #[test]
-fn a_pull_asks_for_the_compression_of_the_settings() {
+fn a_pull_requests_the_configured_compression() {
     for (compression, encoding) in [(Compression::Lz4, "lz4"), (Compression::Zstd, "zstd"), (Compression::Plain, "")] {
         let config = Config { compression, ..config() };
         let request = build_pull(&config, SHARD, &cursor(), 1, None);
@@ -128,14 +128,14 @@ fn a_pull_asks_for_the_compression_of_the_settings() {
 }
 
 #[test]
-fn names_cannot_leave_their_place_in_the_path() {
+fn names_cannot_break_out_of_their_path_segment() {
     let config = Config { logstore: "a/../b?c#d".into(), group: "ü %".into(), ..config() };
     let target = "/logstores/a%2F..%2Fb%3Fc%23d/consumergroups/%C3%BC%20%25?shard=3";
     check(&build_checkpoint(&config, SHARD), Method::Get, target, "");
 }
 
 #[test]
-fn groups_are_read_bare_and_named() {
+fn groups_are_read_as_a_bare_list_and_as_a_named_one() {
     let expected = Ok(vec![Group { name: "cg1".into(), timeout: NonZeroU32::new(40).unwrap(), order: true }]);
     let bare = r#"[{"name":"cg1","timeout":40,"order":true,"more":{}}]"#;
     assert_eq!(read_groups(&json(bare)), expected);
@@ -148,7 +148,7 @@ fn groups_are_read_bare_and_named() {
 }
 
 #[test]
-fn heartbeats_are_read_bare_and_named() {
+fn heartbeats_are_read_as_a_bare_list_and_as_a_named_one() {
     let expected = Ok(BTreeSet::from([ShardId(0), ShardId(5)]));
     assert_eq!(read_heartbeat(&json("[5, 0]")), expected);
     assert_eq!(read_heartbeat(&json(r#"{"shards":[0,5]}"#)), expected);
@@ -159,7 +159,7 @@ fn heartbeats_are_read_bare_and_named() {
 }
 
 #[test]
-fn a_checkpoint_is_that_of_the_shard_asked_for() {
+fn the_checkpoint_of_the_requested_shard_is_read() {
     let entry = |shard: u32, checkpoint: &str| {
         format!(r#"{{"shard":{shard},"checkpoint":"{checkpoint}","updateTime":1,"consumer":"c"}}"#)
     };
@@ -175,7 +175,7 @@ fn a_checkpoint_is_that_of_the_shard_asked_for() {
 }
 
 #[test]
-fn cursors_times_and_shards_are_read() {
+fn replies_with_cursors_times_and_shards_are_read() {
     assert_eq!(read_cursor(&json(&format!(r#"{{"cursor":"{CURSOR}"}}"#))), Ok(cursor()));
     assert!(read_cursor(&json(r#"{"cursor":""}"#)).is_err());
     assert!(read_cursor(&json("{}")).is_err());
@@ -207,7 +207,7 @@ fn page(headers: &[(&str, &str)], body: &[u8]) -> Reply {
 }
 
 #[test]
-fn a_page_holds_all_that_the_headers_say() {
+fn a_page_has_all_values_of_the_headers() {
     let reply = page(
         &[
             ("x-log-read-last-cursor", "1700000000000000009"),
@@ -236,7 +236,7 @@ fn a_page_holds_all_that_the_headers_say() {
 }
 
 #[test]
-fn what_a_page_can_do_without_may_be_missing_or_odd() {
+fn optional_headers_of_a_page_may_be_missing_or_invalid() {
     let plain = page(&[], b"body");
     let odd =
         page(&[("x-log-read-last-cursor", "MTcw"), ("x-log-cursor-time", ""), ("x-log-rawdatasize", "-1")], b"body");
@@ -249,7 +249,7 @@ fn what_a_page_can_do_without_may_be_missing_or_odd() {
 }
 
 #[test]
-fn a_page_that_came_packed_can_be_unpacked_again_in_exactly_the_memory_that_it_came_in() {
+fn a_compressed_page_can_be_decompressed_again_from_exactly_its_bytes() {
     let body = b"log".repeat(1000);
     let lz4 = lz4_flex::block::compress(&body);
     let zstd = zstd::bulk::compress(&body, 1).unwrap();
@@ -264,14 +264,14 @@ fn a_page_that_came_packed_can_be_unpacked_again_in_exactly_the_memory_that_it_c
 }
 
 #[test]
-fn a_page_may_be_empty_and_yet_move_on() {
+fn an_empty_page_may_still_move_the_cursor() {
     let reply = page(&[("x-log-count", "0"), ("x-log-bodyrawsize", "0")], b"");
     let page = read_pull(&config(), SHARD, &cursor(), reply).unwrap();
     assert!(page.body.is_empty() && !page.is_idle());
 }
 
 #[test]
-fn a_page_without_what_it_must_have_is_an_error_that_names_it() {
+fn a_page_without_a_required_header_is_an_error_that_names_it() {
     let check = |name: &str, value: &str, expected: &str| {
         let error = read_pull(&config(), SHARD, &cursor(), page(&[(name, value)], b"body")).unwrap_err();
         assert_eq!(error.to_string(), format!("the reply cannot be understood: {expected}"));

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_reaches_sls_in_the_same_way_is_shared_and_nothing_is_kept_for_nobody() {
+    fn only_clients_with_the_same_connection_settings_share_connections() {
         assert_eq!(way_to(None, true), way_to(None, true));
         assert_ne!(way_to(None, true), way_to(None, false));
         assert_ne!(way_to(None, true), way_to(Some("ca.pem"), true));

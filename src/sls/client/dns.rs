@@ -119,7 +119,7 @@ mod tests {
     const NEW: &str = "192.0.2.2:0";
 
     #[tokio::test(start_paused = true)]
-    async fn f13_a_resolver_that_hangs_or_fails_leaves_the_last_answer_in_use() {
+    async fn f13_the_last_dns_answer_is_used_while_a_resolver_hangs_or_fails() {
         let resolver = resolver([
             Answer::Leads(OLD),
             Answer::Silent,
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_name_that_was_never_found_is_an_error_that_says_why() {
+    async fn a_name_that_was_never_resolved_is_an_error_that_says_why() {
         let resolver = resolver([Answer::Silent, Answer::Fails, Answer::Empty]);
         assert_eq!(ask(&resolver).await.unwrap_err(), "no answer from DNS for p.sls.example within 2s");
         assert_eq!(ask(&resolver).await.unwrap_err(), "the resolver is down");

@@ -255,7 +255,7 @@ fn check_signature(received: &Received, signature: &Signature, key: &AccessKey) 
 }
 
 #[tokio::test]
-async fn what_is_on_the_wire_is_what_was_signed() {
+async fn the_request_on_the_wire_is_the_signed_one() {
     let v4 = Signature::V4 { region: "cn-hangzhou".into() };
     let key = AccessKey { id: "AKID".into(), secret: Secret::new("SECRET"), token: Some(Secret::new("STS.token+/=")) };
     for signature in [Signature::V1, v4] {
@@ -284,7 +284,7 @@ async fn what_is_on_the_wire_is_what_was_signed() {
 }
 
 #[tokio::test]
-async fn version_4_signs_from_the_moment_on_that_version_1_is_refused_where_the_region_is_known() {
+async fn after_version_1_is_refused_version_4_signs_if_the_region_is_known() {
     let refused = || error(400, "InvalidSignatureMethod", &[]);
     let server = Server::start([refused(), ok("[]"), ok("[]"), refused(), refused()]).await;
     let signed_by = |region: Option<&str>| {
@@ -306,7 +306,7 @@ async fn version_4_signs_from_the_moment_on_that_version_1_is_refused_where_the_
 }
 
 #[tokio::test]
-async fn a_project_that_is_not_where_the_settings_say_is_asked_for() {
+async fn a_project_in_another_region_is_looked_up() {
     let info = r#"{"region":"cn-shanghai","internetEndpoint":"cn-shanghai.log.aliyuncs.com"}"#;
     let server =
         Server::start([error(404, "ProjectNotExist", &[]), ok(info), error(404, "ProjectNotExist", &[])]).await;
@@ -327,7 +327,7 @@ async fn a_save_is_never_forced() {
 }
 
 #[tokio::test]
-async fn a_page_arrives_unpacked_and_query_and_processor_go_out() {
+async fn a_page_arrives_decompressed_and_query_and_processor_are_sent() {
     let body = b"hello hello hello hello hello";
     let packed = lz4_flex::block::compress(body);
     let headers = [("x-log-end-of-cursor", "1"), ("x-log-cursor-time", "1554260243")];
@@ -347,7 +347,7 @@ async fn a_page_arrives_unpacked_and_query_and_processor_go_out() {
 }
 
 #[tokio::test]
-async fn a_page_above_the_limit_is_asked_for_in_halves() {
+async fn a_page_above_the_limit_is_requested_in_halves() {
     // Its body is not waited for: the headers say enough.
     let large = Answer::Drip(page("2147483647", &[("content-length", "1000000")], b""));
     let small = lz4_flex::block::compress(b"page");
@@ -368,7 +368,7 @@ async fn one_log_group_above_the_limit_is_refused() {
 }
 
 #[tokio::test]
-async fn a_page_that_lies_about_its_size_or_is_torn_is_busy() {
+async fn a_page_with_a_wrong_size_or_a_torn_one_is_retried() {
     let packed = lz4_flex::block::compress(b"hello hello hello hello");
     let length = (packed.len() + 1).to_string();
     let server = Server::start([
@@ -390,7 +390,7 @@ async fn a_page_that_lies_about_its_size_or_is_torn_is_busy() {
 }
 
 #[tokio::test]
-async fn replies_are_read_up_to_a_limit() {
+async fn replies_are_read_only_up_to_a_limit() {
     let long = " ".repeat(MAX_REPLY);
     let server = Server::start([
         ok(&format!("[]{long}")),
@@ -408,7 +408,7 @@ async fn replies_are_read_up_to_a_limit() {
 }
 
 #[tokio::test]
-async fn a_body_that_never_ends_meets_the_deadline() {
+async fn a_body_that_never_ends_is_abandoned_at_the_deadline() {
     let head = page("1000", &[("content-length", "1000000")], b"");
     let server = Server::start([Answer::Drip(head), Answer::Silent]).await;
     let sls = Sls::new(&Config { timeout: Duration::from_millis(300), ..server.config() });
@@ -420,7 +420,7 @@ async fn a_body_that_never_ends_meets_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_reply_that_is_encoded_though_nobody_asked_is_refused_and_says_so() {
+async fn a_reply_with_an_unrequested_encoding_is_refused_and_reported() {
     let encoded = raw(200, &[("content-encoding", "gzip")], b"\x1f\x8b");
     let server = Server::start([Answer::Whole(encoded)]).await;
     check_busy(pull(&server.sls()).await, "the reply is encoded as gzip, which was not asked for");
@@ -440,7 +440,7 @@ fn in_twenty_minutes() -> (String, Timestamp) {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_off_costs_one_request_once() {
+async fn a_wrong_clock_costs_one_request_once() {
     let (date, server_time) = in_twenty_minutes();
     let expired = error(400, "RequestTimeExpired", &[("date", &date)]);
     let server = Server::start([expired, ok("[]"), ok("[]")]).await;
@@ -458,7 +458,7 @@ async fn a_clock_that_is_off_costs_one_request_once() {
 }
 
 #[tokio::test]
-async fn a_clock_that_stays_off_is_refused_after_one_more_try() {
+async fn a_clock_that_stays_wrong_is_refused_after_one_retry() {
     let (date, _) = in_twenty_minutes();
     let expired = error(400, "RequestTimeTooSkewed", &[("date", &date)]);
     let undated = error(400, "RequestTimeTooSkewed", &[]);
@@ -472,7 +472,7 @@ async fn a_clock_that_stays_off_is_refused_after_one_more_try() {
 }
 
 #[tokio::test]
-async fn a_refused_key_is_tried_again_only_if_there_is_another() {
+async fn a_refused_key_is_retried_only_if_there_is_another() {
     let dir = tempfile::tempdir().unwrap();
     let (id, secret) = (dir.path().join("id"), dir.path().join("secret"));
     std::fs::write(&id, "OLD").unwrap();
@@ -509,14 +509,14 @@ async fn a_group_is_created_when_it_is_absent() {
 }
 
 #[tokio::test]
-async fn a_group_that_another_member_creates_meanwhile_is_taken_as_it_is() {
+async fn a_group_that_another_member_creates_meanwhile_is_used_as_it_is() {
     let server = Server::start([ok("[]"), error(400, "ConsumerGroupAlreadyExist", &[]), ok(THEIRS)]).await;
     assert_eq!(server.sls().ensure_group().await.unwrap(), Duration::from_secs(60));
     check_methods(&server, &["GET", "POST", "GET"]);
 }
 
 #[tokio::test]
-async fn a_group_that_differs_is_changed_only_when_it_is_ours_to_manage() {
+async fn a_group_that_differs_is_changed_only_if_we_may_manage_it() {
     let server = Server::start([ok(THEIRS), ok(THEIRS), ok("")]).await;
     assert_eq!(server.sls().ensure_group().await.unwrap(), Duration::from_secs(60));
     let managing = Sls::new(&Config { manage_group: true, ..server.config() });
@@ -525,14 +525,14 @@ async fn a_group_that_differs_is_changed_only_when_it_is_ours_to_manage() {
 }
 
 #[tokio::test]
-async fn a_group_that_is_as_wanted_costs_one_request() {
+async fn a_group_that_matches_the_settings_costs_one_request() {
     let server = Server::start([ok(OURS)]).await;
     assert_eq!(server.sls().ensure_group().await.unwrap(), Duration::from_secs(40));
     check_methods(&server, &["GET"]);
 }
 
 #[tokio::test]
-async fn settings_that_cannot_work_are_errors_that_name_them() {
+async fn impossible_settings_are_errors_that_name_them() {
     let server = Server::start([]).await;
     let dir = tempfile::tempdir().unwrap();
     let ca_file = dir.path().join("ca.pem");
@@ -554,7 +554,7 @@ async fn settings_that_cannot_work_are_errors_that_name_them() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_not_there_is_busy_and_says_what_to_check() {
+async fn an_unreachable_endpoint_is_a_transient_error_that_says_what_to_check() {
     let server = Server::start([]).await;
     // The system never gives this port to a test that asks for any.
     let sls = Sls::new(&Config { endpoint: "127.0.0.1:9".to_owned(), ..server.config() });
@@ -587,7 +587,7 @@ fn start_tls(connections: usize) -> (u16, std::thread::JoinHandle<()>) {
 }
 
 #[tokio::test]
-async fn a_page_larger_than_what_is_free_is_not_taken_in() {
+async fn a_page_larger_than_the_free_memory_is_not_read() {
     // What is announced never comes: whoever read on would wait for it.
     let announced = ("content-length", "4000000");
     let large = Answer::Drip(page("8000000", &[announced], b""));
@@ -602,7 +602,7 @@ async fn a_page_larger_than_what_is_free_is_not_taken_in() {
 }
 
 #[tokio::test]
-async fn a_page_is_debited_before_its_bytes_come() {
+async fn a_page_is_debited_before_its_bytes_are_read() {
     let server = Server::start([Answer::Drip(page("8000000", &[("content-length", "4000000")], b""))]).await;
     let config = Config { timeout: Duration::from_millis(300), ..server.config() };
     let sls = Sls::new(&config).unwrap();
@@ -613,7 +613,7 @@ async fn a_page_is_debited_before_its_bytes_come() {
 }
 
 #[tokio::test]
-async fn as_many_shards_are_listed_as_a_source_may_have_and_more_are_refused_by_number() {
+async fn shards_are_listed_up_to_the_maximum_and_more_are_refused_with_their_number() {
     let shard = |id: usize| {
         format!(
             r#"{{"shardID":{id},"status":"readwrite","inclusiveBeginKey":"{id:032x}","exclusiveEndKey":"{:032x}","createTime":1700000000}}"#,
@@ -631,7 +631,7 @@ async fn as_many_shards_are_listed_as_a_source_may_have_and_more_are_refused_by_
 }
 
 #[tokio::test]
-async fn logstores_are_listed_call_by_call_until_all_are() {
+async fn logstores_are_listed_page_by_page_to_the_last() {
     let page = |names: &str| ok(&format!(r#"{{"count":2,"total":3,"logstores":[{names}]}}"#));
     let too_many = ok(r#"{"count":1,"total":10001,"logstores":["a"]}"#);
     let server = Server::start([page(r#""a","b""#), page(r#""c""#), page(r#""a""#), page(""), too_many]).await;
@@ -676,7 +676,7 @@ async fn an_echo_of_our_headers_does_not_show_the_token() {
 }
 
 #[tokio::test]
-async fn a_ca_file_that_is_renewed_is_read_again() {
+async fn a_renewed_ca_file_is_read_again() {
     let (port, thread) = start_tls(2);
     let dir = tempfile::tempdir().unwrap();
     let ca_file = dir.path().join("ca.pem");
@@ -692,7 +692,7 @@ async fn a_ca_file_that_is_renewed_is_read_again() {
 }
 
 #[tokio::test]
-async fn f23_the_end_is_where_old_shards_start_and_new_ones_start_with_their_oldest_log() {
+async fn f23_with_start_at_the_end_old_shards_start_there_and_new_ones_with_their_oldest_log() {
     let shards = r#"[{"shardID":0,"status":"readwrite"}]"#;
     let cursors = vec![ok(r#"{"cursor":"YQ=="}"#); 5];
     let dated = Answer::Whole(raw(200, &[("date", "Tue, 14 Nov 2023 22:13:20 GMT")], shards.as_bytes()));
@@ -710,8 +710,7 @@ async fn f23_the_end_is_where_old_shards_start_and_new_ones_start_with_their_old
 }
 
 #[tokio::test]
-async fn f22_once_a_client_of_the_process_was_told_that_the_group_is_missing_a_shard_not_seen_starts_with_its_oldest_log()
- {
+async fn f22_after_the_group_was_missing_a_shard_without_a_known_checkpoint_starts_with_its_oldest_log() {
     let shards = r#"[{"shardID":0,"status":"readwrite"},{"shardID":3,"status":"readwrite"}]"#;
     let saved = r#"[{"shard":0,"checkpoint":"YQ==","updateTime":1700000000000000,"consumer":"c"}]"#;
     let gone = error(404, "consumerGroupNotExist", &[]);
@@ -734,7 +733,7 @@ async fn f22_once_a_client_of_the_process_was_told_that_the_group_is_missing_a_s
 }
 
 #[tokio::test]
-async fn a_child_of_a_split_starts_with_its_oldest_log_though_its_taker_joined_after_the_split() {
+async fn a_child_of_a_split_starts_with_its_oldest_log_even_if_its_holder_joined_after_the_split() {
     let shards = r#"[
         {"shardID":0,"status":"readonly","inclusiveBeginKey":"00","exclusiveEndKey":"80","createTime":1700000000},
         {"shardID":1,"status":"readwrite","inclusiveBeginKey":"80","exclusiveEndKey":"ff","createTime":1700000000},
@@ -785,7 +784,7 @@ async fn moving(old: impl IntoIterator<Item = Answer>, keep_idle: Duration) -> (
 }
 
 #[tokio::test]
-async fn f26_an_endpoint_that_moves_is_followed_when_its_old_place_dies() {
+async fn f26_an_endpoint_that_moves_is_followed_when_its_old_address_closes() {
     let (sls, dns, old, new) = moving([ok("[]"), ok("[]")], KEEP_IDLE).await;
     sls.heartbeat(&BTreeSet::new()).await.unwrap();
     *dns.0.lock().unwrap() = NEW;
@@ -797,7 +796,7 @@ async fn f26_an_endpoint_that_moves_is_followed_when_its_old_place_dies() {
 }
 
 #[tokio::test]
-async fn f26_an_endpoint_that_moves_is_followed_when_its_old_place_falls_silent() {
+async fn f26_an_endpoint_that_moves_is_followed_when_its_old_address_becomes_silent() {
     let (sls, dns, old, new) = moving([ok("[]"), Answer::Silent], KEEP_IDLE).await;
     sls.heartbeat(&BTreeSet::new()).await.unwrap();
     *dns.0.lock().unwrap() = NEW;
@@ -807,7 +806,7 @@ async fn f26_an_endpoint_that_moves_is_followed_when_its_old_place_falls_silent(
 }
 
 #[tokio::test]
-async fn f26_an_endpoint_that_moves_is_followed_when_its_old_place_only_refuses() {
+async fn f26_an_endpoint_that_moves_is_followed_when_its_old_address_only_refuses() {
     let gone = error(503, "ServerBusy", &[]);
     let (sls, dns, old, new) = moving([ok("[]"), gone.clone(), gone], KEEP_IDLE).await;
     sls.heartbeat(&BTreeSet::new()).await.unwrap();
@@ -820,7 +819,7 @@ async fn f26_an_endpoint_that_moves_is_followed_when_its_old_place_only_refuses(
 }
 
 #[tokio::test]
-async fn f26_an_endpoint_that_moves_is_followed_once_a_connection_was_idle() {
+async fn f26_an_endpoint_that_moves_is_followed_after_an_idle_connection() {
     const { assert!(KEEP_IDLE.as_secs() <= 60) };
     let idle = Duration::from_millis(200);
     let (sls, dns, old, new) = moving(vec![ok("[]"); 9], idle).await;

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_a_key_is_an_error_that_does_not_show_it() {
+    fn an_invalid_access_key_is_an_error_that_does_not_show_it() {
         let key = |id: &str, secret: &str| AccessKey { id: id.into(), secret: Secret::new(secret), token: None };
         let error = |key: AccessKey| key.checked().unwrap_err().to_string();
         assert_eq!(error(key("", "s")), "the AccessKey ID is empty");

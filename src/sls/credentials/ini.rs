@@ -145,7 +145,7 @@ access_key_id = ID
     }
 
     #[test]
-    fn what_cannot_be_used_says_why() {
+    fn an_unusable_section_says_why() {
         let check = |name: &str, is_absent: bool, words: &str| {
             let error = provider(name).unwrap_err();
             assert!(error.cause.to_string().contains(words), "{}", error.cause);

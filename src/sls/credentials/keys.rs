@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_changes_is_used_and_one_that_breaks_is_not() {
+    async fn a_changed_key_file_is_used_and_a_broken_one_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let keys = keys(&files(dir.path()));
         let key = keys.current().await.unwrap();
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn files_are_looked_at_once_a_second_unless_the_key_was_refused() {
+    async fn key_files_are_checked_once_a_second_unless_the_key_was_refused() {
         let dir = tempfile::tempdir().unwrap();
         let keys = keys(&files(dir.path()));
         let old = keys.current().await.unwrap();
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_an_error_that_names_it() {
+    fn a_missing_file_is_an_error_that_names_it() {
         let dir = tempfile::tempdir().unwrap();
         let credentials = files(dir.path());
         fs::remove_file(dir.path().join("secret")).unwrap();
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_the_settings_is_what_it_says_and_never_the_key() {
+    fn a_key_of_the_settings_is_described_without_showing_it() {
         let key = AccessKey { id: "AKID".into(), secret: Secret::new("s"), token: None };
         let status = keys(&Credentials::Fixed(key)).status();
         assert_eq!(status.to_string(), "AccessKey of the settings");

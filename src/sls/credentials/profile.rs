@@ -221,14 +221,14 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_endpoint_of_the_settings_goes_before_the_profiles_region() {
+    fn an_endpoint_of_the_settings_overrides_the_profiles_region() {
         let services = Services { sts: Some("http://127.0.0.1:9".to_owned()), ..services() };
         let (_, found) = read(FILE.as_bytes(), Some("role"), &services).unwrap();
         assert!(matches!(found, Provider::Role(_, role) if role.sts == "http://127.0.0.1:9"));
     }
 
     #[test]
-    fn what_cannot_be_used_says_what_to_use_instead() {
+    fn an_unusable_mode_says_what_to_use_instead() {
         let check = |name: &str, is_absent: bool, words: &str| {
             let error = provider(name).unwrap_err();
             let shown = error.cause.to_string();
@@ -245,7 +245,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_file_that_is_none_is_refused_without_its_text() {
+    fn a_malformed_file_is_refused_without_its_text() {
         let error = read(b"{\"current\": hush", None, &services()).unwrap_err();
         assert!(!error.is_absent && !error.cause.to_string().contains("hush"), "{error:?}");
         let error = read(b"{}", None, &services()).unwrap_err();

@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_thirds_of_a_session_are_left_when_it_is_renewed() {
+    fn a_session_is_renewed_after_a_third_of_its_life_and_at_most_an_hour() {
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         assert_eq!(due_in(Some(minutes(60))), minutes(20));
         assert_eq!(due_in(Some(minutes(15))), minutes(5));
@@ -33,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_of_half_an_hour_is_shorter_than_what_is_left_of_an_hour() {
+    fn a_session_of_an_hour_outlasts_an_outage_of_half_an_hour() {
         let hour = Duration::from_secs(3600);
         assert!(hour - due_in(Some(hour)) > Duration::from_secs(30 * 60));
     }

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_renewal_that_is_asked_for_comes_early_and_not_again_and_again() {
+    async fn a_requested_renewal_comes_early_but_not_repeatedly() {
         let held = Arc::new(SharedSession::new());
         let never = (Duration::MAX, Duration::MAX);
         let sts = sts(never, 60 * MINUTE);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_gives_the_key_is_said_once_and_when_it_is_another() {
+    async fn the_provider_of_the_key_is_logged_once_and_when_it_changes() {
         let (_log, lines) = log();
         let held = Arc::new(SharedSession::new());
         let never = (Duration::MAX, Duration::MAX);

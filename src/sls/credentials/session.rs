@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_read_with_the_time_that_is_left_of_it() {
+    fn a_session_is_read_with_its_remaining_time() {
         let session = read(&reply("Success", "2026-01-31T09:00:00Z")).unwrap();
         assert_eq!((session.key.id.as_str(), session.key.secret.expose()), ("STS.a", "s"));
         assert_eq!(session.end.unwrap().within, Duration::from_secs(3600));
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_session_says_why_and_shows_no_secret() {
+    fn an_invalid_session_says_why_and_shows_no_secret() {
         let check = |body: &str, words: &str| {
             let why = read(body).unwrap_err();
             assert!(why.contains(words), "{why}");
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_of_sts_are_the_vendors() {
+    fn sts_hosts_are_those_of_the_vendor() {
         assert_eq!(sts_host(None, true), "https://sts.aliyuncs.com");
         assert_eq!(sts_host(Some("cn-hangzhou"), false), "https://sts.cn-hangzhou.aliyuncs.com");
         assert_eq!(sts_host(Some("cn-hangzhou"), true), "https://sts-vpc.cn-hangzhou.aliyuncs.com");

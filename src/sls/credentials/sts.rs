@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_say_step_code_and_what_to_do() {
+    fn refusals_name_the_step_the_code_and_the_remedy() {
         let check = |status: u16, body: &str, retry: Retry, words: &[&str]| {
             let answer = Answer { status, body: body.as_bytes().to_vec() };
             let error = read(&answer, "AssumeRole of r by b", "p".to_owned(), now()).unwrap_err();

@@ -31,18 +31,18 @@ fn name(error: &SourceError) -> &'static str {
 }
 
 #[test]
-fn a_clock_that_is_off_is_set_right() {
+fn a_wrong_clock_is_corrected() {
     check(Call::Pull, 400, "RequestTimeExpired", "", "clock", "NTP");
     check(Call::Heartbeat, 400, "RequestTimeTooSkewed", "", "clock", "NTP");
 }
 
 #[test]
-fn a_signature_version_that_is_not_taken_is_changed() {
+fn a_refused_signature_version_is_changed() {
     check(Call::Pull, 400, "InvalidSignatureMethod", "", "signature", "set `signature` to v4");
 }
 
 #[test]
-fn a_malformed_request_is_refused_as_our_mistake() {
+fn a_malformed_request_is_reported_as_a_bug() {
     for code in [
         "InvalidRequestTime",
         "InvalidDateFormat",
@@ -84,12 +84,12 @@ fn only_calls_that_read_at_a_cursor_can_be_stale() {
 }
 
 #[test]
-fn a_group_that_exists_is_as_good_as_created() {
+fn an_existing_group_counts_as_created() {
     check(Call::CreateGroup, 400, "ConsumerGroupAlreadyExist", "consumer group already exist", "done", "");
 }
 
 #[test]
-fn who_is_no_longer_a_member_has_lost_everything() {
+fn a_consumer_that_is_no_longer_a_member_has_lost_everything() {
     check(Call::Heartbeat, 400, "NotExistConsumerWithBody", "", "lost", "");
     for call in [Call::Heartbeat, Call::Save] {
         check(call, 404, "ConsumerNotExist", "", "lost", "");
@@ -99,12 +99,12 @@ fn who_is_no_longer_a_member_has_lost_everything() {
 }
 
 #[test]
-fn a_group_that_goes_while_it_is_set_up_is_looked_for_again() {
+fn a_group_deleted_during_setup_is_looked_up_again() {
     check(Call::UpdateGroup, 404, "ConsumerGroupNotExist", "", "busy", "");
 }
 
 #[test]
-fn a_shard_of_another_or_of_nobody_is_lost() {
+fn a_shard_held_by_another_consumer_or_by_none_is_lost() {
     check(Call::Save, 400, "ConsumerNotMatch", "", "lost", "another");
     for status in [400, 404] {
         check(Call::Pull, status, "ShardNotExist", "Shard 3 does not exist", "lost", "expired");
@@ -113,7 +113,7 @@ fn a_shard_of_another_or_of_nobody_is_lost() {
 }
 
 #[test]
-fn what_is_not_there_is_refused_with_the_setting_to_check() {
+fn a_missing_project_or_logstore_is_refused_with_the_setting_to_check() {
     check(Call::ListGroups, 404, "ProjectNotExist", "", "absent", "`project`");
     check(Call::ListGroups, 404, "ProjectNotExists", "", "absent", "`project`");
     check(Call::Pull, 404, "LogStoreNotExist", "", "absent", "`logstore`");
@@ -121,14 +121,14 @@ fn what_is_not_there_is_refused_with_the_setting_to_check() {
 }
 
 #[test]
-fn too_many_groups_is_not_a_quota_that_waiting_helps() {
+fn too_many_groups_is_a_refusal_and_not_a_transient_quota() {
     let advice = "delete an unused consumer group (limit 30 per logstore)";
     check(Call::CreateGroup, 400, "ConsumerGroupQuotaExceed", "", "refused", advice);
     check(Call::CreateGroup, 403, "ConsumerGroupQuotaExceed", "", "refused", advice);
 }
 
 #[test]
-fn a_key_that_is_not_accepted_is_refused_with_what_to_do() {
+fn a_rejected_key_is_refused_with_a_remedy() {
     let denied = "denied by sts or ram, action: log:ConsumerGroupHeartBeat, resource: acs:log:cn:1:project/p";
     check(Call::Heartbeat, 401, "Unauthorized", denied, "key", "log:ConsumerGroupHeartBeat");
     check(Call::Heartbeat, 403, "Unauthorized", denied, "key", "log:ConsumerGroupHeartBeat");
@@ -144,7 +144,7 @@ fn a_key_that_is_not_accepted_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn a_quota_of_reads_is_waited_for_and_is_no_question_of_rights() {
+fn an_exhausted_read_quota_is_waited_out_and_is_not_a_permission_problem() {
     for code in ["ReadQuotaExceed", "ShardReadQuotaExceed", "WriteQuotaExceed", "ShardWriteQuotaExceed"] {
         check(Call::Pull, 403, code, "", "busy", "split the shard");
     }
@@ -154,7 +154,7 @@ fn a_quota_of_reads_is_waited_for_and_is_no_question_of_rights() {
 }
 
 #[test]
-fn trouble_of_the_server_is_waited_for() {
+fn server_errors_are_waited_out() {
     for (status, code) in [
         (500, "InternalServerError"),
         (503, "ServerBusy"),
@@ -170,7 +170,7 @@ fn trouble_of_the_server_is_waited_for() {
 }
 
 #[test]
-fn what_is_not_sls_is_refused() {
+fn replies_that_are_not_from_sls_are_refused() {
     check(Call::Pull, 302, "", "", "refused", "redirects");
     check(Call::Pull, 404, "", "<html>", "refused", "not an answer from SLS");
     check(Call::Pull, 407, "", "", "refused", "proxy");
@@ -205,7 +205,7 @@ fn a_body_that_is_not_json_is_the_message() {
 }
 
 #[test]
-fn a_wait_that_the_server_asks_for_has_a_limit() {
+fn a_retry_after_of_the_server_has_a_limit() {
     let wait = |text: &str| Refusal::read(&reply(&[("retry-after", text)], "")).retry_after;
     assert_eq!(wait("0"), Some(Duration::ZERO));
     assert_eq!(wait("18446744073709551615"), Some(Duration::from_secs(3600)));
@@ -213,7 +213,7 @@ fn a_wait_that_the_server_asks_for_has_a_limit() {
 }
 
 #[test]
-fn what_cannot_be_read_is_shown_bounded_and_tame() {
+fn an_unreadable_reply_is_shown_bounded_and_escaped() {
     let name = "n\u{1b}".repeat(5_000);
     let error = ReadError::Garbled(format!("unknown variant `{name}`"));
     let text = unreadable(Call::ListGroups, &error, Some(&name)).cause().to_string();

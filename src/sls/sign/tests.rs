@@ -180,7 +180,7 @@ fn v4_agrees_with_the_python_and_go_sdks() {
 }
 
 #[test]
-fn dates_have_the_forms_that_the_versions_want() {
+fn dates_have_the_formats_of_both_signature_versions() {
     let now: Timestamp = "2025-03-01T12:00:00.9Z".parse().unwrap();
     let headers = sign(&Signature::V1, &key(None), now, &pull());
     assert_eq!(header(&headers, "date"), "Sat, 01 Mar 2025 12:00:00 GMT");

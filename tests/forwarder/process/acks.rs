@@ -58,18 +58,18 @@ async fn indexers_die(indexers: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_indexer_that_dies_again_and_again_with_its_queue_loses_nothing() {
+async fn an_indexer_that_repeatedly_dies_with_its_queue_loses_nothing() {
     indexers_die(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn indexers_behind_a_balancer_with_cookies_that_die_in_turns_lose_nothing() {
+async fn indexers_behind_a_load_balancer_with_cookies_that_die_in_turn_lose_nothing() {
     indexers_die(3).await;
 }
 
 /// The same with three collectors at separate addresses, each an indexer.
 #[tokio::test(flavor = "multi_thread")]
-async fn three_members_of_which_one_after_the_other_dies_lose_nothing() {
+async fn three_members_that_die_one_after_the_other_lose_nothing() {
     let bench = bench(1).await;
     let mut others = Vec::new();
     for _ in 0..2 {
@@ -105,7 +105,7 @@ async fn three_members_of_which_one_after_the_other_dies_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_replaced_while_logs_flow_and_nothing_is_called_refused() {
+async fn a_token_is_replaced_while_logs_flow_and_no_refusal_is_reported() {
     let bench = Bench::new().await;
     let next = "the-next-t0ken-of-the-tests";
     std::fs::write(bench.directory.path().join("hec.token"), TOKEN).unwrap();
@@ -130,7 +130,7 @@ async fn a_token_is_replaced_while_logs_flow_and_nothing_is_called_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_acknowledgement_that_never_comes_holds_the_checkpoint_and_is_told() {
+async fn a_missing_acknowledgement_holds_the_checkpoint_back_and_is_reported() {
     let bench = bench(1).await;
     bench.hec.faults().during(On::Events, HecFault::Unacked, HOUR);
     bench.put(0, 2, 20);

@@ -35,7 +35,7 @@ fn start(bench: &Bench, given: &CredentialsEmulator) -> Program {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_that_end_in_the_middle_of_a_run_stop_no_log() {
+async fn keys_that_expire_during_a_run_stop_no_log() {
     let (bench, given) = bench(Duration::from_secs(5)).await;
     let program = start(&bench, &given);
     program.to_say(&format!("SLS credentials: role {ROLE} assumed by ECS role demo-role")).await;
@@ -51,7 +51,7 @@ async fn keys_that_end_in_the_middle_of_a_run_stop_no_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_of_sts_is_survived_on_the_key_that_is_held() {
+async fn an_outage_of_sts_is_survived_with_the_current_key() {
     let (bench, given) = bench(Duration::from_secs(15)).await;
     let program = start(&bench, &given);
     program.to_say("joined the consumer group").await;
@@ -67,7 +67,7 @@ async fn an_outage_of_sts_is_survived_on_the_key_that_is_held() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_that_may_not_be_assumed_ends_the_start_with_77() {
+async fn a_denied_role_ends_the_start_with_77() {
     let (bench, given) = bench(Duration::from_secs(60)).await;
     given.order(Order { on: Some(On::Sts), fault: Some(Fault::Refuse), ..Order::default() });
     let mut program = start(&bench, &given);

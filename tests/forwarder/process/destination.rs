@@ -46,7 +46,7 @@ async fn f51_a_destination_that_is_down_at_start_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f13_heartbeats_go_on_while_a_destination_takes_requests_and_never_answers() {
+async fn f13_heartbeats_continue_while_a_destination_never_replies() {
     let bench = Bench::new().await;
     bench.hec.faults().during(On::Events, HecFault::Cut { how: Cut::Silence, indexed: false }, HOUR);
     (0..2).for_each(|shard| bench.put(shard, 10, 20));
@@ -62,7 +62,7 @@ async fn f13_heartbeats_go_on_while_a_destination_takes_requests_and_never_answe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f13_heartbeats_go_on_while_the_script_burns_its_time_on_every_log() {
+async fn f13_heartbeats_continue_while_the_script_uses_up_its_time_on_every_log() {
     let bench = Bench::new().await;
     let script =
         "function process(log)\n  local n = 0\n  for i = 1, 5000000 do n = n + i end\n  return { event = log }\nend\n";
@@ -107,7 +107,7 @@ async fn f60_events_whose_reply_was_lost_are_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_something_on_the_way_resets_is_dead_lettered_and_is_no_outage() {
+async fn a_log_that_an_intermediary_resets_is_dead_lettered_and_is_not_an_outage() {
     let bench = Bench::new().await;
     let reset = HecFault::Cut { how: Cut::Reset, indexed: false };
     bench.hec.faults().inspect(Dislike::Containing("drop table".to_owned()), reset.clone());
@@ -133,7 +133,7 @@ async fn a_log_that_something_on_the_way_resets_is_dead_lettered_and_is_no_outag
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_proxy_for_all_hosts_holds_for_addresses_too() {
+async fn no_proxy_for_all_hosts_applies_to_ip_addresses_too() {
     let bench = Bench::new().await;
     bench.put(0, 2, 20);
     let _program = bench.start_with("a", &[("http_proxy", "http://127.0.0.1:1"), ("no_proxy", "*")]);
@@ -141,7 +141,7 @@ async fn no_proxy_for_all_hosts_holds_for_addresses_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_of_the_environment_that_refuses_our_password_is_named_without_it() {
+async fn a_proxy_from_the_environment_that_refuses_our_password_is_named_without_it() {
     let bench = Bench::new().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = listener.local_addr().unwrap();
@@ -164,7 +164,7 @@ async fn a_proxy_of_the_environment_that_refuses_our_password_is_named_without_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_is_refused_for_good_halts_its_shard_on_request_and_its_reason_is_shown() {
+async fn with_halt_a_rejected_event_halts_its_shard_and_the_reason_is_shown() {
     let (sls, mut hec) = servers(2);
     hec.max_event = 20_000;
     let bench = Bench::with((sls, hec)).await;

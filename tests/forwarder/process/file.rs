@@ -29,7 +29,7 @@ fn make_room(program: &Program) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_without_room_pauses_and_every_log_is_in_it_once_when_there_is_some() {
+async fn a_file_destination_without_room_pauses_and_then_gets_every_log_once() {
     let bench = Bench::new().await;
     (0..2).for_each(|shard| bench.put(shard, 10, 50));
     let path = bench.directory.path().join("events.jsonl");

@@ -53,7 +53,7 @@ fn start_unnamed(bench: &Bench, settings: &[(&str, &str)]) -> Program {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_killed_has_its_name_and_its_shards_again_at_once() {
+async fn a_killed_process_gets_its_name_and_shards_again_at_once_after_a_restart() {
     let bench = Bench::new().await;
     let mut first = start_unnamed(&bench, &[]);
     shards_acquired(&first, 2).await;
@@ -79,7 +79,7 @@ async fn shards_acquired(program: &Program, shards: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f10_a_zombie_sends_and_saves_nothing_of_what_it_held() {
+async fn f10_a_zombie_sends_and_saves_nothing_of_its_former_shards() {
     let bench = Bench::new().await;
     let a = bench.start("a");
     a.to_say("shard acquired").await;
@@ -113,7 +113,7 @@ async fn f10_a_zombie_sends_and_saves_nothing_of_what_it_held() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f14_two_processes_of_one_name_are_found_out_and_lose_nothing() {
+async fn f14_two_processes_with_one_name_are_detected_and_lose_nothing() {
     let bench = Bench::new().await;
     let a = bench.start("a");
     a.to_say("shard acquired").await;

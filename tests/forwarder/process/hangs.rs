@@ -20,7 +20,7 @@ fn hang(path: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f13_files_that_hang_who_opens_them_cost_no_heartbeat_no_log_and_no_orderly_end() {
+async fn f13_files_that_hang_on_open_delay_no_heartbeat_lose_no_log_and_block_no_stop() {
     let bench = Bench::new().await;
     let secret = bench.directory.path().join("secret");
     fs::write(&secret, KEY_SECRET).unwrap();

@@ -36,7 +36,7 @@ fn metric(address: &str, name: &str, shard: u32) -> Option<u64> {
 
 /// 500 logs of 14 KB, each of which becomes 20 MB: 10 GB from one page.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_which_the_script_makes_gigabytes_is_delivered_in_bounded_memory() {
+async fn a_page_that_the_script_turns_into_gigabytes_is_delivered_in_bounded_memory() {
     let bench = Bench::with(servers(1)).await;
     let script = "function process(log)
       local events = {}
@@ -63,7 +63,7 @@ async fn a_page_of_which_the_script_makes_gigabytes_is_delivered_in_bounded_memo
 
 /// Two of four shards have nothing but logs that loop until their time limit, 1,280 of them in a page.
 #[tokio::test(flavor = "multi_thread")]
-async fn shards_whose_logs_loop_take_their_share_of_the_threads_are_shown_and_keep_no_stop_waiting() {
+async fn shards_with_looping_logs_use_only_their_share_are_shown_and_do_not_delay_a_stop() {
     let bench = Bench::with(servers(4)).await;
     let script = "function process(log) if log.loop then while true do end end return { event = log } end\n";
     fs::write(bench.directory.path().join("t.lua"), script).unwrap();

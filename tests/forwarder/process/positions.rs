@@ -54,7 +54,7 @@ async fn seek(bench: &Bench, arguments: &[&str], expected: i32) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_checkpoint_is_moved_under_a_running_owner_only_by_force_and_the_owner_takes_it_up() {
+async fn a_checkpoint_with_a_running_holder_is_moved_only_by_force_and_the_holder_follows_it() {
     let bench = Bench::new().await;
     (0..2).for_each(|shard| bench.put(shard, 5, 20));
     let owner = bench.start("a");
@@ -81,7 +81,7 @@ async fn a_checkpoint_is_moved_under_a_running_owner_only_by_force_and_the_owner
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_checkpoint_of_a_group_without_consumers_is_moved_when_somebody_says_yes() {
+async fn a_checkpoint_of_a_group_without_consumers_is_moved_after_confirmation() {
     let bench = Bench::new().await;
     (0..2).for_each(|shard| bench.put(shard, 5, 20));
     let said = seek(&bench, &["--shard", "all", "--to", "end", "--yes"], 2).await;
@@ -146,7 +146,7 @@ fn backfill(bench: &Bench, to: &HecEmulator, arguments: &[&str]) -> Program {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backfill_that_is_killed_again_and_again_delivers_its_range_whole_beside_the_live_group() {
+async fn a_repeatedly_killed_backfill_delivers_its_whole_range_beside_the_live_group() {
     let kills = std::env::var("FORWARDER_KILLS").map_or(KILLS, |kills| kills.parse().expect("a number"));
     let (bench, other) = with_another_splunk().await;
     let _live = bench.start("a");
@@ -204,7 +204,7 @@ async fn a_backfill_that_is_killed_again_and_again_delivers_its_range_whole_besi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backfill_counts_before_it_delivers_and_goes_on_after_a_stop() {
+async fn a_backfill_counts_before_it_delivers_and_continues_after_a_stop() {
     let (bench, other) = with_another_splunk().await;
     (0..SHARDS).for_each(|shard| bench.put(shard, 20, 10));
     next_second().await;

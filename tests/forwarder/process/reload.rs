@@ -157,7 +157,7 @@ async fn flow(seconds: u32, saves: bool) -> Flow {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_save_every_second_a_third_of_them_broken_loses_repeats_and_delays_nothing_f44_f47() {
+async fn f44_f47_saving_the_script_every_second_a_third_of_it_broken_loses_repeats_and_delays_nothing() {
     let seconds = std::env::var("FORWARDER_RELOAD_SECONDS").map_or(SECONDS, |text| text.parse().expect("a number"));
     let quiet = flow(seconds, false).await;
     let saved = flow(seconds, true).await;
@@ -175,7 +175,7 @@ async fn a_save_every_second_a_third_of_them_broken_loses_repeats_and_delays_not
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broken_script_that_was_refused_is_no_outage_after_a_restart() {
+async fn a_refused_broken_script_causes_no_outage_after_a_restart() {
     let bench = Bench::with(servers(1)).await;
     let script = bench.directory.path().join("t.lua");
     let mut program = bench.start("a");
@@ -201,7 +201,7 @@ async fn a_broken_script_that_was_refused_is_no_outage_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_version_that_fails_on_what_comes_later_is_rolled_back_by_itself_f38() {
+async fn f38_a_version_that_fails_on_later_logs_is_rolled_back_automatically() {
     let bench = Bench::with(servers(1)).await;
     let program = bench.start_with("a", &[("FORWARDER_DEAD_LETTERS_MAX_SHARE", "100")]);
     bench.put(0, 2, 20);

@@ -122,7 +122,7 @@ impl Bench {
 /// Kills the replay while it starts, claims the dead letters, waits for a busy collector, waits for its answer, or
 /// records deliveries; meanwhile a forwarder writes more dead letters.
 #[tokio::test(flavor = "multi_thread")]
-async fn f82_a_replay_that_is_killed_at_any_moment_repeats_at_most_a_hundred_letters_and_loses_none() {
+async fn f82_a_replay_killed_at_any_moment_repeats_at_most_a_hundred_dead_letters_and_loses_none() {
     let mut bench = Bench::new().await;
     bench.write(1_000);
     let mut dice = Dice(20_260_203);
@@ -165,7 +165,7 @@ async fn f82_a_replay_that_is_killed_at_any_moment_repeats_at_most_a_hundred_let
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_that_is_refused_says_so_and_waits_until_it_is_asked_to_stop() {
+async fn a_refused_replay_says_so_and_waits_until_it_is_stopped() {
     let mut bench = Bench::new().await;
     bench.write(150);
     let mut replay = bench.replay_of("--all", "another-token");
@@ -178,7 +178,7 @@ async fn a_replay_that_is_refused_says_so_and_waits_until_it_is_asked_to_stop() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_names_what_it_cannot_read_once_where_it_is_and_does_not_end_as_if_all_were_well() {
+async fn a_replay_reports_each_unreadable_record_once_and_does_not_end_with_success() {
     let mut bench = Bench::new().await;
     bench.write(3);
     let file = bench.letters.dir().join("dead-letters.jsonl");

@@ -84,7 +84,7 @@ async fn one_script_sends_each_event_to_the_destinations_that_it_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_wait_for_a_destination_that_is_down_and_none_misses_a_log() {
+async fn all_destinations_wait_for_one_that_is_down_and_none_misses_a_log() {
     let routes = Routes::new("function process(log) return { event = log } end\n").await;
     routes.bench.hec.faults().refuse_for(Duration::from_secs(3600));
     let program = routes.start();
@@ -98,7 +98,7 @@ async fn all_wait_for_a_destination_that_is_down_and_none_misses_a_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_isolated_destination_misses_outlives_a_stop_and_is_replayed_and_the_others_get_nothing_twice() {
+async fn events_missed_by_an_isolated_destination_survive_a_stop_and_are_replayed_to_it_alone() {
     let routes = Routes::new("function process(log) return { event = log } end\n").await;
     routes.bench.hec.faults().refuse_for(Duration::from_secs(3600));
     let isolated = [("FORWARDER_HEC_ISOLATE", "true")];

@@ -82,7 +82,7 @@ async fn f51_memory_threads_and_files_stay_flat_in_an_outage() {
 
 /// Far more logs than the budget holds, for a receiver that never reads, so that only its system's buffers are filled.
 #[tokio::test(flavor = "multi_thread")]
-async fn memory_stays_flat_when_a_syslog_receiver_never_reads() {
+async fn memory_stays_flat_while_a_syslog_receiver_never_reads() {
     let bench = Bench::with(servers(4)).await;
     let receiver = SyslogEmulator::start(Config::new(Protocol::Tcp)).await.unwrap();
     receiver.faults().add(ReceiverFault::Stall);

@@ -11,7 +11,7 @@ use super::bench::{Bench, GROUP, LOGSTORE, PROJECT, command, servers, until};
 use super::program::Program;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f19_an_expired_checkpoint_goes_on_with_the_oldest_log_and_says_what_was_missed() {
+async fn f19_an_expired_checkpoint_continues_with_the_oldest_log_and_reports_the_gap() {
     let bench = Bench::new().await;
     (0..2).for_each(|shard| bench.put(shard, 5, 20));
     let mut first = bench.start("a");
@@ -29,7 +29,7 @@ async fn f19_an_expired_checkpoint_goes_on_with_the_oldest_log_and_says_what_was
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_consumer_that_the_server_forgot_drops_everything_and_joins_again() {
+async fn an_evicted_consumer_drops_everything_and_joins_again() {
     let bench = Bench::new().await;
     (0..2).for_each(|shard| bench.put(shard, 5, 20));
     let program = bench.start("a");
@@ -44,7 +44,7 @@ async fn a_consumer_that_the_server_forgot_drops_everything_and_joins_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_logstore_that_is_not_there_ends_the_program_unless_it_is_to_wait() {
+async fn a_missing_logstore_ends_the_program_unless_it_is_to_wait() {
     let (mut sls, hec) = servers(2);
     sls.elsewhere = vec![("away".into(), "cn-shanghai".into())];
     let bench = Bench::with((sls, hec)).await;
@@ -64,7 +64,7 @@ async fn a_logstore_that_is_not_there_ends_the_program_unless_it_is_to_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f25_throttled_pulls_back_off_while_heartbeats_go_on() {
+async fn f25_throttled_pulls_back_off_while_heartbeats_continue() {
     let bench = Bench::with(servers(1)).await;
     let throttled = SlsFault::status(403, "ReadQuotaExceed", "shard read quota exceed");
     bench.sls.faults().next(Call::Pull, throttled, 5);
@@ -79,7 +79,7 @@ async fn f25_throttled_pulls_back_off_while_heartbeats_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f07_a_save_whose_reply_is_lost_is_neither_lost_nor_taken_for_somebody_elses() {
+async fn f07_a_save_whose_reply_is_lost_is_neither_lost_nor_mistaken_for_another_consumers() {
     let bench = Bench::new().await;
     bench.sls.faults().next(Call::Save, SlsFault::DropReply, 4);
     let program = bench.start("a");
@@ -95,7 +95,7 @@ async fn f07_a_save_whose_reply_is_lost_is_neither_lost_nor_taken_for_somebody_e
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f23_a_start_at_the_end_reads_no_old_log_and_misses_none_of_a_shard_that_comes_later() {
+async fn f23_a_start_at_the_end_reads_no_old_log_and_misses_none_of_a_later_shard() {
     let bench = Bench::with(servers(1)).await;
     bench.put(0, 5, 20);
     assert_eq!(bench.oracle.excuse(0, bench.end(0)), 5 * 20);
@@ -113,7 +113,7 @@ async fn f23_a_start_at_the_end_reads_no_old_log_and_misses_none_of_a_shard_that
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f24_f80_a_clock_that_is_off_by_twenty_minutes_is_set_right_by_the_server() {
+async fn f24_f80_a_clock_wrong_by_twenty_minutes_is_corrected_from_the_server() {
     for skew in [1200, -1200] {
         let bench = Bench::new().await;
         bench.sls.faults().skew(skew);
@@ -129,7 +129,7 @@ async fn f24_f80_a_clock_that_is_off_by_twenty_minutes_is_set_right_by_the_serve
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f28_f29_pages_that_are_torn_or_lie_about_their_size_are_pulled_again() {
+async fn f28_f29_pages_that_are_torn_or_of_wrong_size_are_pulled_again() {
     let faults = [
         SlsFault::Truncate,
         SlsFault::Corrupt,
@@ -154,7 +154,7 @@ async fn f28_f29_pages_that_are_torn_or_lie_about_their_size_are_pulled_again() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_endpoint_that_nobody_listens_at_is_waited_for() {
+async fn an_endpoint_without_a_listener_is_waited_for() {
     // Bound and not listening: connections are refused, and no other test gets the port.
     let reserved = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     reserved.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -173,7 +173,7 @@ async fn an_endpoint_that_nobody_listens_at_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f22_what_keeps_us_from_joining_is_said_with_its_remedy() {
+async fn f22_a_failure_to_join_is_reported_with_its_remedy() {
     let faults = [
         (Call::CreateGroup, 400, "ConsumerGroupQuotaExceed", "delete an unused consumer group"),
         (Call::ListGroups, 404, "LogStoreNotExist", "check `endpoint` and `logstore`"),
@@ -189,7 +189,7 @@ async fn f22_what_keeps_us_from_joining_is_said_with_its_remedy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f27_pages_that_a_query_empties_move_the_checkpoint() {
+async fn f27_pages_emptied_by_a_query_move_the_checkpoint() {
     let bench = Bench::with(servers(1)).await;
     bench.put(0, 20, 5);
     let _program = bench.start_with("a", &[("FORWARDER_SLS_QUERY", "* | where no_such_field = 'x'")]);
@@ -198,7 +198,7 @@ async fn f27_pages_that_a_query_empties_move_the_checkpoint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f31_large_fields_large_groups_and_thousands_of_keys_arrive_as_they_are() {
+async fn f31_large_fields_large_groups_and_thousands_of_keys_arrive_unchanged() {
     let (sls, mut hec) = servers(1);
     hec.keep = Keep::Last(100);
     let bench = Bench::with((sls, hec)).await;

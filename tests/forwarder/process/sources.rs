@@ -134,7 +134,7 @@ impl Many {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_program_reads_three_logstores_of_two_projects_and_accounts_for_each() {
+async fn one_process_reads_three_logstores_of_two_projects_and_accounts_for_each() {
     let many = Many::new(&[("audit", "one", "audit"), ("waf", "one", "waf-logs"), ("oss", "two", "audit")]).await;
     let mut program = many.start(&[], &[]);
     for round in 0..3 {
@@ -156,7 +156,7 @@ async fn one_program_reads_three_logstores_of_two_projects_and_accounts_for_each
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lists_of_the_vendors_script_are_read() {
+async fn the_lists_in_the_vendors_variables_are_read() {
     let many = Many::new(&[("one.audit", "one", "audit"), ("waf", "one", "waf"), ("two.audit", "two", "audit")]).await;
     let endpoint = format!("http://{}", many.sls.address());
     let mut command = many.command();
@@ -174,7 +174,7 @@ async fn the_lists_of_the_vendors_script_are_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sources_in_trouble_delay_no_other() {
+async fn failing_sources_delay_no_other() {
     let names = ["throttled", "refused", "deleted", "slow", "well"];
     let many = Many::new(&names.map(|name| (name, "p", name))).await;
     let forever = u32::MAX;
@@ -246,7 +246,7 @@ async fn when_every_source_is_refused_at_the_start_the_program_ends_as_with_one(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_source_runs_the_script_that_is_its_own() {
+async fn each_source_runs_its_own_script() {
     let many = Many::new(&[("a", "p", "a"), ("b", "p", "b")]).await;
     let own = SCRIPT.replace("log.id", "log.id .. ' own'");
     std::fs::write(many.directory.path().join("own.lua"), own).unwrap();
@@ -290,7 +290,7 @@ async fn a_dead_letter_is_replayed_through_the_script_of_its_own_source() {
 
 /// The destination of one source is down; its events are so large that a few of them fill the memory.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_whose_events_find_no_way_out_leaves_the_others_memory_to_go_on() {
+async fn a_source_whose_events_cannot_be_delivered_leaves_the_others_enough_memory() {
     let many = Many::new(&[("stuck", "p", "stuck"), ("well", "p", "well")]).await;
     let script = "function process(log, meta)\n\
         if meta.source == 'stuck' then return { event = log.id .. string.rep('x', 900000), to = 'down' } end\n\
@@ -318,7 +318,7 @@ async fn a_source_whose_events_find_no_way_out_leaves_the_others_memory_to_go_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pattern_reads_logstores_that_are_made_and_leaves_those_that_are_deleted() {
+async fn a_pattern_adds_new_logstores_and_removes_deleted_ones() {
     let many = Many::new(&[("audit-a", "p", "audit-a"), ("audit-b", "p", "audit-b"), ("named", "p", "audit-c")]).await;
     many.sls.delete_logstore("p", "audit-b");
     let item = |keys: &str| format!("[[source]]\nproject = \"p\"\n{keys}\n");
@@ -360,7 +360,7 @@ async fn a_pattern_reads_logstores_that_are_made_and_leaves_those_that_are_delet
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pattern_that_finds_nothing_waits_and_says_so() {
+async fn a_pattern_without_matches_waits_and_says_so() {
     let many = Many::new(&[("audit-a", "p", "audit-a"), ("waf", "p", "waf")]).await;
     many.sls.delete_logstore("p", "audit-a");
     let program = many.start_file("[sls]\nproject = \"p\"\nlogstore = \"audit-*\"\n", &[]);
@@ -377,7 +377,7 @@ async fn a_pattern_that_finds_nothing_waits_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_right_to_list_the_logstores_is_named_when_it_lacks() {
+async fn a_missing_permission_to_list_logstores_is_named() {
     let many = Many::new(&[("a", "p", "a")]).await;
     let denied = SlsFault::status(401, "Unauthorized", "denied by sts or ram, action: log:ListLogStores");
     many.sls.faults().next(Call::ListLogstores, denied, u32::MAX);

@@ -31,7 +31,7 @@ fn states(source: &Value) -> Vec<(u64, &str)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_group_is_shown_without_a_process_and_nothing_is_joined_or_saved() {
+async fn the_group_is_shown_without_a_running_process_and_nothing_is_joined_or_saved() {
     let bench = Bench::new().await;
     let (code, said) = status(&bench, &[]).await;
     assert_eq!(code, 1, "{said}");
@@ -67,7 +67,7 @@ async fn the_group_is_shown_without_a_process_and_nothing_is_joined_or_saved() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_seen_is_named_with_the_right_that_is_missing() {
+async fn a_missing_permission_is_named() {
     let bench = Bench::new().await;
     bench.put(0, 5, 20);
     let mut owner = bench.start("a");

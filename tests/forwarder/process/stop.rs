@@ -31,7 +31,7 @@ fn as_documented(bench: &Bench) -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_settings_file_of_the_manual_delivers_everything_and_ends_with_the_books() {
+async fn the_documented_settings_file_delivers_everything_and_ends_with_a_balanced_ledger() {
     let bench = Bench::with(servers(3)).await;
     for shard in 0..3 {
         bench.put(shard, 20, 50);
@@ -49,7 +49,7 @@ async fn the_settings_file_of_the_manual_delivers_everything_and_ends_with_the_b
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f72_a_stop_while_logs_flow_saves_all_it_delivered_so_nothing_comes_twice() {
+async fn f72_a_stop_while_logs_flow_saves_all_it_delivered_so_nothing_is_repeated() {
     let bench = Bench::new().await;
     for round in 0..8_u64 {
         let mut program = bench.start("a");

@@ -25,7 +25,7 @@ fn large_group() -> LogGroup {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_that_unpack_to_far_more_than_the_memory_are_taken_in_one_after_the_other() {
+async fn pages_that_decompress_to_far_more_than_the_memory_are_read_one_by_one() {
     const SHARDS: u32 = 16;
     let bench = Bench::with(servers(SHARDS)).await;
     fs::write(bench.directory.path().join("t.lua"), "function process(log) return nil end\n").unwrap();
@@ -42,7 +42,7 @@ async fn pages_that_unpack_to_far_more_than_the_memory_are_taken_in_one_after_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shards_beyond_what_memory_is_for_wait_and_that_is_said() {
+async fn shards_beyond_the_memory_limit_wait_and_are_reported() {
     // The default of run.memory is enough for 1,024 shards.
     const SHARDS: u32 = 1_100;
     let bench = Bench::with(servers(SHARDS)).await;
@@ -55,7 +55,7 @@ async fn shards_beyond_what_memory_is_for_wait_and_that_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f22_a_group_deleted_under_way_gets_what_the_program_holds() {
+async fn f22_a_group_deleted_during_a_run_gets_the_checkpoints_that_the_process_holds() {
     for start in ["begin", "end"] {
         let bench = Bench::new().await;
         let program = bench.start_with("a", &[("FORWARDER_SLS_START", start)]);

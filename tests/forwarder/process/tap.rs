@@ -44,7 +44,7 @@ async fn lines(bench: &Bench, mut tap: Program, status: &str) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_are_seen_as_the_script_made_them_and_raw_logs_only_when_asked_for() {
+async fn a_tap_shows_events_as_the_script_made_them_and_raw_logs_only_on_request() {
     let bench = Bench::new().await;
     std::fs::write(bench.directory.path().join("t.lua"), SCRIPT).unwrap();
     let owner = bench.start_with("a", &[("FORWARDER_DEAD_LETTERS_MAX_SHARE", "100")]);
@@ -78,7 +78,7 @@ async fn events_are_seen_as_the_script_made_them_and_raw_logs_only_when_asked_fo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tap_that_nobody_reads_delays_nothing_and_few_are_open_at_once() {
+async fn an_unread_tap_delays_nothing_and_the_number_of_open_taps_is_limited() {
     use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixStream;
 

@@ -53,7 +53,7 @@ async fn well(bench: &Bench) -> Program {
 
 /// Fails if the probe log is not written, not recognised in its page, or not reported.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_probe_log_is_written_and_watched_until_it_is_delivered() {
+async fn a_probe_log_is_written_and_tracked_until_it_is_delivered() {
     let bench = Bench::new().await;
     let program = bench.start_with("a", &[LISTEN, ("FORWARDER_PROBE_ENABLED", "true")]);
     let told = || get(&program, "/metrics").contains("forwarder_probe_seconds{source=\"l\"} ");
@@ -64,7 +64,7 @@ async fn a_probe_log_is_written_and_watched_until_it_is_delivered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_probe_log_that_cannot_be_written_is_said_with_the_right_that_is_missing() {
+async fn a_probe_log_that_cannot_be_written_is_reported_with_the_missing_permission() {
     let bench = Bench::new().await;
     let denied = SlsFault::status(401, "Unauthorized", "denied by sts or ram, action: log:PostLogStoreLogs");
     bench.sls.faults().next(Call::Put, denied, u32::MAX);
@@ -75,7 +75,7 @@ async fn a_probe_log_that_cannot_be_written_is_said_with_the_right_that_is_missi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pulls_that_are_refused_are_said_everywhere_for_as_long_as_they_are() {
+async fn refused_pulls_are_reported_everywhere_as_long_as_they_last() {
     let bench = Bench::new().await;
     let program = well(&bench).await;
     bench.sls.faults().next(Call::Pull, SlsFault::status(401, "Unauthorized", "no such key"), u32::MAX);
@@ -97,7 +97,7 @@ async fn pulls_that_are_refused_are_said_everywhere_for_as_long_as_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heartbeats_that_are_refused_under_way_are_said_and_the_program_goes_on_when_they_are_not() {
+async fn heartbeats_refused_during_a_run_are_reported_and_the_process_recovers_afterwards() {
     let bench = Bench::new().await;
     let mut program = well(&bench).await;
     bench.sls.faults().next(Call::Heartbeat, SlsFault::status(403, "Unauthorized", "denied by sts or ram"), u32::MAX);
@@ -113,7 +113,7 @@ async fn heartbeats_that_are_refused_under_way_are_said_and_the_program_goes_on_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_right_to_heartbeat_is_said_at_the_start_and_ends_it_with_77() {
+async fn a_missing_permission_for_heartbeats_ends_the_start_with_77() {
     let bench = Bench::with(servers(1)).await;
     bench.sls.faults().next(Call::Heartbeat, SlsFault::status(403, "Unauthorized", "denied by sts or ram"), u32::MAX);
     let mut program = bench.start("a");
@@ -122,7 +122,7 @@ async fn a_missing_right_to_heartbeat_is_said_at_the_start_and_ends_it_with_77()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_under_another_name_says_whose_the_shards_still_are() {
+async fn a_restart_under_another_name_says_who_still_holds_the_shards() {
     let bench = Bench::new().await;
     let timeout = ("FORWARDER_SLS_GROUP_TIMEOUT", "15s");
     (0..2).for_each(|shard| bench.put(shard, 2, 20));
@@ -141,7 +141,7 @@ async fn a_restart_under_another_name_says_whose_the_shards_still_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_are_said_until_nobody_has_to_look_at_them_any_more() {
+async fn dead_letters_are_reported_until_they_are_handled() {
     let bench = Bench::with(servers(1)).await;
     let script =
         "function process(log)\n  if log.request_id:find('7$') then error('no') end\n  return { event = log }\nend\n";
@@ -157,7 +157,7 @@ async fn dead_letters_are_said_until_nobody_has_to_look_at_them_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_script_that_fails_on_more_logs_than_the_one_before_is_put_in_force_with_a_warning() {
+async fn a_script_that_fails_on_more_logs_than_the_one_before_runs_with_a_warning() {
     let bench = Bench::with(servers(1)).await;
     bench.put(0, 4, 100);
     let program = bench.start("a");
@@ -172,7 +172,7 @@ async fn a_script_that_fails_on_more_logs_than_the_one_before_is_put_in_force_wi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fact_is_warned_of_once_at_the_start() {
+async fn each_warning_of_the_settings_is_logged_once_at_the_start() {
     let bench = Bench::with(servers(1)).await;
     bench.put(0, 2, 20);
     // The system never assigns this port to a test that asks for a free one.

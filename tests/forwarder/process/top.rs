@@ -118,7 +118,7 @@ fn top(bench: &Bench, rows: u16, columns: u16) -> Terminal {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_filter_and_pause_every_line_fits_and_the_terminal_is_left_as_it_was() {
+async fn keys_filter_and_pause_every_line_fits_and_the_terminal_is_restored() {
     let bench = Bench::new().await;
     (0..2).for_each(|shard| bench.put(shard, 2, 10));
     let owner = bench.start("a");
@@ -164,7 +164,7 @@ async fn keys_filter_and_pause_every_line_fits_and_the_terminal_is_left_as_it_wa
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forwarder_that_ends_is_said_and_without_a_terminal_or_a_forwarder_it_does_not_start() {
+async fn an_ended_forwarder_is_reported_and_top_needs_a_terminal_and_a_forwarder() {
     let bench = Bench::new().await;
     let mut owner = bench.start("a");
     owner.to_say("reach this process at unix:").await;

@@ -81,7 +81,7 @@ async fn a_poll_that_fails_confirms_nothing() {
 
 /// While the client makes its first requests, the send of the first event is still to come: the machine may sleep then.
 #[tokio::test(start_paused = true)]
-async fn f10_a_machine_that_slept_before_its_first_event_sends_it_no_more() {
+async fn f10_a_machine_that_slept_before_its_first_event_does_not_send_it() {
     for moment in 0..100 {
         let world = cluster(1, &[1], |_| ());
         write(&world, 5);
@@ -106,7 +106,7 @@ async fn events_go_to_the_members_by_their_weights() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn members_that_are_down_or_silent_or_slow_hold_nobody_up_and_get_their_share_again_when_they_are_back() {
+async fn members_that_are_down_silent_or_slow_delay_no_other_and_get_their_share_again_on_recovery() {
     type Trouble = fn(&mut super::world::Inner);
     let troubles: [(&str, Trouble); 3] = [
         ("down", |world| world.die(0, Duration::from_secs(120))),
@@ -140,7 +140,7 @@ async fn members_that_are_down_or_silent_or_slow_hold_nobody_up_and_get_their_sh
 }
 
 #[tokio::test(start_paused = true)]
-async fn behind_a_balancer_everything_is_indexed_with_cookies_and_without() {
+async fn behind_a_load_balancer_everything_is_indexed_with_and_without_cookies() {
     for sticky in [true, false] {
         let front = Front::Balancer { sticky };
         let world = cluster(2, &[1, 1, 1], |cluster| (cluster.front, cluster.max_body) = (front, 30));

@@ -27,8 +27,7 @@ fn place(event: &str) -> Vec<u64> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_an_isolated_destination_is_down_the_checkpoint_moves_and_it_gets_what_it_missed_in_order_before_newer_events()
- {
+async fn while_an_isolated_destination_is_down_the_checkpoint_moves_and_later_it_catches_up_in_order() {
     let world = with_archive(2, true);
     let _a = Member::start(&world, "a");
     write(&world, 10);
@@ -64,7 +63,7 @@ async fn while_an_isolated_destination_is_down_the_checkpoint_moves_and_it_gets_
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_wait_for_a_destination_that_is_not_isolated_and_nothing_is_missed() {
+async fn all_destinations_wait_for_one_that_is_not_isolated_and_nothing_is_missed() {
     let world = with_archive(1, false);
     let _a = Member::start(&world, "a");
     write(&world, 10);
@@ -80,7 +79,7 @@ async fn all_wait_for_a_destination_that_is_not_isolated_and_nothing_is_missed()
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_come_where_their_log_says_and_nowhere_else() {
+async fn events_arrive_where_their_log_says_and_nowhere_else() {
     let world = with_archive(2, false);
     world.lock().archives.push(Archive::new("lake", true, true));
     world.lock().routed = true;

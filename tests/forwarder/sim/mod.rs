@@ -53,7 +53,7 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn no_log_is_lost_and_no_shard_worked_on_by_two_whatever_fails_when() {
+fn no_log_is_lost_and_no_shard_has_two_workers_whatever_fails() {
     if let Some(seed) = setting("FORWARDER_SIM_SEED") {
         let outcome = simulate(seed);
         println!("{}\n{outcome:?}", outcome.trace.join("\n"));

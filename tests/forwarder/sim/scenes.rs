@@ -121,7 +121,7 @@ async fn f10_a_machine_that_slept_sends_and_saves_nothing_when_it_wakes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn f11_a_member_whose_heartbeats_fail_goes_quiet_before_its_shards_are_given_away() {
+async fn f11_a_member_whose_heartbeats_fail_stops_before_its_shards_are_reassigned() {
     let world = calm(2);
     let _a = Member::start(&world, "a");
     seconds(60).await;
@@ -139,7 +139,7 @@ async fn f11_a_member_whose_heartbeats_fail_goes_quiet_before_its_shards_are_giv
 }
 
 #[tokio::test(start_paused = true)]
-async fn f12_pulls_that_fail_cost_neither_a_heartbeat_nor_the_shard() {
+async fn f12_failing_pulls_affect_neither_heartbeats_nor_the_shard() {
     let world = calm(1);
     let _a = Member::start(&world, "a");
     seconds(30).await;
@@ -205,7 +205,7 @@ async fn f16_a_merged_shard_waits_for_both_of_its_parents_whoever_holds_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn f17_a_shard_that_is_gone_is_put_down_and_asked_for_once_a_heartbeat_at_most() {
+async fn f17_a_shard_that_is_gone_is_released_and_looked_up_at_most_once_per_heartbeat() {
     let world = calm(2);
     let _a = Member::start(&world, "a");
     seconds(30).await;
@@ -250,7 +250,7 @@ async fn f18_a_read_only_shard_whose_rest_has_expired_is_finished() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn f20_a_checkpoint_that_an_operator_sets_back_is_where_it_goes_on() {
+async fn f20_a_shard_continues_from_a_checkpoint_that_an_operator_set_back() {
     for idle in [true, false] {
         let world = calm(1);
         let _a = Member::start(&world, "a");
@@ -273,7 +273,7 @@ async fn f20_a_checkpoint_that_an_operator_sets_back_is_where_it_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn f22_a_group_that_is_deleted_is_made_again_and_nothing_is_missed() {
+async fn f22_a_deleted_group_is_created_again_and_nothing_is_missed() {
     for start in [Start::Begin, Start::End] {
         let world = calm(2);
         world.lock().start = start;
@@ -295,7 +295,7 @@ async fn f22_a_group_that_is_deleted_is_made_again_and_nothing_is_missed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn f22_a_group_that_is_deleted_while_two_share_it_loses_nothing_whoever_gets_which_shard() {
+async fn f22_a_group_deleted_while_two_members_share_it_loses_nothing() {
     for start in [Start::Begin, Start::End] {
         let world = calm(4);
         world.lock().start = start;
@@ -320,7 +320,7 @@ async fn f22_a_group_that_is_deleted_while_two_share_it_loses_nothing_whoever_ge
 
 /// Another member, or an operator, creates the group again before the next heartbeat shows that it was deleted.
 #[tokio::test(start_paused = true)]
-async fn f22_a_checkpoint_that_is_gone_is_saved_again_by_whoever_holds_its_shard() {
+async fn f22_a_lost_checkpoint_is_saved_again_by_the_holder_of_its_shard() {
     let world = calm(1);
     world.lock().start = Start::End;
     let _a = Member::start(&world, "a");
@@ -341,7 +341,7 @@ async fn f22_a_checkpoint_that_is_gone_is_saved_again_by_whoever_holds_its_shard
 }
 
 #[tokio::test(start_paused = true)]
-async fn f23_the_end_is_when_the_group_began_however_late_a_shard_is_acquired() {
+async fn f23_start_at_the_end_means_the_creation_of_the_group_however_late_a_shard_is_acquired() {
     let world = calm(1);
     world.lock().start = Start::End;
     write(&world, 10);
@@ -397,7 +397,7 @@ async fn f74_a_member_killed_in_the_middle_of_a_page_costs_repeats_of_that_page_
 }
 
 #[tokio::test(start_paused = true)]
-async fn f30_logs_with_a_cursor_that_stands_or_goes_back_are_not_delivered_until_it_moves_on() {
+async fn f30_logs_are_not_delivered_while_the_cursor_stands_still_or_goes_back() {
     let world = calm(1);
     let _a = Member::start(&world, "a");
     seconds(30).await;
@@ -415,7 +415,7 @@ async fn f30_logs_with_a_cursor_that_stands_or_goes_back_are_not_delivered_until
 }
 
 #[tokio::test(start_paused = true)]
-async fn f51_a_shard_asked_back_while_the_siem_is_away_is_given_up_in_time_and_pulled_again() {
+async fn f51_a_shard_revoked_while_the_destination_is_down_is_released_in_time_and_pulled_again() {
     let world = calm(2);
     let _a = Member::start(&world, "a");
     seconds(30).await;
@@ -437,7 +437,7 @@ async fn f51_a_shard_asked_back_while_the_siem_is_away_is_given_up_in_time_and_p
 }
 
 #[tokio::test(start_paused = true)]
-async fn f07_saves_that_arrive_when_nobody_waits_for_them_any_more_are_still_known_as_ours() {
+async fn f07_saves_that_arrive_late_are_still_recognized_as_ours() {
     let world = calm(1);
     let _a = Member::start(&world, "a");
     write(&world, 5);
@@ -453,7 +453,7 @@ async fn f07_saves_that_arrive_when_nobody_waits_for_them_any_more_are_still_kno
 }
 
 #[tokio::test(start_paused = true)]
-async fn f11_f22_a_group_made_anew_with_a_shorter_timeout_is_kept_up_with_and_left_in_time() {
+async fn f11_f22_a_group_recreated_with_a_shorter_timeout_gets_faster_heartbeats_and_is_left_in_time() {
     let world = calm(2);
     let _a = Member::start(&world, "a");
     write(&world, 5);
@@ -487,7 +487,7 @@ async fn f11_f22_a_group_made_anew_with_a_shorter_timeout_is_kept_up_with_and_le
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_destination_kept_of_a_task_that_ended_is_no_longer_to_be_sent() {
+async fn the_tenure_of_an_ended_task_forbids_sending() {
     let world = calm(1);
     let _a = Member::start(&world, "a");
     write(&world, 5);
@@ -520,7 +520,7 @@ async fn f72_a_stop_does_not_wait_for_a_heartbeat_that_hangs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn f83_a_shard_that_breaks_down_starts_again_from_its_checkpoint_and_the_others_do_not_notice() {
+async fn f83_a_shard_task_that_panics_restarts_from_its_checkpoint_and_affects_no_other() {
     for call in [Call::Checkpoint, Call::Pull, Call::Send, Call::Keep, Call::Save] {
         let world = calm(2);
         let mut a = Member::start(&world, "a");
@@ -538,7 +538,7 @@ async fn f83_a_shard_that_breaks_down_starts_again_from_its_checkpoint_and_the_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn f83_a_member_in_which_every_task_breaks_down_ends_and_one_that_gets_on_does_not() {
+async fn f83_a_member_whose_tasks_all_panic_ends_and_one_that_makes_progress_does_not() {
     let world = calm(2);
     let mut a = Member::start(&world, "a");
     write(&world, 20);
@@ -568,7 +568,7 @@ async fn f83_a_member_in_which_every_task_breaks_down_ends_and_one_that_gets_on_
 }
 
 #[tokio::test(start_paused = true)]
-async fn f83_a_member_whose_heartbeats_break_down_drops_everything_and_ends() {
+async fn f83_a_member_whose_heartbeat_task_panics_drops_everything_and_ends() {
     let world = calm(1);
     let mut a = Member::start(&world, "a");
     write(&world, 20);
@@ -585,7 +585,7 @@ async fn f83_a_member_whose_heartbeats_break_down_drops_everything_and_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn members_end_by_themselves_when_all_before_the_end_is_delivered_and_nothing_behind_it_is() {
+async fn members_stop_by_themselves_once_everything_before_the_end_is_delivered_and_nothing_after_it() {
     for ordered in [false, true] {
         let world = calm(3);
         world.lock().ordered = ordered;
@@ -613,7 +613,7 @@ async fn members_end_by_themselves_when_all_before_the_end_is_delivered_and_noth
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_that_is_yet_to_come_is_waited_for_and_a_member_that_is_killed_leaves_it_to_the_others() {
+async fn a_future_end_is_waited_for_and_a_killed_member_leaves_it_to_the_others() {
     let world = calm(2);
     let end = world.lock().now().as_secs() as i64 + 60;
     world.lock().until = Some(end);
@@ -640,7 +640,7 @@ async fn an_end_that_is_yet_to_come_is_waited_for_and_a_member_that_is_killed_le
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_holds_through_trouble() {
+async fn an_end_is_kept_through_faults() {
     for seed in 1..=20 {
         let world = World::new(seed, 3);
         world.lock().ordered = seed % 2 == 0;

@@ -55,7 +55,7 @@ async fn trace_beside(others: &[(&'static str, Outage)]) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_is_throttled_deleted_slow_or_without_valid_credentials_changes_nothing_for_the_others() {
+async fn a_throttled_deleted_slow_or_unauthorized_source_does_not_affect_the_others() {
     let alone = trace_beside(&[]).await;
     let all = [
         ("throttled", Outage::Throttled),

@@ -36,7 +36,7 @@ async fn demanding(protocol: Protocol, shown: Option<&str>) -> (SyslogEmulator, 
 }
 
 #[tokio::test]
-async fn the_right_certificate_opens_the_door() {
+async fn a_valid_client_certificate_is_accepted() {
     for protocol in [Protocol::Tls, Protocol::RelpTls] {
         let (receiver, config) = demanding(protocol, Some("client.pem")).await;
         let sink = Syslog::new(&config, StateDir::none(), SharedBudget::new(64 << 20)).unwrap();
@@ -76,14 +76,14 @@ async fn refused(protocol: Protocol, shown: Option<&str>, advice: &str) {
 }
 
 #[tokio::test]
-async fn a_receiver_that_demands_a_certificate_says_so_to_whoever_has_none() {
+async fn without_a_client_certificate_the_error_says_that_the_receiver_requires_one() {
     for protocol in [Protocol::Tls, Protocol::RelpTls] {
         refused(protocol, None, "set syslog.client_cert and syslog.client_key").await;
     }
 }
 
 #[tokio::test]
-async fn a_certificate_of_somebody_else_is_told_from_one_that_has_expired() {
+async fn an_untrusted_and_an_expired_certificate_are_reported_differently() {
     for protocol in [Protocol::Tls, Protocol::RelpTls] {
         refused(protocol, Some("stranger.pem"), "it does not know the issuer of our certificate").await;
         refused(protocol, Some("expired.pem"), "our certificate has expired").await;
@@ -102,7 +102,7 @@ async fn distrusted(tls: Tls, host: &str, advice: &str) {
 }
 
 #[tokio::test]
-async fn a_certificate_that_cannot_be_trusted_is_said_with_what_to_do() {
+async fn an_untrusted_certificate_is_reported_with_a_remedy() {
     let none = Tls { verify: true, ca_file: None, client_cert: None, server_name: None };
     let issuer = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/destination/hec/client/tests/tls/issuer.pem");
     let known = Tls { ca_file: Some(issuer), ..none.clone() };
@@ -111,7 +111,7 @@ async fn a_certificate_that_cannot_be_trusted_is_said_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_renewed_is_shown_without_a_restart() {
+async fn a_renewed_client_certificate_is_used_without_a_restart() {
     for protocol in [Protocol::Tls, Protocol::RelpTls] {
         let (receiver, mut config) = demanding(protocol, None).await;
         let dir = tempfile::tempdir().unwrap();

@@ -91,7 +91,7 @@ async fn relp_loses_nothing_when_the_receiver_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_only_sent_is_lost_when_the_receiver_dies() {
+async fn with_delivery_sent_messages_are_lost_when_the_receiver_dies() {
     let (account, _) = under_torment(Protocol::Tcp, MEMORY, Some(Delivery::Sent)).await;
     assert!(account.lost > 0, "sent is no promise, and nothing was lost: the receiver is too kind");
 }

@@ -46,12 +46,12 @@ async fn tls_delivers_everything_and_confirms_it() {
 }
 
 #[tokio::test]
-async fn relp_delivers_everything_and_gets_an_answer_for_it() {
+async fn relp_delivers_everything_and_gets_it_acknowledged() {
     check(Protocol::Relp, promise::ACKNOWLEDGED).await;
 }
 
 #[tokio::test]
-async fn relp_inside_tls_does_so_too() {
+async fn relp_over_tls_delivers_everything_and_gets_it_acknowledged() {
     check(Protocol::RelpTls, promise::ACKNOWLEDGED).await;
 }
 
@@ -61,7 +61,7 @@ async fn udp_sends_everything() {
 }
 
 #[tokio::test]
-async fn a_datagram_that_is_too_long_is_refused_and_its_neighbours_are_sent() {
+async fn a_datagram_that_is_too_long_is_rejected_and_its_neighbours_are_sent() {
     let (receiver, seen) = receiver(Protocol::Udp, Duration::ZERO).await;
     let sink =
         Syslog::new(&config(Protocol::Udp, &[&receiver]), StateDir::none(), SharedBudget::new(64 << 20)).unwrap();
@@ -73,7 +73,7 @@ async fn a_datagram_that_is_too_long_is_refused_and_its_neighbours_are_sent() {
 }
 
 #[tokio::test]
-async fn a_port_that_nobody_listens_on_is_noticed_even_over_udp() {
+async fn a_closed_udp_port_is_detected() {
     let (receiver, seen) = receiver(Protocol::Udp, Duration::ZERO).await;
     let sink = Arc::new(
         Syslog::new(&config(Protocol::Udp, &[&receiver]), StateDir::none(), SharedBudget::new(64 << 20)).unwrap(),
@@ -119,13 +119,13 @@ async fn found_out(protocol: Protocol, fault: ReceiverFault) {
 
 /// Goes red when inside TLS the end of the stream has to be acknowledged, which is sent only after an answer.
 #[tokio::test]
-async fn a_receiver_that_never_answers_a_close_is_found_out() {
+async fn a_receiver_that_never_answers_a_close_is_detected() {
     found_out(Protocol::Tcp, ReceiverFault::IgnoreClose).await;
     found_out(Protocol::Tls, ReceiverFault::IgnoreClose).await;
 }
 
 #[tokio::test]
-async fn a_tls_receiver_without_close_notify_is_found_out() {
+async fn a_tls_receiver_without_close_notify_is_detected() {
     found_out(Protocol::Tls, ReceiverFault::BareClose).await;
 }
 
@@ -160,7 +160,7 @@ async fn kept(state: &StateDir, content: &str) {
 
 /// Goes red when a try carries all there is, when the last try does not count as written, and when nothing is kept.
 #[tokio::test]
-async fn a_tls_receiver_without_close_notify_gets_little_twice_and_nothing_after_a_restart() {
+async fn a_tls_receiver_without_close_notify_gets_few_duplicates_and_none_after_a_restart() {
     let (receiver, seen) = receiver(Protocol::Tls, Duration::ZERO).await;
     receiver.faults().add(ReceiverFault::BareClose);
     let dir = tempfile::tempdir().unwrap();
@@ -184,7 +184,7 @@ async fn a_tls_receiver_without_close_notify_gets_little_twice_and_nothing_after
 
 /// Goes red when what was found at an earlier start is believed without a look.
 #[tokio::test]
-async fn a_wrong_hint_counts_nothing_as_written_that_a_receiver_loses_in_its_memory() {
+async fn a_wrong_finding_from_an_earlier_run_loses_nothing() {
     let (receiver, seen) = receiver(Protocol::Tls, Duration::from_millis(50)).await;
     let dir = tempfile::tempdir().unwrap();
     let state = StateDir::open(&dir.path().join("state")).unwrap();
@@ -207,14 +207,14 @@ async fn a_wrong_hint_counts_nothing_as_written_that_a_receiver_loses_in_its_mem
 
 /// Goes red when a witness counts that is ended as soon as it is accepted.
 #[tokio::test]
-async fn a_receiver_with_room_for_one_connection_is_found_out() {
+async fn a_receiver_that_accepts_only_one_connection_is_detected() {
     found_out(Protocol::Tcp, ReceiverFault::AtMost(1)).await;
     found_out(Protocol::Tls, ReceiverFault::AtMost(1)).await;
 }
 
 /// Goes red when a witness that is refused is a reason to send everything again.
 #[tokio::test]
-async fn a_receiver_without_room_for_the_witness_for_a_while_gets_nothing_twice() {
+async fn a_receiver_that_refuses_the_second_connection_for_a_while_gets_nothing_twice() {
     let (receiver, seen) = receiver(Protocol::Tcp, Duration::ZERO).await;
     let sink = Arc::new(
         Syslog::new(&config(Protocol::Tcp, &[&receiver]), StateDir::none(), SharedBudget::new(64 << 20)).unwrap(),
@@ -234,7 +234,7 @@ async fn a_receiver_without_room_for_the_witness_for_a_while_gets_nothing_twice(
 
 /// Goes red when only a target that cannot be connected to makes way.
 #[tokio::test]
-async fn a_target_that_ends_every_connection_makes_way_for_the_next() {
+async fn a_target_that_closes_every_connection_is_left_for_the_next() {
     for protocol in [Protocol::Tcp, Protocol::Relp] {
         let (first, _) = receiver(protocol, Duration::ZERO).await;
         let (second, seen) = receiver(protocol, Duration::ZERO).await;
@@ -296,7 +296,7 @@ async fn the_second_target_takes_over() {
 }
 
 #[tokio::test]
-async fn sent_is_all_that_is_promised_when_that_is_asked_for() {
+async fn only_sent_is_promised_if_the_settings_ask_for_it() {
     let (receiver, seen) = receiver(Protocol::Tcp, Duration::ZERO).await;
     let mut config = config(Protocol::Tcp, &[&receiver]);
     config.delivery = Delivery::Sent;
@@ -308,7 +308,7 @@ async fn sent_is_all_that_is_promised_when_that_is_asked_for() {
 
 /// With an hour between proofs, and memory for eight batches. Goes red when a short memory brings no proof.
 #[tokio::test]
-async fn a_memory_full_of_what_waits_for_its_proof_brings_the_proof() {
+async fn memory_full_of_unconfirmed_events_triggers_a_proof() {
     const MIB: usize = 1 << 20;
     let (receiver, seen) = receiver(Protocol::Tcp, Duration::ZERO).await;
     let memory = SharedBudget::new(8 * MIB);

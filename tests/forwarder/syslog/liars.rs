@@ -37,7 +37,7 @@ async fn read(mut stream: TcpStream) -> Vec<u8> {
 
 /// Goes red when the receiver's end is taken for an answer though ours has not come yet.
 #[tokio::test]
-async fn an_end_of_the_receivers_before_ours_confirms_nothing() {
+async fn an_end_of_stream_from_the_receiver_before_ours_confirms_nothing() {
     let (listener, address) = listener().await;
     let mut config = towards(Protocol::Tcp, address);
     // The second proof is due long after the receiver's end.
@@ -131,7 +131,7 @@ async fn answer(stream: &mut TcpStream, most: usize) {
 
 /// Goes red when what was begun is not begun again after a session that ended in order.
 #[tokio::test]
-async fn a_relp_receiver_that_says_goodbye_within_a_batch_gets_the_rest_later() {
+async fn a_relp_receiver_that_closes_within_a_batch_gets_the_rest_later() {
     let (listener, address) = listener().await;
     let sink = Arc::new(
         Syslog::new(&towards(Protocol::Relp, address), StateDir::none(), SharedBudget::new(64 << 20)).unwrap(),

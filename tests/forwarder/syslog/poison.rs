@@ -40,6 +40,6 @@ async fn a_message_that_kills_the_connection_is_found_over_relp() {
 }
 
 #[tokio::test]
-async fn a_message_that_relp_refuses_is_found() {
+async fn a_message_that_a_relp_receiver_rejects_is_found() {
     check(Protocol::Relp, ReceiverFault::Refuse("POISON".to_owned())).await;
 }

@@ -31,7 +31,7 @@ fn the_demo_loses_nothing_over_syslog_when_the_receiver_dies_half_way() {
 }
 
 #[test]
-fn an_emulated_receiver_says_where_it_listens_and_shows_what_comes() {
+fn an_emulated_receiver_prints_its_address_and_what_it_receives() {
     let mut child = program(&["emulate", "syslog", "--print", "--fault", "close-on=BAD"]);
     let mut child = Ending(child.stdout(Stdio::piped()).spawn().unwrap());
     let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines().map(Result::unwrap);
@@ -44,7 +44,7 @@ fn an_emulated_receiver_says_where_it_listens_and_shows_what_comes() {
 }
 
 #[test]
-fn a_fault_that_is_none_ends_with_2_and_the_list_of_them() {
+fn an_unknown_fault_ends_with_2_and_the_list_of_faults() {
     let output = program(&["emulate", "syslog", "--fault", "explode"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("close-on=TEXT"));

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_median_of_a_line_counts_and_the_dearest_comes_first() {
+    fn lines_are_ordered_by_their_median_cost_the_most_expensive_first() {
         let script = Script::from_text("s.lua", "first()\n  second()  \n");
         let rounds = vec![
             vec![cost(1, 10, 10), cost(2, 20, 30)],

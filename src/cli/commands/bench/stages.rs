@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_script_that_fails_on_a_log_is_not_measured() {
+    fn a_script_that_fails_on_a_log_is_not_benchmarked() {
         let script = Script::from_text("s.lua", "function process(log) error('no') end");
         let config = script::Config { timeout: Duration::from_secs(1), memory: 64 << 20, vars: toml::Table::new() };
         let logs = serde_json::json!({ "a": "1" });

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_program_is_compared_with_the_yardstick() {
+    fn the_program_is_compared_with_the_reference_figures() {
         let shown = text(&[measured(Some(6000.0))]);
         let line = shown.lines().find(|line| line.trim_start().starts_with("HEC")).unwrap();
         let words: Vec<_> = line.split_whitespace().collect();
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_script_has_its_share_of_what_the_script_takes() {
+    fn each_line_of_the_script_is_shown_with_its_share_of_the_scripts_time() {
         let shown = text(&[measured(None)]);
         let line = shown.lines().find(|line| line.contains("s.lua:2")).unwrap();
         let words: Vec<_> = line.split_whitespace().collect();

@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_settings_say_decides_the_exit_code_before_rights_and_these_before_silence() {
+    fn settings_decide_the_exit_code_before_permissions_and_permissions_before_timeouts() {
         let code = |levels: &[Level]| {
             let findings = Findings::new("x");
             levels.iter().for_each(|level| findings.add(*level, "", None));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_does_nothing_to_a_terminal_and_has_its_fix_below() {
+    fn a_line_cannot_control_the_terminal_and_has_its_fix_below() {
         let findings = Findings::new("sls");
         findings.warn("a\u{1b}[2Jb", "do\nthis");
         let text = text(&findings.take(), 0.04, Paint(false));

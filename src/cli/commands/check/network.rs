@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_leads_to_a_place() {
+    fn a_url_gives_host_port_and_tls() {
         let place = |url| Place::of_url(url).map(|place| (place.shown(), place.tls.is_some()));
         assert_eq!(place("https://splunk.example:8088"), Some(("splunk.example:8088".to_owned(), true)));
         assert_eq!(place("http://p.sls.example"), Some(("p.sls.example:80".to_owned(), false)));

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn it_tells_what_is_missing_repeated_and_strange() {
+    fn the_oracle_counts_missing_repeated_and_unknown_logs() {
         let oracle = Oracle::default();
         oracle.expect(["a", "b", "c", "d"].into_iter().map(str::to_owned));
         oracle.indexed(&event(r#"{"event":{"eventId":"a"}}"#));

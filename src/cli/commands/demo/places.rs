@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_logstore_is_set_by_itself_and_several_as_lists() {
+    fn one_logstore_is_set_by_single_variables_and_several_by_lists() {
         let set = |sources| {
             let environment = Places::new(sources, 4).environment("http://e");
             environment.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()

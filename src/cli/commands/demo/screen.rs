@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repeats_do_not_read_as_a_loss() {
+    fn repeated_logs_are_not_shown_as_lost() {
         assert_eq!(arrivals(100_000, 0, 0), "100,000 logs arrived");
         let again = "they were sent again, because their receipt was not confirmed";
         assert_eq!(arrivals(1_234_567, 408, 0), format!("1,234,567 logs arrived, 408 of them twice: {again}"));

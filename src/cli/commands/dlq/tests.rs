@@ -79,7 +79,7 @@ fn ids(dir: &Path, args: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_list_has_a_line_each_and_totals() {
+fn a_list_has_one_line_per_dead_letter_and_the_totals() {
     let dir = letters(&[record(1), script_error(), record(2)]);
     let (out, notes) = dlq(dir.path(), &["list"], None).unwrap();
     let expected = r"
@@ -95,7 +95,7 @@ ID                          AT                    REASON          CODE        SH
 }
 
 #[test]
-fn a_line_never_passes_the_edge_of_the_terminal() {
+fn no_line_is_wider_than_the_terminal() {
     let dir = letters(&[script_error()]);
     for width in 1..220 {
         let (out, _) = dlq(dir.path(), &["list"], Some(width)).unwrap();
@@ -122,7 +122,7 @@ ID                          AT                    REASON          CODE
 }
 
 #[test]
-fn filters_take_reason_shard_and_time() {
+fn dead_letters_are_filtered_by_reason_shard_and_time() {
     let dir = letters(&[record(1), script_error()]);
     let (rejected, failed) = ("3-1447299606896632356-1-0", "12-1447299606896632356-7");
     assert_eq!(ids(dir.path(), &[]), [rejected, failed]);
@@ -143,7 +143,7 @@ fn filters_take_reason_shard_and_time() {
 }
 
 #[test]
-fn a_filter_that_is_none_says_what_there_is() {
+fn an_invalid_filter_is_refused_with_the_list_of_valid_ones() {
     let reason = "lost".parse::<Reason>().unwrap_err().to_string();
     assert!(reason.contains("script_error, script_timeout, "), "{reason}");
     let since = "yesterday".parse::<Since>().unwrap_err();
@@ -151,7 +151,7 @@ fn a_filter_that_is_none_says_what_there_is() {
 }
 
 #[test]
-fn show_tells_everything_and_does_nothing_to_the_terminal() {
+fn show_prints_everything_and_cannot_control_the_terminal() {
     let dir = letters(&[record(1), script_error()]);
     let (out, _) = dlq(dir.path(), &["show", "3-1447299606896632356-1-0"], Some(80)).unwrap();
     let expected = r#"
@@ -182,7 +182,7 @@ event
 }
 
 #[test]
-fn json_gives_the_lines_of_the_file() {
+fn json_prints_the_lines_of_the_file() {
     let dir = letters(&[record(1), script_error(), record(1)]);
     let file = std::fs::read_to_string(dir.path().join("dead-letters.jsonl")).unwrap();
     assert_eq!(dlq(dir.path(), &["list", "--json"], Some(20)).unwrap().0, file);
@@ -191,7 +191,7 @@ fn json_gives_the_lines_of_the_file() {
 }
 
 #[test]
-fn a_damaged_line_is_noted_and_skipped() {
+fn a_damaged_line_is_reported_and_skipped() {
     let dir = letters(&[record(1), record(2)]);
     let file = dir.path().join("dead-letters.jsonl");
     let mut bytes = std::fs::read(&file).unwrap();
@@ -208,7 +208,7 @@ fn a_damaged_line_is_noted_and_skipped() {
 }
 
 #[test]
-fn nothing_there_is_said_in_as_many_words() {
+fn an_empty_directory_is_reported_as_no_dead_letters() {
     let dir = letters(&[]);
     let (out, _) = dlq(dir.path(), &["list"], None).unwrap();
     assert_eq!(out, format!("no dead letters in {}\n", dir.path().display()));
@@ -227,7 +227,7 @@ fn nothing_there_is_said_in_as_many_words() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_closed_output_pipe_is_not_an_error() {
     let dir = letters(&[record(1)]);
     let (mut closed, other) = std::os::unix::net::UnixStream::pair().unwrap();
     drop(other);
@@ -237,7 +237,7 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
-fn the_letters_of_one_destination_are_told_from_those_of_another() {
+fn dead_letters_can_be_filtered_by_destination() {
     let of = |log, name: &str| Record { destination: Some(DestinationName::new(name).unwrap()), ..record(log) };
     let dir = letters(&[of(1, "splunk"), of(1, "archive"), script_error(), of(2, "splunk")]);
     let (out, _) = dlq(dir.path(), &["list"], None).unwrap();

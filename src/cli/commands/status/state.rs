@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn each_shard_has_the_state_that_its_checkpoint_and_its_oldest_log_tell() {
+    fn the_state_of_a_shard_follows_from_its_checkpoint_and_its_oldest_log() {
         let late = |seconds| Place::Log(NOW - seconds);
         for (saved_ago, place, expected) in [
             (Some(9 * DAY), Place::Expired, State::Lost),
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn time_to_loss_is_what_the_lag_leaves_of_the_retention() {
+    fn the_time_to_loss_is_the_retention_minus_the_lag() {
         let at = judged(Some(1), Place::Log(NOW - DAY));
         assert_eq!(at.lag.unwrap().as_secs(), DAY as u64);
         assert_eq!(at.to_loss.unwrap().as_secs(), 6 * DAY as u64);
@@ -232,13 +232,13 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_behind_makes_no_lag() {
+    fn a_clock_that_runs_behind_does_not_make_the_lag_negative() {
         let at = judged(Some(-5), Place::Log(NOW + 5));
         assert_eq!((at.lag, at.saved_ago), (Some(Duration::ZERO), Some(Duration::ZERO)));
     }
 
     #[test]
-    fn the_worst_comes_first_and_then_the_latest() {
+    fn the_worst_shard_comes_first_and_then_the_one_with_the_largest_lag() {
         let shard = |shard, saved, place| Seen { shard, ..seen(saved, place) };
         let all = [
             shard(0, Some(1), Place::End),

@@ -58,14 +58,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_drives_no_terminal() {
+    fn a_line_cannot_control_the_terminal() {
         let sent = r#"{"kind":"letter","shard":"a/1","destination":"hec","id":"1-2-3","reason":"rejected","message":"no\u001b[2J","text":"x\r"}"#;
         let Some(Line::Shown(shown)) = read(sent.as_bytes()) else { panic!("{sent}") };
         assert_eq!(text(&shown, Paint(false)), r"a/1  letter  hec  1-2-3  rejected  no\u{1b}[2J  x\r");
     }
 
     #[test]
-    fn what_was_missed_is_told_and_what_is_unknown_is_nothing() {
+    fn skipped_events_are_reported_and_unknown_messages_are_ignored() {
         assert!(matches!(read(b"{\"missed\":7}\n"), Some(Line::Missed(7))));
         assert!(read(b"hello\n").is_none());
     }

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_of_a_terminal_are_keys_and_what_is_unknown_does_nothing() {
+    fn terminal_input_is_read_as_keys_and_unknown_bytes_do_nothing() {
         assert_eq!(keys(b"q/"), [Key::Char('q'), Key::Char('/')]);
         assert_eq!(keys(b"\x1b[A\x1b[6~x"), [Key::Up, Key::PageDown, Key::Char('x')]);
         assert_eq!(

@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_the_difference_of_two_looks_and_unknown_after_a_restart() {
+    fn a_rate_is_computed_from_two_samples_and_unknown_after_a_restart() {
         let status = |delivered, events| {
             let shard = Shard { source: "a".to_owned(), delivered, dropped: 1, ..Shard::default() };
             let destination = Destination { name: "hec".to_owned(), events, ..Destination::default() };
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_of_another_version_is_read_as_far_as_it_goes() {
+    fn a_status_of_another_version_is_read_as_far_as_possible() {
         let status: Status =
             serde_json::from_str(r#"{"state": "well", "shards": [{"source": "a", "shard": 1}], "new": 1}"#).unwrap();
         assert_eq!((status.state.as_str(), status.shards[0].name().as_str()), ("well", "a/1"));

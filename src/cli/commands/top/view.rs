@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn it_fits_every_terminal_and_foreign_text_does_nothing_to_it() {
+    fn the_view_fits_every_terminal_and_foreign_text_cannot_control_it() {
         for size in [(24, 80), (24, 40), (10, 40), (50, 200), (3, 20), (1, 1)] {
             for painted in [true, false] {
                 for helping in [true, false] {
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_sort_filter_pause_and_end() {
+    fn keys_sort_filter_pause_and_quit() {
         let mut view = view();
         assert_eq!(order(&mut view), ["2", "1", "0"], "by trouble");
         view.press(Key::Char('s'));
@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn many_shards_are_scrolled_through_to_the_last_and_no_further() {
+    fn a_long_list_of_shards_scrolls_to_the_last_one_and_no_further() {
         let mut view = view();
         let many = (0..100).map(|shard| Shard { shard, ..status().shards[0].clone() }).collect();
         view.take(Ok(Status { shards: many, ..status() }), Instant::now());
@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forwarder_that_is_gone_is_said_and_what_was_known_stays() {
+    fn when_the_forwarder_is_gone_that_is_shown_with_its_last_figures() {
         let mut view = view();
         view.take(Err("no forwarder answers at unix:/x: refused".to_owned()), Instant::now());
         let lines = view.lines((30, 120), Paint(false));
@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_grouped() {
+    fn large_figures_have_thousands_separators() {
         assert_eq!(
             [0.0, 0.52, 12.3, 999.0, 1234.0, 1_234_567.0].map(number),
             ["0", "0.5", "12", "999", "1,234", "1,234,567"]

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn deep_nesting_is_not_followed_to_its_end() {
+    fn deep_nesting_is_followed_only_to_a_limit() {
         let text = format!("{}{}", "[".repeat(400_000), "]".repeat(400_000));
         let lines = lines(&text, 80).unwrap();
         assert_eq!(lines.len(), 2 * MOST_LEVELS + 1);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_are_laid_out_and_short_ones_stay_on_their_line() {
+    fn long_objects_are_spread_over_lines_and_short_ones_stay_on_one() {
         check(
             r#"{"time":12345678901234567890.10,"event":{"a":"{,\"","b":[1, 2],"c":{}},"x":[]}"#,
             20,
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_left_to_others() {
+    fn text_that_is_not_json_is_not_pretty_printed() {
         assert_eq!(lines("<13>1 - - - - - -", 80), None);
         assert_eq!(lines("{", 80), None);
     }

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn logs_are_found_with_their_lines() {
+    fn logs_are_found_with_their_line_numbers() {
         check("{\"a\":\"1\"}\n\n{\"b\":\"2\",\n \"c\":\"3\"}\n", &["s:1 a=1", "s:3 b=2 c=3"]);
         check("[{\"a\":\"1\"}, {\"b\":\"2\"}]", &["s:1 a=1", "s:1 b=2"]);
         check("\n{\"v\":1,\"reason\":\"rejected\",\"log\":{\"a\":\"1\"}}", &["s:2 a=1"]);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_before_the_logs_is_left_out() {
+    fn a_byte_order_mark_before_the_logs_is_ignored() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         std::io::Write::write_all(&mut file, "\u{feff}{\"a\":\"\u{feff}\"}".as_bytes()).unwrap();
         let logs = read(file.path()).unwrap();
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_log_is_named_with_its_line() {
+    fn a_sample_that_is_not_a_log_is_named_with_its_line() {
         check(
             "{}\n{\"a\":5}\n{}",
             &["s:1 ", "s:2: `a` is a number, and the fields of a log are strings: write \"5\"", "s:3 "],

@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_wide_terminal_a_log_and_its_events_stand_side_by_side() {
+    fn a_wide_terminal_shows_a_log_and_its_events_side_by_side() {
         let shown = shown(json!({ "名前": "日本", "k": "v" }), Some("{\"event\":{\"k\":\"v\"}}\n"), 110);
         let gap = " ".repeat(42 - 10);
         let expected = [
@@ -306,13 +306,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_shown_as_text_that_drives_no_terminal() {
+    fn text_that_is_not_json_is_shown_escaped() {
         let shown = shown(json!({}), Some("<13>1 \u{1b}[2J x"), 40);
         assert!(shown.ends_with("in   (no field)\nout  <13>1 \\u{1b}[2J x\n"), "{shown}");
     }
 
     #[test]
-    fn what_turns_the_reading_direction_or_is_not_seen_is_shown_as_an_escape() {
+    fn bidirectional_and_invisible_characters_are_shown_as_escapes() {
         let marks = "\u{feff}\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}\u{2028}\u{85}\u{1b}";
         let shown = shown(json!({ "k": marks, marks: "v" }), Some(marks), 120);
         assert!(!shown.contains(|c| marks.contains(c)), "{shown}");
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_event_is_cut_unless_all_of_it_is_wanted() {
+    fn a_long_event_is_cut_unless_the_full_text_is_requested() {
         let lines: Vec<String> = (0..100).map(|number| number.to_string()).collect();
         let shown = cut(lines.clone(), false, Paint(false));
         assert_eq!((shown.len(), shown.last().unwrap().as_str()), (40, "… 61 more lines: --full shows them"));
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_go_on_in_their_column() {
+    fn long_texts_wrap_within_their_column() {
         let shown = shown(json!({ "k": "a".repeat(50) }), Some(&"b".repeat(50)), 40);
         let (a, b) = ("a".repeat(32), "b".repeat(35));
         let rest = format!("in   k  {a}\n        {}\nout  {b}\n     {}\n", "a".repeat(18), "b".repeat(15));

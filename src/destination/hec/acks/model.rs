@@ -166,7 +166,7 @@ impl World {
 }
 
 #[test]
-fn what_is_confirmed_was_acknowledged_by_whoever_took_it() {
+fn every_confirmed_request_was_indexed_by_the_indexer_that_accepted_it() {
     let (mut indexed, mut lost, mut expired, mut restarts) = (0, 0, 0, 0);
     for seed in 0..2_000 {
         let mut world = World::new(seed);

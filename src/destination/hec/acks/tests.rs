@@ -37,7 +37,7 @@ fn a_request_is_indexed_when_a_poll_says_so_and_not_before() {
 }
 
 #[test]
-fn a_poll_that_fails_confirms_nothing_and_is_sent_again() {
+fn a_failed_poll_confirms_nothing_and_is_repeated() {
     let (mut tracker, now) = tracker();
     accept(&mut tracker, "a", 0, now);
     let first = tracker.polls(9);
@@ -50,7 +50,7 @@ fn a_poll_that_fails_confirms_nothing_and_is_sent_again() {
 }
 
 #[test]
-fn what_is_not_acknowledged_in_time_is_sent_again() {
+fn a_request_that_is_not_acknowledged_in_time_is_sent_again() {
     let (mut tracker, now) = tracker();
     accept(&mut tracker, "a", 0, now);
     accept(&mut tracker, "b", 1, now + SECOND);
@@ -62,7 +62,7 @@ fn what_is_not_acknowledged_in_time_is_sent_again() {
 }
 
 #[test]
-fn the_first_request_of_a_channel_is_alone_and_then_four_channels_are_shared() {
+fn the_first_request_has_its_channel_alone_and_later_ones_share_four_channels() {
     let (mut tracker, now) = tracker();
     let posts: Vec<Post> = (0..6).map(|_| tracker.begin(now)).collect();
     let channels: BTreeSet<_> = posts.iter().map(|post| post.channel).collect();
@@ -82,7 +82,7 @@ fn the_first_request_of_a_channel_is_alone_and_then_four_channels_are_shared() {
 }
 
 #[test]
-fn an_id_that_comes_twice_means_that_nothing_of_the_channel_counts() {
+fn a_repeated_ack_id_invalidates_its_whole_channel() {
     let (mut tracker, now) = tracker();
     accept(&mut tracker, "a", 0, now);
     accept(&mut tracker, "b", 1, now);
@@ -96,7 +96,7 @@ fn an_id_that_comes_twice_means_that_nothing_of_the_channel_counts() {
 }
 
 #[test]
-fn a_true_that_came_while_a_request_was_under_way_counts_only_when_that_is_answered() {
+fn a_true_that_came_during_a_request_counts_only_once_that_request_is_answered() {
     for (answer, expected) in
         [(2, vec![("b", Fate::Indexed)]), (0, vec![("a", Fate::Lost), ("b", Fate::Lost), ("c", Fate::Lost)])]
     {
@@ -110,7 +110,7 @@ fn a_true_that_came_while_a_request_was_under_way_counts_only_when_that_is_answe
 }
 
 #[test]
-fn a_request_without_a_clear_answer_closes_its_channel_and_casts_doubt_on_its_first_id() {
+fn a_request_without_a_clear_reply_closes_its_channel_and_casts_doubt_on_its_first_id() {
     let (mut tracker, now) = tracker();
     let (first, _) = accept(&mut tracker, "a", 0, now);
     accept(&mut tracker, "b", 1, now);
@@ -134,7 +134,7 @@ fn a_refusal_casts_no_doubt() {
 }
 
 #[test]
-fn a_channel_that_was_idle_is_left_to_be_forgotten() {
+fn an_idle_channel_is_not_used_again() {
     let (mut tracker, now) = tracker();
     let (first, _) = accept(&mut tracker, "a", 0, now);
     poll(&mut tracker, &[0]);
@@ -144,7 +144,7 @@ fn a_channel_that_was_idle_is_left_to_be_forgotten() {
 }
 
 #[test]
-fn where_ids_keep_coming_twice_each_request_has_a_channel_of_its_own() {
+fn if_ack_ids_keep_repeating_each_request_gets_its_own_channel() {
     let (mut tracker, now) = tracker();
     for _ in 0..MOST_COLLISIONS {
         assert!(!tracker.is_scattered());
@@ -159,7 +159,7 @@ fn where_ids_keep_coming_twice_each_request_has_a_channel_of_its_own() {
 }
 
 #[test]
-fn an_indexer_that_restarts_now_and_then_is_no_balancer() {
+fn an_indexer_that_restarts_occasionally_is_not_taken_for_a_load_balancer() {
     let (mut tracker, now) = tracker();
     for _ in 0..10 {
         accept(&mut tracker, "a", 0, now);
@@ -173,7 +173,7 @@ fn an_indexer_that_restarts_now_and_then_is_no_balancer() {
 }
 
 #[test]
-fn ids_that_are_many_and_channels_that_are_many_are_asked_about_in_turns() {
+fn many_ids_and_many_channels_are_polled_in_turn() {
     let (mut tracker, now) = tracker();
     let most = MOST_ASKED as u64;
     for id in 0..most + 10 {
@@ -205,7 +205,7 @@ fn ids_that_are_many_and_channels_that_are_many_are_asked_about_in_turns() {
 }
 
 #[test]
-fn ids_without_order_take_a_bounded_room() {
+fn unordered_ids_use_bounded_memory() {
     let (mut tracker, now) = tracker();
     let (first, _) = accept(&mut tracker, "a", 1, now);
     for id in 0..MOST_GAPS as u64 + 1 {

@@ -142,7 +142,7 @@ async fn first_then_fine(first: Vec<Act>) -> Collector {
 }
 
 #[tokio::test]
-async fn a_request_carries_what_splunk_needs_to_see() {
+async fn a_request_has_everything_that_splunk_requires() {
     let collector = first_then_fine(vec![]).await;
     let hec = hec(&collector);
     deliver_all(&hec, batch(3)).await;
@@ -168,7 +168,7 @@ async fn a_request_carries_what_splunk_needs_to_see() {
 }
 
 #[tokio::test]
-async fn a_packed_request_is_the_same_events_in_fewer_bytes() {
+async fn a_compressed_request_has_the_same_events_in_fewer_bytes() {
     let collector = first_then_fine(vec![]).await;
     let hec = hec_with(&Config { gzip: true, ..config(&collector.url) });
     deliver_all(&hec, batch(1_000)).await;
@@ -185,7 +185,7 @@ async fn a_batch_of_no_events_sends_nothing() {
 }
 
 #[tokio::test]
-async fn requests_go_side_by_side_up_to_the_limit() {
+async fn requests_are_concurrent_up_to_the_limit() {
     let collector = Collector::start(|_, _| ok().after(Duration::from_millis(20))).await;
     let hec = hec_with(&Config { max_body: 100, ..config(&collector.url) });
     deliver_all(&hec, batch(600)).await;
@@ -195,7 +195,7 @@ async fn requests_go_side_by_side_up_to_the_limit() {
 }
 
 #[tokio::test]
-async fn busy_is_tried_again_with_and_without_a_number() {
+async fn a_busy_reply_is_retried_with_and_without_an_event_number() {
     let numbered = Act::reply(503, r#"{"text":"Server is busy","code":9,"invalid-event-number":2}"#);
     let collector = first_then_fine(vec![busy(), numbered, Act::reply(500, "")]).await;
     let hec = hec(&collector);
@@ -206,7 +206,7 @@ async fn busy_is_tried_again_with_and_without_a_number() {
 }
 
 #[tokio::test]
-async fn retry_after_is_waited_for() {
+async fn retry_after_is_respected() {
     let collector = first_then_fine(vec![Act::reply(429, "").with("Retry-After: 1")]).await;
     let began = Instant::now();
     deliver_all(&hec(&collector), batch(1)).await;
@@ -214,7 +214,7 @@ async fn retry_after_is_waited_for() {
 }
 
 #[tokio::test]
-async fn too_large_is_halved_and_remembered() {
+async fn a_request_that_is_too_large_is_halved_and_the_limit_remembered() {
     let collector = Collector::start(|seen, taken| {
         if seen.body.len() > 400_000 {
             Act::reply(413, "<html>Request Entity Too Large</html>")
@@ -234,7 +234,7 @@ async fn too_large_is_halved_and_remembered() {
 }
 
 #[tokio::test]
-async fn a_small_request_that_was_too_large_does_not_make_all_others_tiny() {
+async fn a_small_request_that_was_too_large_does_not_shrink_all_others() {
     let collector = first_then_fine(vec![Act::reply(413, "<html>")]).await;
     let hec = hec(&collector);
     deliver_all(&hec, batch(2)).await;
@@ -276,7 +276,7 @@ fn firewall(seen: &Seen, taken: &mut Vec<String>) -> Act {
 }
 
 #[tokio::test]
-async fn an_event_that_a_firewall_refuses_is_rejected_when_others_pass() {
+async fn an_event_that_a_firewall_blocks_is_rejected_when_others_pass() {
     let collector = Collector::start(firewall).await;
     let hec = hec(&collector);
     let poison = deliver(&hec, batch_with(100, &[37]));
@@ -339,7 +339,7 @@ async fn an_event_that_kills_its_request_is_found_rejected_and_named_and_its_nei
 }
 
 #[tokio::test]
-async fn requests_that_something_finds_too_large_pass_in_smaller_ones_and_later_ones_start_small() {
+async fn requests_too_large_for_an_intermediary_are_split_and_later_ones_start_small() {
     let (_log, lines) = log();
     let collector =
         Collector::start(|seen, taken| if seen.body.len() > 300_000 { Act::Reset } else { splunk(seen, taken, true) })
@@ -379,7 +379,7 @@ async fn a_collector_that_kills_every_request_with_events_is_down_and_no_event_i
 }
 
 #[tokio::test]
-async fn what_was_accepted_before_a_collector_began_to_kill_all_requests_rejects_nothing() {
+async fn events_accepted_before_a_collector_began_to_kill_all_requests_are_no_evidence() {
     let (open, opened) = stop();
     let mut good = 4;
     let collector = Collector::start(move |seen, taken| {
@@ -404,7 +404,7 @@ async fn what_was_accepted_before_a_collector_began_to_kill_all_requests_rejects
 }
 
 #[tokio::test]
-async fn what_dies_while_empty_requests_die_too_is_an_outage_and_no_event_is_rejected() {
+async fn when_empty_requests_die_too_it_is_an_outage_and_no_event_is_rejected() {
     let mut left = 60;
     let collector = Collector::start(move |seen, taken| {
         left -= 1;
@@ -436,7 +436,7 @@ async fn an_event_that_gets_no_reply_in_time_is_never_rejected() {
 }
 
 #[tokio::test]
-async fn a_400_for_everything_is_nobodys_event_and_is_waited_out() {
+async fn a_400_for_every_request_rejects_no_event_and_is_waited_out() {
     let mut left = 12;
     let collector = Collector::start(move |seen, taken| {
         if left > 0 {
@@ -461,7 +461,7 @@ fn wide_batch(count: u32, size: usize) -> Arc<Output> {
 }
 
 #[tokio::test]
-async fn a_collector_that_reads_no_gzip_gets_none() {
+async fn a_collector_that_does_not_accept_gzip_gets_none() {
     let collector = Collector::start(|seen, taken| match seen.header("content-encoding") {
         Some(_) => Act::reply(415, "<html>Unsupported Media Type</html>"),
         None => splunk(seen, taken, true),
@@ -475,7 +475,7 @@ async fn a_collector_that_reads_no_gzip_gets_none() {
 }
 
 #[tokio::test]
-async fn a_proxys_page_holds_and_the_delivery_goes_on_by_itself() {
+async fn an_error_page_of_a_proxy_pauses_delivery_which_resumes_by_itself() {
     let mut pages = 6;
     let collector = Collector::start(move |seen, taken| {
         if pages > 0 {
@@ -491,7 +491,7 @@ async fn a_proxys_page_holds_and_the_delivery_goes_on_by_itself() {
 }
 
 #[tokio::test]
-async fn a_reset_behind_the_request_is_a_possible_duplicate() {
+async fn a_reset_after_the_request_may_mean_a_duplicate() {
     let collector = first_then_fine(vec![Act::Reset]).await;
     let hec = hec(&collector);
     deliver_all(&hec, batch(5)).await;
@@ -514,7 +514,7 @@ async fn a_reply_that_is_lost_after_acceptance_repeats_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_reply_that_never_ends_is_given_up_at_the_timeout() {
+async fn a_reply_that_never_ends_is_abandoned_at_the_timeout() {
     let collector = first_then_fine(vec![Act::Trickle, Act::Silent]).await;
     let hec = hec(&collector);
     let began = Instant::now();
@@ -525,7 +525,7 @@ async fn a_reply_that_never_ends_is_given_up_at_the_timeout() {
 }
 
 #[tokio::test]
-async fn a_page_with_status_200_never_counts() {
+async fn an_html_page_with_status_200_never_counts() {
     let collector = first_then_fine(vec![
         Act::reply(200, "<html>Please log in</html>"),
         Act::reply(200, ""),
@@ -539,7 +539,7 @@ async fn a_page_with_status_200_never_counts() {
 }
 
 #[tokio::test]
-async fn a_reply_of_a_gigabyte_is_not_read() {
+async fn a_reply_of_a_gigabyte_is_not_read_to_its_end() {
     let collector = first_then_fine(vec![Act::Flood(1 << 30)]).await;
     let began = Instant::now();
     let hec = hec_with(&Config { timeout: LONG, ..config(&collector.url) });
@@ -549,7 +549,7 @@ async fn a_reply_of_a_gigabyte_is_not_read() {
 }
 
 #[tokio::test]
-async fn no_more_of_a_reply_is_read_than_any_honest_one_has() {
+async fn a_reply_is_read_only_up_to_the_size_of_a_genuine_one() {
     let success = |length: usize| {
         let body = r#"{"text":"Success","code":0}"#;
         Act::reply(200, &format!("{body}{}", " ".repeat(length - body.len())))
@@ -609,7 +609,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_disabled_token_holds_everything_until_it_is_enabled() {
+async fn a_disabled_token_pauses_delivery_until_it_is_enabled() {
     let (enable, enabled) = stop();
     let collector =
         Collector::start(move |seen, taken| if enabled.is_raised() { splunk(seen, taken, true) } else { disabled() })
@@ -635,7 +635,7 @@ async fn a_disabled_token_holds_everything_until_it_is_enabled() {
 }
 
 #[tokio::test]
-async fn a_token_file_that_changes_is_tried_at_once() {
+async fn a_changed_token_file_is_tried_at_once() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "old").unwrap();
     let collector = Collector::start(|seen, taken| match seen.header("authorization") {
@@ -665,7 +665,7 @@ async fn a_token_file_that_changes_is_tried_at_once() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_refuses_whole_requests_gets_the_good_events_again() {
+async fn a_collector_that_refuses_whole_requests_gets_the_good_events_again() {
     let collector = Collector::start(|seen, taken| {
         let lines = seen.lines();
         match lines.iter().position(|line| line.contains("BAD")) {
@@ -691,7 +691,7 @@ async fn a_receiver_that_refuses_whole_requests_gets_the_good_events_again() {
 }
 
 #[tokio::test]
-async fn what_the_settings_say_of_a_receiver_counts_more_than_its_name() {
+async fn the_partial_setting_overrides_how_the_collector_identifies_itself() {
     for (partial, first, second) in [(Partial::Kept, 100, 38), (Partial::Refused, 100, 99)] {
         let collector = Collector::start(|seen, taken| splunk(seen, taken, true).without_server()).await;
         let hec = hec_with(&Config { partial, ..config(&collector.url) });
@@ -703,7 +703,7 @@ async fn what_the_settings_say_of_a_receiver_counts_more_than_its_name() {
 }
 
 #[tokio::test]
-async fn the_promise_and_the_check_say_what_becomes_of_events_before_a_bad_one() {
+async fn the_promise_and_the_check_say_what_happens_to_events_before_a_bad_one() {
     let named = Collector::start(|_, _| no_data()).await;
     let unnamed = Collector::start(|_, _| no_data().without_server()).await;
     let says = async |collector: &Collector, partial| {
@@ -755,7 +755,7 @@ async fn a_bad_event_that_is_not_named_is_found() {
 }
 
 #[tokio::test]
-async fn an_index_that_is_not_allowed_costs_its_own_events_only() {
+async fn a_refused_index_affects_its_own_events_only() {
     let collector = Collector::start(|seen, taken| {
         let lines = seen.lines();
         let bad = lines.iter().position(|line| line.contains(r#""index":"no""#));
@@ -778,7 +778,7 @@ async fn an_index_that_is_not_allowed_costs_its_own_events_only() {
 }
 
 #[tokio::test]
-async fn when_the_tenure_ends_in_an_outage_the_delivery_ends_and_nothing_more_is_sent() {
+async fn a_delivery_ends_with_its_tenure_during_an_outage_and_sends_nothing_more() {
     let collector = Collector::start(|_, _| busy()).await;
     let hec = Arc::new(hec(&collector));
     let (stopper, tenure) = tenure();
@@ -803,7 +803,7 @@ fn disabled() -> Act {
 }
 
 #[tokio::test]
-async fn when_the_tenure_ends_a_request_without_a_reply_and_a_long_wait_are_given_up() {
+async fn when_the_tenure_ends_pending_requests_and_long_waits_are_cancelled() {
     for act in [Act::Silent, Act::reply(503, "").with("Retry-After: 300"), disabled()] {
         let collector = first_then_fine(vec![act]).await;
         let config = Config { timeout: LONG, ..config(&collector.url) };
@@ -856,7 +856,7 @@ async fn a_tenure_that_is_over_sends_nothing() {
 }
 
 #[tokio::test]
-async fn the_tenure_is_asked_before_every_send() {
+async fn the_tenure_is_checked_before_every_send() {
     let collector = first_then_fine(vec![]).await;
     let (stopper, tenure) = tenure();
     stopper.raise();
@@ -867,7 +867,7 @@ async fn the_tenure_is_asked_before_every_send() {
 }
 
 #[tokio::test]
-async fn while_it_is_down_one_request_probes_for_all() {
+async fn during_an_outage_one_request_probes_for_all() {
     let (open, opened) = stop();
     let collector = Collector::start(move |seen, taken| {
         let act = if opened.is_raised() { splunk(seen, taken, true) } else { busy() };
@@ -891,7 +891,7 @@ async fn while_it_is_down_one_request_probes_for_all() {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_not_there_is_waited_for() {
+async fn an_absent_collector_is_waited_for() {
     let collector = first_then_fine(vec![]).await;
     let address = collector.address();
     drop(collector);
@@ -912,7 +912,7 @@ async fn a_collector_that_is_not_there_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_queue_that_fills_up_slows_us_down_and_takes_all() {
+async fn a_full_queue_slows_delivery_down_and_gets_every_event() {
     let filling = r#"{"text":"Queue approaching capacity","code":24}"#;
     let collector = Collector::start(move |seen, taken| {
         splunk(seen, taken, true);
@@ -928,7 +928,7 @@ async fn a_queue_that_fills_up_slows_us_down_and_takes_all() {
 }
 
 #[tokio::test]
-async fn the_check_asks_about_the_token_and_sends_no_event() {
+async fn the_check_verifies_the_token_and_sends_no_event() {
     let collector = Collector::start(|seen, _| match seen.header("authorization") {
         Some("Splunk s3cr3t-t0ken") => Act::reply(400, r#"{"text":"No data","code":5}"#),
         _ => Act::reply(403, r#"{"text":"Invalid token","code":4}"#),
@@ -951,7 +951,7 @@ async fn the_check_asks_about_the_token_and_sends_no_event() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_is_set_is_asked() {
+async fn a_configured_proxy_is_used() {
     let proxy = first_then_fine(vec![]).await;
     let hec = hec_with(&Config { proxy: Some(proxy.url.clone()), ..config("http://splunk.invalid:8088") });
     deliver_all(&hec, batch(1)).await;
@@ -968,7 +968,7 @@ async fn check_over(answer: fn() -> Act, url: &str) -> (String, Result<Checked, 
 }
 
 #[tokio::test]
-async fn a_proxy_that_wants_a_password_is_named_with_what_to_do_and_is_no_outage() {
+async fn a_proxy_that_requires_a_password_is_named_with_the_remedy_and_is_not_an_outage() {
     for url in ["https://splunk.invalid:8088", "http://splunk.invalid:8088"] {
         let (proxy, checked) = check_over(|| Act::reply(407, "<html>who are you?"), url).await;
         let Err(CheckError::Refused(cause)) = checked else { panic!("{url}: {checked:?}") };
@@ -978,7 +978,7 @@ async fn a_proxy_that_wants_a_password_is_named_with_what_to_do_and_is_no_outage
 }
 
 #[tokio::test]
-async fn a_proxy_without_a_way_to_the_collector_is_named_and_is_an_outage() {
+async fn a_proxy_that_cannot_reach_the_collector_is_named_and_is_an_outage() {
     for url in ["https://splunk.invalid:8088", "http://splunk.invalid:8088"] {
         let (proxy, checked) = check_over(|| Act::reply(503, "<html>no route"), url).await;
         let Err(CheckError::Down(cause)) = checked else { panic!("{url}: {checked:?}") };
@@ -991,7 +991,7 @@ async fn a_proxy_without_a_way_to_the_collector_is_named_and_is_an_outage() {
 }
 
 #[tokio::test]
-async fn a_reply_that_is_encoded_though_nobody_asked_does_not_count_and_says_so() {
+async fn a_reply_with_an_unrequested_encoding_does_not_count_and_is_reported() {
     let encoded = || Act::reply(200, r#"{"text":"Success","code":0}"#).with("Content-Encoding: gzip");
     let collector = Collector::start(move |_, _| encoded()).await;
     let Err(error) = hec(&collector).check().await else { panic!("it counts") };
@@ -1033,7 +1033,7 @@ async fn an_echo_of_the_token_in_base64_is_not_shown() {
 }
 
 #[tokio::test]
-async fn an_outage_is_one_line_and_its_end_another() {
+async fn an_outage_is_logged_in_one_line_and_its_end_in_another() {
     let (_log, lines) = log();
     let collector = first_then_fine((0..10).map(|_| busy()).collect()).await;
     deliver_all(&hec(&collector), batch(2)).await;
@@ -1045,7 +1045,7 @@ async fn an_outage_is_one_line_and_its_end_another() {
 }
 
 #[tokio::test]
-async fn a_late_success_from_before_an_outage_is_not_its_end() {
+async fn a_late_success_from_before_an_outage_does_not_end_it() {
     let collector = Collector::start(|seen, taken| {
         if seen.lines().len() == 2 { splunk(seen, taken, true).after(Duration::from_millis(150)) } else { busy() }
     })
@@ -1079,7 +1079,7 @@ fn check_config(config: &Config, expected: &str) {
 }
 
 #[tokio::test]
-async fn settings_that_cannot_work_are_named() {
+async fn impossible_settings_are_named() {
     let fine = config("https://splunk.example:8088");
     let url = |url: &str| config(url);
     let token = |token| Config { token: Token::Fixed(Secret::new(token)), ..fine.clone() };
@@ -1106,7 +1106,7 @@ async fn settings_that_cannot_work_are_named() {
 }
 
 #[tokio::test]
-async fn f85_two_clients_that_failed_together_do_not_wait_equally_long() {
+async fn f85_two_clients_that_failed_together_wait_for_different_times() {
     let now = Instant::now();
     let next_tries = || {
         let hec = Hec::new(&config("http://127.0.0.1:1")).unwrap();
@@ -1124,7 +1124,7 @@ async fn f85_two_clients_that_failed_together_do_not_wait_equally_long() {
 }
 
 #[tokio::test]
-async fn a_token_is_read_again_when_what_was_read_is_old_enough() {
+async fn a_token_file_is_read_again_after_an_interval() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "old").unwrap();
     let collector = first_then_fine(vec![]).await;
@@ -1139,7 +1139,7 @@ async fn a_token_is_read_again_when_what_was_read_is_old_enough() {
 }
 
 #[tokio::test]
-async fn a_token_file_that_cannot_be_used_is_said_once_each_time_it_happens() {
+async fn an_unusable_token_file_is_logged_once_each_time() {
     let (_log, lines) = log();
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "good").unwrap();

@@ -64,12 +64,12 @@ fn bytes(text: &'static [u8]) -> Option<Cow<'static, [u8]>> {
 }
 
 #[test]
-fn an_event_without_anything_else_is_only_the_event() {
+fn an_event_without_attributes_has_only_the_event_key() {
     check(&config(), &Head::default(), r#"{"a":1}"#, r#"{"event":{"a":1}}"#);
 }
 
 #[test]
-fn what_the_event_does_not_name_comes_from_the_settings() {
+fn attributes_missing_from_the_event_come_from_the_settings() {
     check(
         &defaults(),
         &at("1700000000", None),
@@ -79,13 +79,13 @@ fn what_the_event_does_not_name_comes_from_the_settings() {
 }
 
 #[test]
-fn what_the_event_names_wins_and_the_rest_stays() {
+fn attributes_of_the_event_override_the_settings() {
     let head = Head { index: bytes(b"audit"), ..Head::default() };
     check(&defaults(), &head, "1", r#"{"host":"h","source":"s","sourcetype":"st","index":"audit","event":1}"#);
 }
 
 #[test]
-fn an_empty_attribute_is_none() {
+fn an_empty_attribute_is_left_out() {
     let head = Head { index: bytes(b""), host: bytes(b""), ..Head::default() };
     check(&seed_without_compat(), &head, "1", r#"{"sourcetype":"st","index":"main","event":1}"#);
 }
@@ -95,7 +95,7 @@ fn seed_without_compat() -> Config {
 }
 
 #[test]
-fn f35_nanoseconds_are_nine_digits_behind_the_point() {
+fn f35_nanoseconds_are_nine_digits_after_the_point() {
     check(&config(), &at("1790000000", Some(123_456_789)), "1", r#"{"time":1790000000.123456789,"event":1}"#);
     check(&config(), &at("1790000000", Some(5)), "1", r#"{"time":1790000000.000000005,"event":1}"#);
     check(&config(), &at("1790000000", Some(0)), "1", r#"{"time":1790000000.000000000,"event":1}"#);
@@ -112,7 +112,7 @@ fn digits_are_copied_however_many_there_are() {
 }
 
 #[test]
-fn leading_zeros_go_since_json_has_none() {
+fn leading_zeros_are_removed_because_json_forbids_them() {
     check(&config(), &at("0017", None), "1", r#"{"time":17,"event":1}"#);
     check(&config(), &at("000", None), "1", r#"{"time":0,"event":1}"#);
     check(&config(), &at("00.5", None), "1", r#"{"time":0.5,"event":1}"#);
@@ -120,14 +120,14 @@ fn leading_zeros_go_since_json_has_none() {
 }
 
 #[test]
-fn nanoseconds_that_are_no_fraction_of_a_second_are_refused() {
+fn nanoseconds_beyond_a_second_are_refused() {
     check_refused(&config(), &at("1", Some(1_000_000_000)), "1", "time_ns");
     check_refused(&config(), &at("-1", Some(1)), "1", "time_ns");
     check_refused(&seed(), &at("1", Some(1_000_000_000)), "1", "time_ns");
 }
 
 #[test]
-fn bytes_that_are_not_text_become_the_replacement_character() {
+fn invalid_utf8_becomes_the_replacement_character() {
     let head = Head { host: bytes(b"a\xffb\xe4\xbd"), ..Head::default() };
     check(&config(), &head, "1", "{\"host\":\"a\u{fffd}b\u{fffd}\",\"event\":1}");
 }
@@ -153,7 +153,7 @@ fn fields_are_strings_and_a_repeated_key_is_an_array_at_its_first_place() {
 }
 
 #[test]
-fn a_blank_event_is_refused_since_splunk_would() {
+fn a_blank_event_is_refused_because_splunk_would_refuse_it() {
     for body in ["null", "\"\"", "\" \"", "\" \\n\\t\\u0020\"", "{}", "{ }", "[]", "[\n]"] {
         check_refused(&config(), &Head::default(), body, "event");
     }
@@ -170,7 +170,7 @@ fn an_event_that_only_looks_blank_is_written() {
 }
 
 #[test]
-fn compat_writes_what_the_python_wrote() {
+fn compat_writes_what_the_python_script_wrote() {
     // Checked against CPython: json.dumps({"event": json.dumps(log), …}, sort_keys=True).
     check(
         &seed(),
@@ -202,7 +202,7 @@ fn compat_sorts_the_keys_and_writes_attributes_in_ascii() {
 }
 
 #[test]
-fn compat_takes_text_as_the_text_and_does_not_quote_it_twice() {
+fn compat_does_not_quote_text_twice() {
     check(
         &seed(),
         &Head::default(),
@@ -212,7 +212,7 @@ fn compat_takes_text_as_the_text_and_does_not_quote_it_twice() {
 }
 
 #[test]
-fn both_forms_carry_the_same_event() {
+fn the_default_and_the_compat_form_have_the_same_event() {
     let body = r#"{"k\u0000":"v\"\\\n😀","n":9007199254740993}"#;
     let plain: serde_json::Value = serde_json::from_str(&written(&config(), &Head::default(), body).unwrap()).unwrap();
     let compat: serde_json::Value = serde_json::from_str(&written(&seed(), &Head::default(), body).unwrap()).unwrap();

@@ -134,7 +134,7 @@ fn a_bad_event_is_named_by_its_number_from_zero() {
 }
 
 #[test]
-fn a_number_that_cannot_be_is_no_number() {
+fn an_impossible_event_number_is_ignored() {
     for bad in [6, 12, 13, 15] {
         events(3).check(400, &numbered(bad, 3), "bisect");
         events(3).check(400, r#"{"code":6,"invalid-event-number":-1}"#, "bisect");
@@ -160,12 +160,12 @@ fn code_seven_counts_from_one() {
 }
 
 #[test]
-fn code_seven_about_an_index_that_was_just_taken_is_not_believed() {
+fn code_seven_for_a_just_accepted_index_is_not_trusted() {
     indexed(&["main", "main", "no"]).check(400, &numbered(7, 2), "bisect");
 }
 
 #[test]
-fn an_index_of_any_length_is_shown_bounded_and_tame() {
+fn an_index_name_is_shown_bounded_and_escaped() {
     let index = "i\u{1b}".repeat(1_000);
     let mut events = Events::default();
     events.push(0, |out| serde_json::to_writer(out, &serde_json::json!({ "index": index, "event": 1 }))).unwrap();
@@ -176,14 +176,14 @@ fn an_index_of_any_length_is_shown_bounded_and_tame() {
 }
 
 #[test]
-fn code_seven_about_one_event_condemns_its_index_but_not_the_settings() {
+fn code_seven_for_a_single_event_refuses_its_index_but_not_the_settings() {
     indexed(&["no"]).check(400, &numbered(7, 1), "index Some(\"no\")");
     indexed(&["no"]).check(400, &code(7), "index Some(\"no\")");
     indexed(&["main"]).check(400, &numbered(7, 1), "hold");
 }
 
 #[test]
-fn code_seven_about_an_event_without_an_index_is_about_the_tokens_default_index() {
+fn code_seven_for_an_event_without_an_index_refuses_the_default_index_of_the_token() {
     let mut events = Events::default();
     events.push(0, |out| writeln!(out, "{{\"event\":1}}")).unwrap();
     let sent = Sent { events: &events, range: 0..1, gzip: false, index: None, partial: Partial::Auto };
@@ -193,7 +193,7 @@ fn code_seven_about_an_event_without_an_index_is_about_the_tokens_default_index(
 }
 
 #[test]
-fn every_refusal_has_advice_of_its_own() {
+fn every_refusal_has_its_own_advice() {
     let advice = |status, body: &str| match events(2).verdict(&Reply {
         status,
         is_splunk: true,
@@ -229,7 +229,7 @@ fn every_refusal_has_advice_of_its_own() {
 }
 
 #[test]
-fn no_data_for_one_event_is_about_the_event() {
+fn a_no_data_reply_to_a_single_event_rejects_the_event() {
     events(1).check(400, &code(5), "event 0, hec 5");
 }
 
@@ -243,7 +243,7 @@ fn success_counts_only_with_code_zero() {
 }
 
 #[test]
-fn replies_of_proxies_and_broken_servers_are_decided_by_their_status() {
+fn replies_of_proxies_and_broken_servers_are_classified_by_their_status() {
     let html = "<html><body>no</body></html>";
     let table = [
         (301, "hold"),
@@ -278,25 +278,25 @@ fn replies_of_proxies_and_broken_servers_are_decided_by_their_status() {
 }
 
 #[test]
-fn not_found_is_the_same_with_splunks_own_body() {
+fn not_found_is_classified_alike_with_splunks_own_body() {
     let body = r#"{"text":"The requested URL was not found on this server.","code":404}"#;
     events(3).check(404, body, "retry in 5s, maybe 0");
 }
 
 #[test]
-fn a_busy_reply_with_a_number_sends_all_again_and_counts_what_may_repeat() {
+fn a_busy_reply_with_an_event_number_resends_all_and_counts_possible_duplicates() {
     events(10).check(503, &numbered(9, 4), "retry, maybe 4");
     events(10).check(503, &numbered(9, 99), "retry, maybe 10");
 }
 
 #[test]
-fn too_large_is_halved_down_to_one_event_which_is_then_refused() {
+fn a_too_large_request_is_halved_down_to_one_event_which_is_then_rejected() {
     events(2).check(413, "<html>", "split");
     events(1).check(413, "<html>", "event 0, http 413");
 }
 
 #[test]
-fn malformed_at_the_front_of_more_than_five_megabytes_is_taken_for_too_large() {
+fn invalid_data_at_the_front_of_more_than_five_megabytes_counts_as_too_large() {
     large(2).check(400, &numbered(6, 0), "split");
     large(2).check(400, &numbered(6, 1), "event 1, hec 6");
     large(1).check(400, &numbered(6, 0), "event 0, hec 6");
@@ -309,7 +309,7 @@ fn gzip_is_switched_off_only_where_it_was_used() {
 }
 
 #[test]
-fn what_the_server_asks_for_is_the_floor() {
+fn the_servers_retry_after_is_the_minimum() {
     let floor = |status, seconds| {
         let reply = Reply { status, retry_after: Some(Duration::from_secs(seconds)), ..Reply::default() };
         match events(1).verdict(&reply) {
@@ -324,7 +324,7 @@ fn what_the_server_asks_for_is_the_floor() {
 }
 
 #[test]
-fn retry_after_is_seconds_or_a_date_and_never_for_ever() {
+fn retry_after_is_seconds_or_a_date_and_has_a_maximum() {
     let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
     let after = |value, date| retry_after(value, date).map(|wait| wait.as_secs());
     assert_eq!(after(Some("120"), None), Some(120));
@@ -357,7 +357,7 @@ fn an_empty_request_tells_a_good_token_from_a_bad_one() {
 }
 
 #[test]
-fn a_refusal_says_what_was_said_and_what_to_do() {
+fn a_refusal_quotes_the_reply_and_has_a_remedy() {
     let reply = Reply { status: 403, body: code(1).into_bytes(), is_splunk: true, ..Reply::default() };
     let Verdict::Hold { cause } = events(1).verdict(&reply) else { panic!() };
     assert_eq!(
@@ -367,7 +367,7 @@ fn a_refusal_says_what_was_said_and_what_to_do() {
 }
 
 #[test]
-fn a_strangers_text_is_one_short_line() {
+fn foreign_text_is_shown_as_one_short_line() {
     assert_eq!(words("a\r\n\tb\x1b[31m  c"), "a b[31m c");
     let long = words(&"ü".repeat(1_000));
     assert_eq!(long.chars().count(), 201);
@@ -376,7 +376,7 @@ fn a_strangers_text_is_one_short_line() {
 
 proptest::proptest! {
     #[test]
-    fn no_reply_is_too_strange_to_decide_on(
+    fn every_reply_can_be_classified(
         status in 0_u16..=999,
         body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
         count in 1_usize..5,
@@ -387,7 +387,7 @@ proptest::proptest! {
     }
 
     #[test]
-    fn whatever_the_code_and_the_number_a_named_event_is_one_that_was_sent(
+    fn whatever_the_code_and_the_number_only_sent_events_are_named(
         status in proptest::sample::select(vec![200_u16, 400, 401, 403, 413, 415, 429, 500, 503]),
         reply_code in 0_u64..32,
         number in proptest::option::of(0_u64..8),
@@ -408,7 +408,7 @@ proptest::proptest! {
 }
 
 #[test]
-fn what_stands_before_a_bad_event_counts_from_splunk_or_from_whom_the_settings_name() {
+fn events_before_a_bad_one_count_only_for_splunk_or_as_the_settings_say() {
     let before = |partial, is_splunk| {
         let case = Case { partial, ..events(3) };
         let reply = |code: u64, number| Reply {
@@ -435,7 +435,7 @@ fn what_stands_before_a_bad_event_counts_from_splunk_or_from_whom_the_settings_n
 }
 
 #[test]
-fn what_is_no_collectors_may_be_about_the_request_unless_it_refuses_everybody() {
+fn a_reply_not_from_a_collector_can_be_about_the_request_unless_it_refuses_every_client() {
     let failure = |status, body: &str| foreign(&Reply { status, body: body.into(), ..Reply::default() });
     let page = "<html>blocked</html>";
     for status in [200, 204, 400, 403, 406] {
@@ -453,7 +453,7 @@ fn what_is_no_collectors_may_be_about_the_request_unless_it_refuses_everybody() 
 }
 
 #[test]
-fn an_event_that_ended_its_requests_is_rejected_with_what_happened_and_how_often() {
+fn an_event_that_ended_its_requests_is_rejected_with_the_reason_and_the_count() {
     let failed = Verdict::Retry { floor: None, maybe_taken: 1, cause: Cause::new("no reply: connection reset") };
     let Verdict::Event { bad: 0, code, reason, .. } = ended_by_its_event(&failed, 5) else { panic!() };
     assert_eq!(code, "no reply");
@@ -464,7 +464,7 @@ fn an_event_that_ended_its_requests_is_rejected_with_what_happened_and_how_often
 }
 
 #[test]
-fn a_collector_that_takes_no_events_is_described_with_its_own_advice_or_with_ours() {
+fn a_collector_that_accepts_no_events_is_described_with_its_own_advice_or_with_ours() {
     let hint = |hint| match takes_no_events(Verdict::Hold { cause: Cause { what: String::new(), hint } }) {
         Verdict::Hold { cause } => cause.hint,
         verdict => panic!("{verdict:?}"),

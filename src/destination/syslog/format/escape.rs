@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn with_line_feeds_as_frames_no_control_character_but_the_tab_stays() {
+    fn with_line_feed_framing_every_control_character_except_tab_is_escaped() {
         let lf = Escape::new(Framing::Lf, false, "||");
         check(lf, b"||k=C:\\new||q=\"x\" 1|2=3", "||k=C:\\new||q=\"x\" 1|2=3");
         check(lf, b"a\nb\r\nc\0d\te\x1b[0m\x7f", "a#012b#015#012c#000d\te#033[0m#177");
@@ -221,14 +221,14 @@ mod tests {
     }
 
     #[test]
-    fn with_a_count_in_front_only_nul_is_escaped() {
+    fn with_octet_counting_only_nul_is_escaped() {
         let octet = Escape::new(Framing::Octet, false, "||");
         check(octet, b"a\nb\0c\x7f", "a\nb#000c\x7f");
         check(octet, b"#012 #000 #043", "#012 #043000 #043043");
     }
 
     #[test]
-    fn a_hash_is_escaped_where_it_would_read_as_an_escape() {
+    fn a_hash_that_would_read_as_an_escape_is_escaped() {
         let lf = Escape::new(Framing::Lf, false, "||");
         check(lf, b"#12 #1 ## #012 #043 #177 #178 #040 #123 #", "#12 #1 ## #043012 #043043 #043177 #178 #040 #123 #");
         check(lf, b"##012 #\n", "##043012 ##012");
@@ -270,7 +270,7 @@ mod tests {
     proptest! {
         /// The rule that docs/syslog.md gives to the authors of parsers.
         #[test]
-        fn pairs_can_be_had_back(
+        fn pairs_can_be_decoded(
             pairs in proptest::collection::vec(("[|=#174a]{0,6}", "[|=#0174a\n ]{0,8}"), 1..40),
             separator in proptest::sample::select(vec!["||", "|", ", ", " ", "\t", "|-|", ";;;"]),
         ) {
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_tears_neither_a_character_nor_an_escape() {
+    fn a_cut_splits_neither_a_character_nor_an_escape() {
         let lf = Escape::new(Framing::Lf, false, "||");
         let check = |text: &str, expected: &[usize]| {
             let cuts: Vec<_> = (0..=text.len()).map(|at| lf.cut(text.as_bytes(), at)).collect();
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_field_is_ascii_that_can_be_seen_and_short() {
+    fn a_header_field_is_short_printable_ascii() {
         let check = |text: &[u8], expected: &str| {
             let mut out = Vec::new();
             field(text, 48, &mut out);
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_has_colons_and_brackets_only_as_an_address() {
+    fn a_host_has_colons_and_brackets_only_if_it_is_an_ip_address() {
         let check = |text: &str, expected: &str| {
             let mut out = b"a:[".to_vec();
             host(text.as_bytes(), &mut out);

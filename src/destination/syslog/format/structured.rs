@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_are_written_as_the_rfc_does() {
+    fn elements_are_written_as_in_the_rfc() {
         let iut = (&b"iut"[..], &b"3"[..]);
         let source = (&b"eventSource"[..], &b"Application"[..]);
         check(
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_escaped_and_names_cleaned() {
+    fn values_are_escaped_and_names_are_cleaned() {
         check(&[(b"a", vec![(b"k", b"\"x\" [y] C:\\z")])], "[a k=\"\\\"x\\\" [y\\] C:\\\\z\"]");
         check(&[(b"a", vec![(b"k", b"1\n\xff")])], "[a k=\"1#012\u{fffd}\"]");
         check(&[(b"a b=\"]", vec![("é".as_bytes(), b"")])], "[a_x20_b_x3D225D_ _xC3A9_=\"\"]");
@@ -159,14 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn elements_of_one_id_become_one() {
+    fn elements_with_the_same_id_are_merged() {
         let pair = |value: &'static [u8]| vec![(&b"k"[..], value)];
         check(&[(b"a", pair(b"1")), (b"b", pair(b"2")), (b"a", pair(b"3"))], "[a k=\"1\" k=\"3\"][b k=\"2\"]");
         check(&[(b"a b", pair(b"1")), (b"a_b", pair(b"2"))], "[a_x20_b k=\"1\"][a_b k=\"2\"]");
     }
 
     #[test]
-    fn what_is_written_reads_back() {
+    fn written_elements_can_be_read_back() {
         let check = |text: &str| {
             let read = read(text).unwrap();
             let bytes: Vec<Lent<'_>> = read
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_text_is_told_with_the_place() {
+    fn an_invalid_text_is_an_error_with_its_position() {
         let check = |text: &str, expected: &str| assert_eq!(read(text).unwrap_err(), expected, "{text}");
         check("a", "a [ is needed at \"a\"");
         check("[]", "a name is needed at \"]\"");

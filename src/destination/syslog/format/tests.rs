@@ -91,7 +91,7 @@ fn a_log_is_a_message_of_rfc_5424() {
 }
 
 #[test]
-fn the_examples_of_the_rfc_come_out() {
+fn the_examples_of_the_rfc_are_reproduced() {
     // RFC 5424 section 6.5, examples 1, 3 and 4.
     let mut with_bom = config();
     with_bom.layout.bom = true;
@@ -144,14 +144,14 @@ fn the_examples_of_the_rfc_come_out() {
 }
 
 #[test]
-fn the_old_bytes_differ_by_the_field_that_was_missing_and_a_colon() {
+fn the_compat_form_differs_only_by_the_missing_field_and_a_colon() {
     let mut compat = config();
     compat.layout.compat = Some(TimeZone::get("Asia/Shanghai").unwrap());
     check(&compat, &at("1700000000"), b"||k=#012", "<14>1 2023-11-15T06:13:20.000000+08:00 host1 - - - - ||k=#012\n");
 }
 
 #[test]
-fn a_text_that_begins_with_a_mark_keeps_it() {
+fn a_text_that_begins_with_a_byte_order_mark_keeps_it() {
     check(&config(), &at("0"), "\u{feff}x".as_bytes(), "<14>1 1970-01-01T00:00:00Z host1 - - - - \u{feff}\u{feff}x\n");
 }
 
@@ -178,7 +178,7 @@ fn a_message_of_rfc_3164_has_a_tag_unless_it_is_cef_or_leef() {
 }
 
 #[test]
-fn the_old_standard_can_have_a_whole_time() {
+fn rfc_3164_can_have_a_full_timestamp() {
     check(
         &rfc3164("Asia/Shanghai", true),
         &at("1700000000.5"),
@@ -189,7 +189,7 @@ fn the_old_standard_can_have_a_whole_time() {
 }
 
 #[test]
-fn a_log_cannot_end_its_message() {
+fn a_log_cannot_end_its_own_message() {
     let forged = b"||a=line1\n<8>1 2026-01-01T00:00:00Z evil - - - - owned\r\n\0||b=\xff";
     check(
         &config(),
@@ -206,7 +206,7 @@ fn a_log_cannot_end_its_message() {
 }
 
 #[test]
-fn udp_and_relp_are_counted_and_a_datagram_is_the_limit() {
+fn udp_and_relp_messages_keep_line_feeds_and_a_datagram_has_a_maximum_size() {
     let mut config = config();
     for transport in [Transport::Relp(None), Transport::Udp { rate: 1, max_datagram: 480 }] {
         config.transport = transport;
@@ -218,7 +218,7 @@ fn udp_and_relp_are_counted_and_a_datagram_is_the_limit() {
 }
 
 #[test]
-fn what_a_standard_cannot_say_is_told() {
+fn what_a_standard_cannot_express_is_reported() {
     let error = write(&config(), &at("1700000000000000"), b"m").unwrap_err();
     assert!(error.to_string().contains("not milliseconds"), "{error}");
     struct Timeless;
@@ -246,7 +246,7 @@ fn small(oversize: Oversize) -> Config {
 }
 
 #[test]
-fn a_message_that_fits_to_the_byte_is_whole() {
+fn a_message_that_fits_exactly_is_not_cut() {
     let opening = "<14>1 2023-11-14T22:13:20Z host1 - - - - ";
     let text = "x".repeat(480 - opening.len());
     for oversize in [Oversize::DeadLetter, Oversize::Split, Oversize::Truncate] {
@@ -260,7 +260,7 @@ fn a_message_that_fits_to_the_byte_is_whole() {
 }
 
 #[test]
-fn a_long_message_is_cut_and_tells_what_it_was() {
+fn a_long_message_is_cut_and_says_how_long_it_was() {
     let text = "é".repeat(500);
     let out = write(&small(Oversize::Truncate), &at("1700000000"), text.as_bytes()).unwrap();
     let message = std::str::from_utf8(&out[..out.len() - 1]).unwrap();
@@ -271,7 +271,7 @@ fn a_long_message_is_cut_and_tells_what_it_was() {
 }
 
 #[test]
-fn a_long_message_is_split_into_parts_that_name_each_other() {
+fn a_long_message_is_split_into_numbered_parts_with_a_common_id() {
     let text: String = (0..300).map(|number| format!("{number:04}é\n")).collect();
     let out = write(&small(Oversize::Split), &at("1700000000"), text.as_bytes()).unwrap();
     let parts: Vec<_> = frames(&out, Framing::Lf).map(|part| std::str::from_utf8(part).unwrap()).collect();
@@ -299,7 +299,7 @@ fn a_long_message_is_split_into_parts_that_name_each_other() {
 }
 
 #[test]
-fn a_header_that_leaves_no_room_is_told() {
+fn a_header_that_leaves_no_room_is_an_error() {
     let long: &'static str = "v".repeat(400).leak();
     let head = Head {
         syslog: SyslogHead { structured_data: vec![(b"a".into(), pairs(&[("k", long)]))], ..SyslogHead::default() },

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_is_the_one_that_held_then() {
+    fn an_offset_is_the_one_in_effect_at_that_time() {
         check("1700000000", None, Some("Asia/Shanghai"), false, "2023-11-15T06:13:20+08:00");
         check("1700000000", None, Some("Asia/Kolkata"), false, "2023-11-15T03:43:20+05:30");
         check("1700000000", None, Some("America/New_York"), false, "2023-11-14T17:13:20-05:00");
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_moment_of_four_digit_years_is_refused() {
+    fn a_time_outside_four_digit_years_is_refused() {
         for wrong in ["1700000000000000", "-62135596801", "99999999999999999999", "253402300800"] {
             let error = Moment::of(&Time { digits: wrong.into(), nanos: None }).unwrap_err();
             assert!(error.to_string().starts_with(&format!("time: {wrong} is not in the years")), "{error}");
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_old_timestamp_pads_the_day_with_a_space() {
+    fn an_rfc_3164_timestamp_pads_the_day_with_a_space() {
         let check = |digits, zone: &str, expected: &str| {
             let mut out = Vec::new();
             moment(digits, None).write_rfc3164(&TimeZone::get(zone).unwrap(), &mut out);

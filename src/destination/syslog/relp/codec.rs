@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_rsyslog_answers_is_read() {
+    fn replies_of_rsyslog_are_parsed() {
         let hello = b"1 rsp 93 200 OK\nrelp_version=0\nrelp_software=librelp,1.11.0,http://librelp.adiscon.com\ncommands=syslog\n";
         check(hello, &[(1, "rsp", &hello[9..hello.len() - 1])]);
         check(b"2 rsp 6 200 OK\n3 rsp 6 200 OK\n", &[(2, "rsp", b"200 OK"), (3, "rsp", b"200 OK")]);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_framed_as_rsyslog_takes_it() {
+    fn a_message_is_framed_as_rsyslog_expects() {
         let message = b"<14>1 2023-11-15T06:13:20.000000+08:00 host1 app - - - relp one";
         let mut out = Vec::new();
         frame(&mut out, 2, "syslog", message);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_relp_is_an_error() {
+    fn text_that_is_not_relp_is_an_error() {
         for bad in ["HTTP/1.1 400 Bad Request\r\n", "x rsp 0\n", "1 rsp -1\n", "1 r5p 0\n", "1 rsp 3 abcd\n", "1\n"] {
             let mut answers = Answers::default();
             answers.feed(bad.as_bytes());
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_code_is_told_from_the_text() {
+    fn the_status_code_is_separated_from_the_text() {
         assert_eq!(status(b"200 OK\nrelp_version=0"), (Some(200), "200 OK".to_owned()));
         assert_eq!(status(b"500 disk full"), (Some(500), "500 disk full".to_owned()));
         assert_eq!(status(b""), (None, String::new()));

@@ -358,13 +358,13 @@ fn explore(first: World, check: impl Fn(&World) -> Result<(), Wrong>) -> usize {
 }
 
 #[test]
-fn what_is_confirmed_is_on_the_disk_of_a_receiver_that_dies_and_hangs_up_at_any_moment() {
+fn confirmed_events_are_on_disk_whenever_the_receiver_dies_or_closes() {
     let worlds = explore(World::new(0, 2, 0), World::ends);
     assert!(worlds > 10_000, "only {worlds} worlds");
 }
 
 #[test]
-fn it_is_so_with_little_room_too() {
+fn confirmed_events_are_on_disk_with_a_small_window_too() {
     let mut world = World::new(0, 2, 0);
     world.window.set_room(1);
     let worlds = explore(world, World::ends);
@@ -372,7 +372,7 @@ fn it_is_so_with_little_room_too() {
 }
 
 #[test]
-fn only_the_event_that_kills_is_rejected_whichever_batch_is_forgotten_meanwhile() {
+fn only_the_event_that_kills_is_rejected_whichever_batch_is_cancelled_meanwhile() {
     for poison in [0b0001, 0b1000, 0b0011, 0b1010, 0b0111] {
         let worlds = explore(World::new(poison, 0, 1), World::ends);
         assert!(worlds > 1_000, "only {worlds} worlds with {poison:04b}");

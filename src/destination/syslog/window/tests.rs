@@ -33,7 +33,7 @@ fn batches_are_written_once_and_in_order() {
 }
 
 #[test]
-fn writing_proves_nothing() {
+fn a_write_proves_nothing() {
     let (mut window, now) = window(&[3]);
     write(&mut window, now);
     assert_eq!(window.due(), None);
@@ -42,7 +42,7 @@ fn writing_proves_nothing() {
 }
 
 #[test]
-fn a_close_proves_only_after_the_lag() {
+fn a_close_is_a_proof_only_after_the_lag() {
     let (mut window, now) = window(&[3]);
     write(&mut window, now);
     window.rotated(now);
@@ -54,7 +54,7 @@ fn a_close_proves_only_after_the_lag() {
 }
 
 #[test]
-fn a_break_within_the_lag_unproves_the_closed_and_the_open_connection() {
+fn a_break_within_the_lag_voids_the_proof_of_the_closed_and_the_open_connection() {
     let (mut window, now) = window(&[3]);
     write(&mut window, now);
     window.rotated(now);
@@ -66,7 +66,7 @@ fn a_break_within_the_lag_unproves_the_closed_and_the_open_connection() {
 }
 
 #[test]
-fn every_link_of_a_chain_has_its_own_lag() {
+fn every_connection_of_a_chain_has_its_own_lag() {
     let mut window = Window::new(INTERVAL, ms(5_000));
     let now = Instant::now();
     window.push(1, 1, 0);
@@ -80,7 +80,7 @@ fn every_link_of_a_chain_has_its_own_lag() {
 }
 
 #[test]
-fn what_is_written_after_a_close_is_not_proven_by_it() {
+fn messages_written_after_a_close_are_not_proven_by_it() {
     let (mut window, now) = window(&[1]);
     write(&mut window, now);
     window.rotated(now);
@@ -102,7 +102,7 @@ fn an_idle_window_is_proven_at_once_and_a_busy_one_after_an_interval() {
 
 /// Goes red when the last messages of a shard wait for an interval since the proof before.
 #[test]
-fn soon_after_a_proof_the_next_waits_for_a_quiet_time_but_for_no_more_than_an_interval() {
+fn soon_after_a_proof_the_next_waits_for_a_quiet_time_of_at_most_an_interval() {
     let (mut window, now) = window(&[1]);
     write(&mut window, now);
     window.rotated(now);
@@ -134,7 +134,7 @@ fn the_more_a_connection_carries_the_sooner_it_is_proven() {
 
 /// Goes red when a short memory changes nothing: then it is full until an interval is over.
 #[test]
-fn when_memory_is_short_as_much_is_carried_as_waits_for_its_lag() {
+fn when_memory_is_short_a_connection_carries_as_much_as_waits_for_its_lag() {
     let (mut window, now) = window(&[]);
     for (id, bytes) in [(1, LEAST_PROOF_BYTES), (2, 2 * LEAST_PROOF_BYTES), (3, LEAST_PROOF_BYTES), (4, 1), (5, 1)] {
         window.push(id, 10, bytes);
@@ -155,7 +155,7 @@ fn when_memory_is_short_as_much_is_carried_as_waits_for_its_lag() {
 
 /// Goes red when the quiet time is waited for: nothing more can come before a proof.
 #[test]
-fn when_memory_is_short_and_all_is_written_a_proof_waits_for_no_quiet_time() {
+fn when_memory_is_short_and_everything_is_written_a_proof_is_due_at_once() {
     let (mut window, now) = window(&[1]);
     write(&mut window, now);
     window.rotated(now);
@@ -168,7 +168,7 @@ fn when_memory_is_short_and_all_is_written_a_proof_waits_for_no_quiet_time() {
 
 /// Goes red when the witness is asked for when it is needed, or always.
 #[test]
-fn a_proof_is_near_when_half_of_what_makes_it_due_is_carried() {
+fn a_proof_is_near_when_a_connection_carries_half_of_what_makes_it_due() {
     let half = PROOF_BYTES as usize / 2;
     let (mut window, now) = window(&[]);
     window.push(1, 1, half - 1);
@@ -184,7 +184,7 @@ fn a_proof_is_near_when_half_of_what_makes_it_due_is_carried() {
 }
 
 #[test]
-fn no_more_than_the_room_is_written_before_a_proof_which_is_due_at_once() {
+fn at_most_the_window_is_written_before_a_proof_which_is_then_due_at_once() {
     let (mut window, now) = window(&[10]);
     window.set_room(4);
     assert_eq!(write(&mut window, now), [(1, 0..4)]);
@@ -201,7 +201,7 @@ fn no_more_than_the_room_is_written_before_a_proof_which_is_due_at_once() {
 
 /// Goes red when nothing is written until a close is answered.
 #[test]
-fn batches_go_on_while_a_close_is_waited_for_and_are_not_proven_by_it() {
+fn batches_are_written_while_a_close_is_pending_and_are_not_proven_by_it() {
     let (mut window, now) = window(&[1]);
     write(&mut window, now);
     window.closes();
@@ -217,7 +217,7 @@ fn batches_go_on_while_a_close_is_waited_for_and_are_not_proven_by_it() {
 }
 
 #[test]
-fn a_forgotten_batch_is_not_written_again() {
+fn a_cancelled_batch_is_not_written_again() {
     let (mut window, now) = window(&[1, 1]);
     write(&mut window, now);
     window.forget(1);
@@ -250,7 +250,7 @@ fn against(batches: &[usize], most: usize, kills: impl Fn(Id, usize) -> bool) ->
 }
 
 #[test]
-fn the_event_that_kills_the_receiver_is_found_and_only_that() {
+fn only_the_event_that_kills_the_receiver_is_rejected() {
     for culprit in [(1, 0), (1, 99), (2, 50), (3, 99)] {
         let (rejected, connections, left) = against(&[100, 100, 100], 200, |id, event| (id, event) == culprit);
         assert_eq!((rejected, left), (vec![culprit], 0));
@@ -266,7 +266,7 @@ fn several_culprits_are_found_one_after_the_other() {
 }
 
 #[test]
-fn a_receiver_that_dies_of_everything_rejects_nothing() {
+fn a_receiver_that_every_event_kills_rejects_nothing() {
     let (rejected, _, left) = against(&[20, 20], 500, |_, _| true);
     assert_eq!((rejected, left), (vec![], 40));
 }
@@ -284,7 +284,7 @@ fn the_first_event_is_rejected_on_the_evidence_of_the_next() {
 }
 
 #[test]
-fn breaks_that_are_not_the_peers_doing_start_no_search() {
+fn breaks_not_caused_by_the_peer_start_no_search() {
     let (mut window, now) = window(&[10]);
     for _ in 0..20 {
         assert_eq!(write(&mut window, now), [(1, 0..10)]);
@@ -293,7 +293,7 @@ fn breaks_that_are_not_the_peers_doing_start_no_search() {
 }
 
 #[test]
-fn a_connection_that_carried_nothing_may_end_as_it_likes() {
+fn an_empty_connection_may_end_in_any_way() {
     let (mut window, now) = window(&[10]);
     for _ in 0..20 {
         window.broke(Break::ByPeer);
@@ -302,7 +302,7 @@ fn a_connection_that_carried_nothing_may_end_as_it_likes() {
 }
 
 #[test]
-fn progress_between_the_deaths_keeps_the_search_away() {
+fn progress_between_the_breaks_prevents_a_search() {
     let (mut window, now) = window(&[]);
     for id in 1..20 {
         window.push(id, 2, 0);
@@ -315,14 +315,14 @@ fn progress_between_the_deaths_keeps_the_search_away() {
 }
 
 #[test]
-fn the_first_events_are_found_though_nothing_before_them_was_taken() {
+fn the_first_events_are_found_although_none_was_accepted_before() {
     let culprits = [(1, 0), (1, 1), (2, 0)];
     let (rejected, _, left) = against(&[2, 10], 200, |id, event| culprits.contains(&(id, event)));
     assert_eq!((rejected, left), (culprits.to_vec(), 0));
 }
 
 #[test]
-fn a_receiver_that_comes_back_after_many_deaths_has_rejected_nothing() {
+fn a_receiver_that_recovers_after_many_deaths_has_rejected_nothing() {
     for deaths in 0..100 {
         let died = std::cell::Cell::new(0);
         let (rejected, _, left) = against(&[4, 4], 200, |_, _| {
@@ -344,7 +344,7 @@ fn searching(batches: &[usize]) -> (Window, Instant) {
 }
 
 #[test]
-fn one_event_taken_is_no_evidence_against_all_that_follow() {
+fn one_accepted_event_is_no_evidence_against_all_that_follow() {
     let (mut window, now) = searching(&[10]);
     assert_eq!(write(&mut window, now), [(1, 0..5)]);
     window.rotated(now);
@@ -358,7 +358,7 @@ fn one_event_taken_is_no_evidence_against_all_that_follow() {
 }
 
 #[test]
-fn a_batch_that_is_forgotten_while_its_group_is_under_way_does_not_hold_up_the_others() {
+fn a_batch_cancelled_while_its_group_is_in_flight_does_not_delay_the_others() {
     let (mut window, now) = searching(&[2, 2]);
     assert_eq!(write(&mut window, now), [(1, 0..2)]);
     window.forget(1);
@@ -368,7 +368,7 @@ fn a_batch_that_is_forgotten_while_its_group_is_under_way_does_not_hold_up_the_o
 }
 
 #[test]
-fn an_event_set_aside_is_tried_again_when_there_is_nothing_left_to_compare_it_to() {
+fn a_suspected_event_is_tried_again_when_nothing_is_left_to_compare_it_with() {
     let (mut window, now) = searching(&[1, 1]);
     for _ in 0..DEATHS_TO_SUSPECT {
         assert_eq!(write(&mut window, now), [(1, 0..1)]);
@@ -380,7 +380,7 @@ fn an_event_set_aside_is_tried_again_when_there_is_nothing_left_to_compare_it_to
 }
 
 #[test]
-fn a_search_is_over_when_its_last_group_is_proven_and_no_sooner() {
+fn a_search_ends_exactly_when_its_last_group_is_proven() {
     let (mut window, now) = searching(&[2, 2]);
     window.push(3, 2, 0);
     assert_eq!(write(&mut window, now), [(1, 0..2)]);
@@ -395,7 +395,7 @@ fn a_search_is_over_when_its_last_group_is_proven_and_no_sooner() {
 }
 
 #[test]
-fn what_was_set_aside_in_a_search_that_is_over_is_sent() {
+fn suspected_events_are_sent_when_the_search_is_over() {
     let (mut window, now) = searching(&[1]);
     window.push(2, 1, 0);
     for id in [1, 1, 1, 2, 2, 2] {

@@ -91,7 +91,7 @@ fn check_on(
 }
 
 #[test]
-fn objects_need_nothing_between_them() {
+fn objects_need_no_separator() {
     for between in ["", " ", "\n", "\r\n\t"] {
         check(&format!(r#"{{"event":"a"}}{between}{{"event":"b"}}{between}"#), 200, 0, None, &["a", "b"]);
     }
@@ -99,7 +99,7 @@ fn objects_need_nothing_between_them() {
 }
 
 #[test]
-fn raw_is_the_text_of_a_string_and_any_other_json_as_it_was_written() {
+fn raw_is_the_text_of_a_string_or_the_json_as_written() {
     check(r#"{"event":"say \"\u4f60\"\n"}"#, 200, 0, None, &["say \"你\"\n"]);
     check(
         r#"{"event":{"b": 9007199254740993123, "a":[1.50]}}"#,
@@ -112,7 +112,7 @@ fn raw_is_the_text_of_a_string_and_any_other_json_as_it_was_written() {
 }
 
 #[test]
-fn deep_nesting_overflows_nothing() {
+fn deep_nesting_does_not_overflow_the_stack() {
     let (open, close) = ("[".repeat(400_000), "]".repeat(400_000));
     check(&format!(r#"{{"event":{open}0{close}}}{{"event":1}}"#), 200, 0, None, &[&format!("{open}0{close}"), "1"]);
     check(&format!(r#"{{"event":1,"fields":{{"a":{open}{close}}}}}"#), 400, 15, Some(0), &[]);
@@ -169,13 +169,13 @@ fn a_wrong_index_is_numbered_from_one() {
 }
 
 #[test]
-fn an_unknown_key_ends_the_request_without_a_word() {
+fn an_unknown_key_ends_the_request_silently() {
     check(r#"{"event":"a"}{"event":"b","severity":"low"}{"event":"c"}"#, 200, 0, None, &["a"]);
     check(r#"{"event":"b","severity":"low"}"#, 400, 5, None, &[]);
 }
 
 #[test]
-fn an_object_with_fields_alone_is_passed_over() {
+fn an_object_with_only_fields_is_skipped() {
     let collector = collector(|_| {});
     let body = r#"{"fields":{"a":"b"}}{"event":"a"}{"event":""}"#;
     check_on(&collector, &post("/services/collector", body), 400, 13, Some(2), &["a"]);
@@ -190,13 +190,13 @@ fn an_event_over_the_limit_is_bad_data() {
 }
 
 #[test]
-fn nothing_is_no_data() {
+fn an_empty_body_is_no_data() {
     check("", 400, 5, None, &[]);
     check(" \n ", 400, 5, None, &[]);
 }
 
 #[test]
-fn integers_in_fields_vanish_and_other_scalars_become_text() {
+fn integers_in_fields_are_dropped_and_other_scalars_become_text() {
     let collector = collector(|_| {});
     let fields = r#"{"s":"t","i":7,"f":1.5,"b":true,"n":null,"many":["x","y",3]}"#;
     let request = post("/services/collector", format!(r#"{{"event":"e","fields":{fields}}}"#));
@@ -206,7 +206,7 @@ fn integers_in_fields_vanish_and_other_scalars_become_text() {
 }
 
 #[test]
-fn the_url_gives_what_an_event_does_not() {
+fn url_parameters_give_what_an_event_lacks() {
     let collector = collector(|_| {});
     let body = r#"{"event":"a"}{"event":"b","time":"1790000000.123456789","host":"h","source":null}"#;
     let request = post("/services/collector/event/1.0?host=url&source=a%20b+c&sourcetype=st&index=i%", body);
@@ -220,7 +220,7 @@ fn the_url_gives_what_an_event_does_not() {
 }
 
 #[test]
-fn the_raw_endpoint_takes_lines() {
+fn the_raw_endpoint_reads_lines() {
     let collector = collector(|_| {});
     let request = post("/services/collector/raw?sourcetype=st", "one\r\n\n  \n{\"event\":2}");
     check_on(&collector, &request, 200, 0, None, &["one", "{\"event\":2}"]);
@@ -268,7 +268,7 @@ fn reply_json(collector: &Collector, request: &Request<Option<Bytes>>, now: Inst
 }
 
 #[test]
-fn an_ack_is_told_once_per_channel_and_then_forgotten() {
+fn an_ack_is_reported_once_per_channel_and_then_forgotten() {
     let (collector, start) = (with_ack(), Instant::now());
     let later = start + Duration::from_secs(1);
     let event = || post("/services/collector", r#"{"event":"e"}"#);
@@ -297,7 +297,7 @@ fn an_idle_channel_is_forgotten_and_counts_from_zero_again() {
 }
 
 #[test]
-fn the_prefix_before_a_bad_event_has_its_own_ack_and_nothing_has_none() {
+fn events_before_a_bad_one_get_an_ack_and_an_empty_prefix_gets_none() {
     let collector = with_ack();
     let now = Instant::now();
     let reply = reply_json(&collector, &post("/services/collector", r#"{"event":""}"#), now);
@@ -307,7 +307,7 @@ fn the_prefix_before_a_bad_event_has_its_own_ack_and_nothing_has_none() {
 }
 
 #[test]
-fn indexers_behind_a_balancer_hand_out_the_same_ids_and_a_cookie_sticks() {
+fn indexers_behind_a_load_balancer_issue_the_same_ids_and_a_cookie_selects_one() {
     let collector = collector(|settings| (settings.use_ack, settings.indexers) = (true, 2));
     let event = || post("/services/collector", r#"{"event":"e"}"#);
     let first = answer(&collector, &event());
@@ -320,7 +320,7 @@ fn indexers_behind_a_balancer_hand_out_the_same_ids_and_a_cookie_sticks() {
 }
 
 #[test]
-fn an_indexer_that_dies_loses_its_queue_and_its_acks_and_a_balancer_sends_its_requests_elsewhere() {
+fn a_dead_indexer_loses_its_queue_and_acks_and_the_load_balancer_sends_its_requests_elsewhere() {
     let collector = collector(|settings| (settings.use_ack, settings.indexers, settings.queue) = (true, 2, true));
     let now = Instant::now();
     let to = |indexer: usize| {
@@ -350,7 +350,7 @@ fn gzip(body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn gzip_is_unpacked_and_nothing_else_is() {
+fn only_gzip_is_decompressed() {
     let packed = |body: &[u8], encoding| having(post("/services/collector", body), "content-encoding", encoding);
     let body = br#"{"event":"a"}"#;
     check_on(&collector(|_| {}), &packed(&gzip(body), "gzip"), 200, 0, None, &["a"]);
@@ -360,7 +360,7 @@ fn gzip_is_unpacked_and_nothing_else_is() {
 }
 
 #[test]
-fn a_body_over_the_limit_gets_a_page_and_so_does_one_that_unpacks_to_more() {
+fn a_body_over_the_limit_gets_an_error_page_compressed_or_not() {
     let collector = collector(|settings| settings.max_content_length = 100);
     let too_long = Request::from_parts(post("/services/collector", "").into_parts().0, None);
     let bomb = having(post("/services/collector", gzip(&[b' '; 101])), "content-encoding", "gzip");
@@ -371,7 +371,7 @@ fn a_body_over_the_limit_gets_a_page_and_so_does_one_that_unpacks_to_more() {
 }
 
 #[test]
-fn paths_and_methods_that_are_not_there_get_404_in_the_code() {
+fn unknown_paths_and_methods_get_code_404() {
     let ask = |method: Method, uri: &str| Request::builder().method(method).uri(uri).body(Some(Bytes::new())).unwrap();
     for (request, status) in [
         (ask(Method::POST, "/services/collectors"), 404),
@@ -392,14 +392,14 @@ fn paths_and_methods_that_are_not_there_get_404_in_the_code() {
 }
 
 #[test]
-fn a_client_without_a_name_gets_no_persistent_connection() {
+fn a_client_without_a_user_agent_gets_no_persistent_connection() {
     let event = post("/services/collector", r#"{"event":"e"}"#);
     assert!(!answer(&collector(|_| {}), &event).headers().contains_key("connection"));
     assert_eq!(answer(&collector(|_| {}), &without(event, "user-agent")).headers()["connection"], "close");
 }
 
 #[test]
-fn scripted_replies_come_in_order_and_say_what_was_taken() {
+fn scripted_replies_come_in_order_and_state_what_was_accepted() {
     let collector = collector(|_| {});
     let body = r#"{"event":"a"}{"event":"b"}"#;
     let send = || post("/services/collector", body);
@@ -430,7 +430,7 @@ fn scripted_replies_come_in_order_and_say_what_was_taken() {
 }
 
 #[test]
-fn an_outage_lasts_as_long_as_it_was_told_to_and_shows_in_the_health() {
+fn an_outage_lasts_as_long_as_configured_and_shows_in_the_health_reply() {
     let (collector, start) = (with_ack(), Instant::now());
     let end = start + Duration::from_secs(5);
     collector.state().faults.until(On::All, HecFault::busy(), end);
@@ -457,7 +457,7 @@ fn an_ack_can_be_withheld_and_a_poll_can_fail_alone() {
 }
 
 #[test]
-fn a_lost_poll_reply_takes_its_acks_along() {
+fn a_lost_poll_reply_loses_its_acks() {
     let (collector, now) = (with_ack(), Instant::now());
     let later = now + Duration::from_secs(1);
     reply_json(&collector, &post("/services/collector", r#"{"event":"e"}"#), now);
@@ -468,7 +468,7 @@ fn a_lost_poll_reply_takes_its_acks_along() {
 }
 
 #[test]
-fn what_is_kept_is_bounded_and_the_digest_ignores_the_order() {
+fn kept_events_are_bounded_and_their_digest_ignores_the_order() {
     let take = |keep, body: &str| {
         let collector = collector(|_| {});
         collector.state().store = Store::new(keep);

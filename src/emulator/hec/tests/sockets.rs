@@ -83,7 +83,7 @@ async fn one_connection_carries_many_requests_and_the_tap_sees_all_events() {
 }
 
 #[tokio::test]
-async fn dropping_it_ends_it() {
+async fn dropping_the_emulator_ends_it() {
     let emulator = started(|_| {}).await;
     let mut stream = TcpStream::connect(emulator.address()).await.unwrap();
     ask(&mut stream, "/services/collector", EVENT).await;
@@ -92,7 +92,7 @@ async fn dropping_it_ends_it() {
 }
 
 #[tokio::test]
-async fn a_reply_is_lost_by_closing_resetting_or_silence() {
+async fn a_reply_can_be_lost_by_a_close_a_reset_or_silence() {
     let emulator = started(|_| {}).await;
     let faults = emulator.faults();
     faults.next(HecFault::reply_lost(), 1);
@@ -145,7 +145,7 @@ async fn a_reply_can_trickle_and_it_can_flood() {
 }
 
 #[tokio::test]
-async fn idle_connections_close_when_told_to_and_by_themselves() {
+async fn idle_connections_close_on_request_and_by_themselves() {
     let emulator = started(|_| {}).await;
     let mut told = TcpStream::connect(emulator.address()).await.unwrap();
     ask(&mut told, "/services/collector", EVENT).await;
@@ -161,7 +161,7 @@ async fn idle_connections_close_when_told_to_and_by_themselves() {
 }
 
 #[tokio::test]
-async fn it_refuses_connections_for_a_while_and_comes_back_at_the_same_address() {
+async fn it_refuses_connections_for_a_while_and_returns_at_the_same_address() {
     let emulator = started(|_| {}).await;
     let mut stream = TcpStream::connect(emulator.address()).await.unwrap();
     ask(&mut stream, "/services/collector", EVENT).await;
@@ -203,7 +203,7 @@ async fn get(emulator: &HecEmulator, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_program_can_be_told_what_to_break_and_shows_what_it_has() {
+async fn the_control_interface_takes_faults_and_shows_the_state() {
     let emulator = started(|_| {}).await;
     for (order, status) in [
         (json!({"do": "next", "fault": {"kind": "reply", "status": 503, "code": 9}, "times": 2}), 200),
@@ -250,7 +250,7 @@ async fn send_bytes(stream: &mut TcpStream, body: &[u8]) {
 }
 
 #[tokio::test]
-async fn what_dislikes_a_body_gives_its_fault_and_other_requests_pass() {
+async fn a_fault_for_a_body_affects_only_requests_with_that_body() {
     let emulator = started(|_| {}).await;
     let faults = emulator.faults();
     faults.inspect(Dislike::LargerThan(100), HecFault::Cut { how: Cut::Reset, indexed: false });
@@ -265,7 +265,7 @@ async fn what_dislikes_a_body_gives_its_fault_and_other_requests_pass() {
 }
 
 #[tokio::test]
-async fn a_fault_for_events_leaves_a_request_without_any_alone() {
+async fn a_fault_for_events_does_not_affect_a_request_without_events() {
     let emulator = started(|_| {}).await;
     emulator.faults().next(HecFault::busy(), 1);
     let mut stream = TcpStream::connect(emulator.address()).await.unwrap();

@@ -144,7 +144,7 @@ fn a_heartbeat_answers_an_array_of_shards() {
 }
 
 #[test]
-fn a_tap_sees_heartbeats_that_were_taken_and_saves_that_were_accepted() {
+fn a_tap_sees_accepted_heartbeats_and_saves() {
     #[derive(Default)]
     struct Seen(Mutex<Vec<String>>);
 
@@ -226,7 +226,7 @@ fn shards_are_listed_split_and_merged() {
 }
 
 #[test]
-fn cursors_are_found_by_position_and_by_receive_time() {
+fn cursors_are_found_by_position_and_by_receipt_time() {
     let service = service();
     for second in [10, 20] {
         put(&service, 0, &group(&["x"]), second);
@@ -247,7 +247,7 @@ fn cursors_are_found_by_position_and_by_receive_time() {
 }
 
 #[test]
-fn a_pull_says_where_it_ended_and_carries_the_groups_in_the_encoding_asked_for() {
+fn a_pull_reply_has_its_end_and_the_groups_in_the_requested_encoding() {
     let service = service();
     let groups = [group(&["a", "b"]), group(&["c"])];
     put(&service, 0, &groups[0], 10);
@@ -271,7 +271,7 @@ fn a_pull_says_where_it_ended_and_carries_the_groups_in_the_encoding_asked_for()
 }
 
 #[test]
-fn a_pull_at_the_end_is_empty_and_stays_where_it_is() {
+fn a_pull_at_the_end_is_empty_and_does_not_move_the_cursor() {
     let service = service();
     put(&service, 0, &group(&["a"]), 10);
     let reply = call_at(&service, 30, &pull_line(FIRST + 1, ""), &[("accept-encoding", "lz4")], b"").unwrap();
@@ -283,7 +283,7 @@ fn a_pull_at_the_end_is_empty_and_stays_where_it_is() {
 }
 
 #[test]
-fn a_head_tells_the_same_without_the_logs() {
+fn a_head_request_returns_the_same_headers_without_logs() {
     let service = service();
     put(&service, 0, &group(&["a"]), 10);
     let line = pull_line(FIRST, "").replace("GET", "HEAD");
@@ -293,7 +293,7 @@ fn a_head_tells_the_same_without_the_logs() {
 }
 
 #[test]
-fn a_query_that_drops_everything_still_moves_the_cursor() {
+fn a_query_that_filters_out_everything_still_moves_the_cursor() {
     let service = service();
     put(&service, 0, &group(&["a", "b"]), 10);
     put(&service, 0, &group(&["c"]), 10);
@@ -315,7 +315,7 @@ fn a_query_that_drops_everything_still_moves_the_cursor() {
 }
 
 #[test]
-fn a_pull_that_makes_no_sense_is_refused() {
+fn an_invalid_pull_is_refused() {
     let service = service();
     let cursor = cursor_text(FIRST);
     let pull = |rest: String| text(call(&service, &format!("GET /shards/{rest}"), ""));
@@ -355,7 +355,7 @@ fn logs_are_written_at_three_paths_and_in_every_encoding() {
 }
 
 #[test]
-fn a_write_that_the_service_would_not_take_is_refused() {
+fn a_write_that_the_service_would_refuse_is_refused() {
     let service = service();
     let put = |headers: &[_], body: &[u8]| text(call_at(&service, 0, "POST /shards/lb", headers, body));
     let with = |change: &dyn Fn(&mut LogGroup)| {
@@ -378,7 +378,7 @@ fn a_write_that_the_service_would_not_take_is_refused() {
 }
 
 #[test]
-fn what_nobody_knows_is_refused_by_its_path() {
+fn an_unknown_call_is_refused_with_its_path() {
     let service = service();
     for line in [
         "DELETE /",

@@ -66,7 +66,7 @@ fn a_newcomer_gets_shards_only_after_the_holder_stops_listing_them() {
 }
 
 #[test]
-fn a_stranger_that_claims_to_hold_something_has_to_rejoin_with_nothing() {
+fn an_unknown_consumer_that_claims_shards_has_to_rejoin_with_none() {
     let shards = shards(1);
     let mut group = group(&shards);
     assert_eq!(beat(&mut group, &shards, "a", &[0], 0), Err("NotExistConsumerWithBody".to_owned()));
@@ -74,7 +74,7 @@ fn a_stranger_that_claims_to_hold_something_has_to_rejoin_with_nothing() {
 }
 
 #[test]
-fn silence_beyond_the_timeout_loses_everything() {
+fn a_consumer_silent_beyond_the_timeout_loses_all_its_shards() {
     let shards = shards(2);
     let mut group = group(&shards);
     beat(&mut group, &shards, "a", &[], 0).unwrap();
@@ -112,7 +112,7 @@ fn more_consumers_than_shards_stand_by() {
 }
 
 #[test]
-fn only_the_holder_saves_without_force_and_keeps_that_right_until_it_lets_go() {
+fn only_the_holder_saves_without_force_until_it_releases_the_shard() {
     let shards = shards(2);
     let mut group = group(&shards);
     beat(&mut group, &shards, "a", &[], 0).unwrap();
@@ -143,7 +143,7 @@ fn force_moves_the_checkpoint_of_another_consumer_backwards() {
 }
 
 #[test]
-fn a_fence_can_speak_of_a_missing_consumer_instead() {
+fn a_fenced_save_can_be_refused_as_a_missing_consumer_instead() {
     let shards = shards(2);
     let mut group = group(&shards);
     beat(&mut group, &shards, "a", &[], 0).unwrap();
@@ -161,7 +161,7 @@ fn an_evicted_consumer_cannot_save() {
 }
 
 #[test]
-fn a_read_only_shard_saved_at_its_end_is_over_and_its_last_save_may_be_repeated() {
+fn a_read_only_shard_saved_at_its_end_is_finished_and_its_last_save_can_be_repeated() {
     let mut shards = shards(1);
     let mut group = group(&shards);
     beat(&mut group, &shards, "a", &[], 0).unwrap();
@@ -179,7 +179,7 @@ fn a_read_only_shard_saved_at_its_end_is_over_and_its_last_save_may_be_repeated(
 }
 
 #[test]
-fn a_writable_shard_saved_at_its_end_is_still_to_be_read() {
+fn a_writable_shard_saved_at_its_end_is_not_finished() {
     let shards = shards(1);
     let mut group = group(&shards);
     beat(&mut group, &shards, "a", &[], 0).unwrap();
@@ -215,7 +215,7 @@ fn in_an_ordered_group_children_wait_for_every_ancestor() {
 }
 
 #[test]
-fn turning_order_off_frees_what_waits_and_turning_it_on_holds_only_later_shards() {
+fn turning_order_off_frees_waiting_shards_and_turning_it_on_affects_only_later_ones() {
     let mut shards = shards(1);
     let mut group = ConsumerGroup::new(TIMEOUT, true, &shards);
     split(&mut shards, 0, 1);
@@ -228,7 +228,7 @@ fn turning_order_off_frees_what_waits_and_turning_it_on_holds_only_later_shards(
 }
 
 #[test]
-fn a_shard_assigned_by_hand_changes_hands_at_once_and_one_handed_over_waits() {
+fn a_manually_assigned_shard_moves_at_once_and_a_rebalanced_one_waits() {
     let shards = shards(4);
     let mut group = group(&shards);
     beat(&mut group, &shards, "a", &[], 0).unwrap();
@@ -277,7 +277,7 @@ proptest! {
     /// Whatever consumers do, their numbers of shards differ by one at most, and a shard is read by one consumer at a
     /// time. Exempt is a consumer that outlived its timeout: it has to know that by itself.
     #[test]
-    fn consumers_that_play_by_the_rules_never_share_a_shard(steps in steps(), count in 1..6u32, order: bool) {
+    fn consumers_that_follow_the_protocol_never_share_a_shard(steps in steps(), count in 1..6u32, order: bool) {
         let mut shards = shards(count);
         let mut group = ConsumerGroup::new(TIMEOUT, order, &shards);
         let mut players: [Player; 4] = Default::default();

@@ -103,7 +103,7 @@ async fn a_connection_is_kept_and_every_reply_has_its_id() {
 }
 
 #[tokio::test]
-async fn a_proxys_absolute_target_does_as_well() {
+async fn a_proxys_absolute_request_target_is_accepted() {
     let (_emulator, mut stream) = with_logs().await;
     let seen = ask(&mut stream, &PULL.replace("GET ", "GET http://p.emu:80"), "").await;
     assert_eq!((seen.status, seen.header("x-log-count")), (200, Some("1")));
@@ -142,7 +142,7 @@ async fn unsigned_requests_are_refused_when_there_is_a_key() {
 }
 
 #[tokio::test]
-async fn a_scripted_status_comes_as_often_as_asked() {
+async fn a_scripted_status_comes_as_often_as_configured() {
     let (emulator, mut stream) = with_logs().await;
     emulator.faults().next(Call::Pull, SlsFault::status(500, "InternalServerError", "planned"), 2);
     let mut seen = Vec::new();
@@ -155,7 +155,7 @@ async fn a_scripted_status_comes_as_often_as_asked() {
 }
 
 #[tokio::test]
-async fn a_reset_is_a_reset_and_the_call_never_happened() {
+async fn a_reset_closes_the_connection_and_the_call_has_no_effect() {
     let (emulator, mut stream) = with_logs().await;
     emulator.faults().next(Call::CreateGroup, SlsFault::Reset, 1);
     let create = ("POST /logstores/l/consumergroups", r#"{"consumerGroup":"g","timeout":9}"#);
@@ -165,7 +165,7 @@ async fn a_reset_is_a_reset_and_the_call_never_happened() {
 }
 
 #[tokio::test]
-async fn a_dropped_reply_leaves_the_save_behind() {
+async fn a_save_whose_reply_is_dropped_takes_effect() {
     let (emulator, mut stream) = with_logs().await;
     ask(&mut stream, "POST /logstores/l/consumergroups", r#"{"consumerGroup":"g","timeout":9}"#).await;
     emulator.faults().next(Call::Save, SlsFault::DropReply, 1);
@@ -184,7 +184,7 @@ async fn a_truncated_body_ends_in_the_middle() {
 }
 
 #[tokio::test]
-async fn a_corrupt_body_and_a_lying_size_are_well_formed_http() {
+async fn a_corrupt_body_and_a_wrong_size_are_well_formed_http() {
     let (emulator, mut stream) = with_logs().await;
     let honest = ask(&mut stream, PULL, "").await;
     emulator.faults().next(Call::Pull, SlsFault::Corrupt, 1);
@@ -196,7 +196,7 @@ async fn a_corrupt_body_and_a_lying_size_are_well_formed_http() {
 }
 
 #[tokio::test]
-async fn a_body_can_drip_and_a_reply_can_be_late() {
+async fn a_body_can_be_slow_and_a_reply_can_be_late() {
     let (emulator, mut stream) = with_logs().await;
     let honest = ask(&mut stream, PULL, "").await;
     emulator.faults().next(Call::Pull, SlsFault::Drip { pause: Duration::from_millis(5) }, 1);
@@ -209,7 +209,7 @@ async fn a_body_can_drip_and_a_reply_can_be_late() {
 }
 
 #[tokio::test]
-async fn the_date_shows_the_skew() {
+async fn the_date_header_shows_the_clock_offset() {
     let (emulator, mut stream) = with_logs().await;
     emulator.faults().skew(86_400 * 365);
     let seen = ask(&mut stream, PULL, "").await;
@@ -220,7 +220,7 @@ async fn the_date_shows_the_skew() {
 }
 
 #[tokio::test]
-async fn faults_and_events_can_be_ordered_over_http_and_the_state_be_seen() {
+async fn faults_and_events_can_be_triggered_over_http_and_the_state_can_be_read() {
     let (_emulator, mut stream) = with_logs().await;
     let order = async |stream: &mut TcpStream, body: Value| {
         let seen = ask(stream, "POST /_emulator/faults", &body.to_string()).await;
@@ -252,7 +252,7 @@ async fn faults_and_events_can_be_ordered_over_http_and_the_state_be_seen() {
 }
 
 #[tokio::test]
-async fn events_reach_what_they_name() {
+async fn events_affect_what_they_name() {
     let emulator = emulator().await;
     emulator.happen("p", "l", &SlsEvent::Split { shard: 0 }).unwrap();
     assert!(emulator.range("p", "l", 3).is_some());

@@ -102,7 +102,7 @@ fn checkpoint() -> String {
 const CHECKPOINT: &str = r#"{"shard": 0, "checkpoint": "MTcwMDAwMDAwMDAwMDAwMDAwMA=="}"#;
 
 #[test]
-fn what_the_vendors_sdk_signs_with_version_1_is_right() {
+fn version_1_signatures_of_the_vendors_sdk_are_accepted() {
     let post = |target: &str, headers: &[_], body, signature| v1(Method::POST, target, headers, body, signature);
     for request in [
         pull_v1(),
@@ -117,7 +117,7 @@ fn what_the_vendors_sdk_signs_with_version_1_is_right() {
 }
 
 #[test]
-fn what_the_vendors_sdk_signs_with_version_4_is_right() {
+fn version_4_signatures_of_the_vendors_sdk_are_accepted() {
     let post = |target: &str, headers: &[_], body, signature| v4(Method::POST, target, headers, body, signature);
     for request in [
         pull_v4(),
@@ -143,7 +143,7 @@ fn what_the_vendors_sdk_signs_with_version_4_is_right() {
 }
 
 #[test]
-fn the_go_sdks_own_vector_is_right_with_its_one_digit_day_and_wrong_weekday() {
+fn the_go_sdks_test_vector_is_accepted_with_its_one_digit_day_and_wrong_weekday() {
     let request = request(
         Method::GET,
         "/logstores",
@@ -161,7 +161,7 @@ fn the_go_sdks_own_vector_is_right_with_its_one_digit_day_and_wrong_weekday() {
 }
 
 #[test]
-fn any_change_to_what_is_signed_is_noticed() {
+fn any_change_to_signed_parts_is_detected() {
     for pull in [pull_v1, pull_v4] {
         let mut path = pull();
         path.path += "1";
@@ -180,13 +180,13 @@ fn any_change_to_what_is_signed_is_noticed() {
 }
 
 #[test]
-fn a_host_is_signed_by_version_4_only() {
+fn only_version_4_signs_the_host() {
     assert_eq!(code(&with(pull_v1(), "host", "my-project.elsewhere"), NOON), "ok");
     assert_eq!(code(&with(pull_v4(), "host", "my-project.elsewhere"), NOON), "401 SignatureNotMatch");
 }
 
 #[test]
-fn a_wrong_key_and_an_unknown_key_are_told_apart() {
+fn a_wrong_secret_and_an_unknown_key_are_different_errors() {
     let mut verifier = verifier(false);
     verifier.key.as_mut().unwrap().secret = Secret::new("other");
     let now = Duration::from_secs(NOON);
@@ -200,7 +200,7 @@ fn a_wrong_key_and_an_unknown_key_are_told_apart() {
 }
 
 #[test]
-fn a_temporary_key_is_known_until_it_ends() {
+fn a_temporary_key_is_accepted_until_it_expires() {
     let issued = Issued::new(7, Duration::from_secs(NOON));
     let verifier = Verifier { key: None, issued: true };
     let pull = |token: &str| {
@@ -219,7 +219,7 @@ fn a_temporary_key_is_known_until_it_ends() {
 }
 
 #[test]
-fn a_token_is_neither_left_out_nor_brought_along_uninvited() {
+fn a_security_token_is_required_for_temporary_keys_only() {
     let now = Duration::from_secs(NOON);
     assert_eq!(verifier(true).verify(&pull_v1(), now).unwrap_err().code, "Unauthorized");
     assert_eq!(code(&with(pull_v1(), TOKEN.0, TOKEN.1), NOON), "401 Unauthorized");
@@ -228,7 +228,7 @@ fn a_token_is_neither_left_out_nor_brought_along_uninvited() {
 }
 
 #[test]
-fn clocks_may_differ_by_a_quarter_of_an_hour() {
+fn clocks_may_differ_by_up_to_fifteen_minutes() {
     for pull in [pull_v1, pull_v4] {
         let at = |now| code(&pull(), now);
         assert_eq!([at(NOON - 900), at(NOON + 900)], ["ok", "ok"]);
@@ -238,13 +238,13 @@ fn clocks_may_differ_by_a_quarter_of_an_hour() {
 }
 
 #[test]
-fn the_pushed_date_wins_over_the_plain_one() {
+fn the_x_log_date_header_overrides_date() {
     let request = with(pull_v1(), "date", "Sat, 01 Mar 2020 12:00:00 GMT");
     assert_eq!(code(&request, NOON), "ok");
 }
 
 #[test]
-fn a_malformed_request_is_told_what_is_wrong() {
+fn a_malformed_request_gets_an_error_that_says_what_is_wrong() {
     let check = |request, expected| assert_eq!(code(&request, NOON), expected);
     check(without(pull_v1(), "authorization"), "401 Unauthorized");
     check(without(pull_v1(), "x-log-apiversion"), "400 MissingAPIVersion");

@@ -30,14 +30,14 @@ fn check(line: &str, expected: &str) {
 const GOOD: &str = r#"{"name": "user", "log": {"user": "ann", "host": "h"}, "settings": {"tenant": "x"}, "events": [{"time": "1700000000", "host": "h", "facility": 16, "fields": {"n": 5}, "event": {"ids": [1, 2.0], "of": "x", "user": "ann"}}]}"#;
 
 #[test]
-fn what_comes_as_expected_passes() {
+fn a_case_whose_events_are_as_expected_passes() {
     let dropped = r#"{"log": {"level": "debug"}, "dropped": true}"#;
     let fails = r#"{"log": {"level": "bad"}, "error": "field 'none'"}"#;
     assert_eq!(report(&[GOOD, "", dropped, fails]), Vec::<String>::new());
 }
 
 #[test]
-fn what_differs_is_named_with_its_path() {
+fn a_difference_is_named_with_its_path() {
     check(
         &GOOD.replace(r#""user": "ann"}}]"#, r#""user": "bob"}}]"#),
         r#"line 1, "user": events[1].event.user: expected "bob", got "ann""#,
@@ -62,7 +62,7 @@ fn what_differs_is_named_with_its_path() {
 }
 
 #[test]
-fn a_line_that_is_no_case_says_what_to_write() {
+fn a_line_that_is_not_a_case_is_an_error_that_says_what_to_write() {
     check("[]", "line 1: a case is an object, not an array");
     check(
         r#"{"log": {}}"#,
@@ -84,7 +84,7 @@ fn a_line_that_is_no_case_says_what_to_write() {
 }
 
 #[test]
-fn logs_of_one_case_meet_one_state_and_cases_do_not() {
+fn logs_of_one_case_share_a_state_and_cases_do_not() {
     let script = Script::from_text("s.lua", "local n = 0 function process() n = n + 1 return tostring(n) end");
     let lines = r#"{"logs": [{}, {}], "events": ["1", "2"]}
 {"log": {}, "events": ["1"]}"#;
@@ -92,7 +92,7 @@ fn logs_of_one_case_meet_one_state_and_cases_do_not() {
 }
 
 #[test]
-fn a_message_of_its_own_is_compared_too() {
+fn a_separate_message_is_compared_too() {
     let script = Script::from_text(
         "s.lua",
         "function process(log) log.__time__ = nil log.__topic__ = nil log.__source__ = nil
@@ -106,7 +106,7 @@ fn a_message_of_its_own_is_compared_too() {
 }
 
 #[test]
-fn an_update_writes_what_comes_now_and_keeps_what_passes() {
+fn an_update_writes_the_current_events_and_keeps_passing_cases() {
     let script = Script::from_text("s.lua", SCRIPT);
     let old = [
         r#"{"name": "a", "log": {"user": "ann"}, "dropped": true}"#,
@@ -130,7 +130,7 @@ fn an_update_writes_what_comes_now_and_keeps_what_passes() {
 }
 
 #[test]
-fn deep_text_in_a_case_or_of_a_script_is_told_and_stays_as_it_is() {
+fn deep_nesting_in_a_case_or_an_event_is_reported_and_left_unchanged() {
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     let case = |text: &str, events: &str| {
         let log = serde_json::json!({ "event": text });
@@ -161,6 +161,6 @@ fn deep_text_in_a_case_or_of_a_script_is_told_and_stays_as_it_is() {
 }
 
 #[test]
-fn the_cases_of_a_script_are_beside_it() {
+fn the_cases_of_a_script_are_in_the_file_beside_it() {
     assert_eq!(path_beside(Path::new("scripts/a.b.lua")), Path::new("scripts/a.b.test.jsonl"));
 }

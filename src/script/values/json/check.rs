@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_at_the_edge_of_a_block_is_seen() {
+    fn bytes_at_the_edge_of_a_block_are_checked() {
         for len in 50..80 {
             for end in ["\"", "\\\"\"", "\\u00e9\"", "\\\\\"", "\\\\\\\"", "\n\"", "\u{e9}\"", "", "\\", "\\u00"] {
                 check(format!("\"{}{end}", "a".repeat(len)).as_bytes());
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_ends_at_sixty_four() {
+    fn nesting_is_limited_to_sixty_four_levels() {
         let nested = |depth: usize| [b"[".repeat(depth), b"]".repeat(depth)].concat();
         assert!(is_json(&nested(64)));
         assert!(!is_json(&nested(65)));
@@ -321,7 +321,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn it_agrees_with_serde_on_what_looks_like_json(
+        fn it_agrees_with_serde_on_text_similar_to_json(
             text in proptest::collection::vec(proptest::sample::select(vec![
                 "{", "}", "[", "]", ",", ":", "\"", "\"a\"", "\"a\":", "\\", "\\u12aF", "\\n", "0", "1", "-", ".", "e",
                 "+", "true", "false", "null", "nul", " ", "\n", "\u{0}", "\u{e9}", "{}", "[]", "{\"k\":", "[1,",

@@ -276,7 +276,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn members_rebuild_the_value(tree in tree()) {
+        fn scanned_members_reproduce_the_value(tree in tree()) {
             for text in [serde_json::to_vec(&tree).unwrap(), serde_json::to_vec_pretty(&tree).unwrap()] {
                 let same: Value = serde_json::from_slice(&text).unwrap();
                 prop_assert_eq!(rebuild(&text), same);

@@ -188,7 +188,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn they_are_where_a_look_at_each_byte_finds_them(
+        fn string_ends_are_found_as_by_a_bytewise_search(
             parts in proptest::collection::vec(proptest::sample::select(vec![
                 "\"", "\"a\":\"b\",", "\\\"", "\\\\", "\\u00e9", "\\ud83d\\ude00", "x", "seventeen letters", "\u{e9}",
             ]), 0..400),
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_control_character_is_good_outside_of_strings_only() {
+    fn control_characters_are_valid_only_outside_of_strings() {
         for before in 0..140 {
             let blank = " ".repeat(before);
             assert_eq!(all(format!("{blank}\n\"a\"\n").as_bytes()), (vec![before + 4], true));
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_escape_is_not_good() {
+    fn an_invalid_escape_is_found() {
         for before in 0..140 {
             for none in ["\\x", "\\u12g4", "\\ud83d", "\\ude00", "\\u12"] {
                 assert!(!all(format!("{}\"{none}\"", "a".repeat(before)).as_bytes()).1, "{none} behind {before}");

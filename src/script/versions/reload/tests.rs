@@ -91,7 +91,7 @@ fn replace_with(hooks: &Hooks, text: &str, cases: &str, force: bool) -> Result<D
 }
 
 #[tokio::test]
-async fn a_new_version_is_taken_up_with_the_next_page() {
+async fn a_new_version_takes_over_with_the_next_page() {
     for threads in [None, Some(HookThreads::start(1).unwrap())] {
         let hooks = hooks_on("function process() return 'old' end", threads);
         let (hook, text) = sent(&hooks, hooks.load(meta(1)).unwrap()).await;
@@ -105,7 +105,7 @@ async fn a_new_version_is_taken_up_with_the_next_page() {
 }
 
 #[tokio::test]
-async fn a_new_version_takes_over_in_the_middle_of_a_page_and_goes_on_with_the_right_log() {
+async fn a_new_version_takes_over_in_the_middle_of_a_page_at_the_right_log() {
     let script = |name: &str| {
         format!("function process(log, meta) return '{name}:' .. log.text .. meta.index .. '=' .. meta.id end")
     };
@@ -123,7 +123,7 @@ async fn a_new_version_takes_over_in_the_middle_of_a_page_and_goes_on_with_the_r
 }
 
 #[tokio::test]
-async fn a_part_that_shows_that_a_version_is_bad_is_run_again_from_its_own_first_log() {
+async fn a_part_that_triggers_a_rollback_is_run_again_from_its_first_log() {
     let hooks = hooks("function process(log) return 'old' .. log.text end");
     replace_with(&hooks, "function process(log) if log.text ~= 'a' then error('no') end return 'new' end", "", true)
         .unwrap();
@@ -139,7 +139,7 @@ async fn a_part_that_shows_that_a_version_is_bad_is_run_again_from_its_own_first
 
 /// A script with a slow top level must not block the loops of the other shards.
 #[tokio::test]
-async fn the_first_load_of_a_script_does_not_run_where_it_is_asked_for() {
+async fn the_first_load_of_a_script_runs_on_a_hook_thread() {
     let hooks = hooks_on("function process() return 'x' end", Some(HookThreads::start(1).unwrap()));
     let (release, held) = std::sync::mpsc::channel::<()>();
     let busy = hooks.threads.as_ref().unwrap().load(move || Err::<Hook, _>(held.recv()));
@@ -205,7 +205,7 @@ async fn a_version_that_drops_or_fails_everything_is_refused_unless_forced() {
 }
 
 #[tokio::test]
-async fn a_comment_further_down_forces_nothing() {
+async fn a_force_comment_counts_only_at_the_top() {
     let forces = |text: &str| Script::from_text("s.lua", text).forces_reload();
     assert!(forces("--forwarder: force-reload"));
     assert!(!forces("local x\n-- forwarder: force-reload"));
@@ -216,7 +216,7 @@ async fn a_comment_further_down_forces_nothing() {
 const FAILS_LATER: &str = "function process(log) if log.text == 'bad' then error('no') end return 'new' end";
 
 #[tokio::test]
-async fn a_fresh_version_that_fails_is_rolled_back_and_the_page_that_showed_it_is_run_again() {
+async fn a_fresh_version_that_fails_is_rolled_back_and_the_page_is_run_again() {
     for threads in [None, Some(HookThreads::start(2).unwrap())] {
         let hooks = hooks_on("function process(log) return 'old' end", threads);
         let good = hooks.script();
@@ -248,7 +248,7 @@ async fn a_page_that_was_under_way_when_its_version_was_rolled_back_is_run_again
 }
 
 #[tokio::test]
-async fn state_outlives_a_reload_when_both_versions_ask_for_it_and_no_broken_limit() {
+async fn state_survives_a_reload_if_both_versions_declare_it_but_no_exceeded_limit() {
     let counts = "function process(log) state.n = (state.n or 0) + 1 if log.text == 'loop' then while true do end end
                   return state.n end"
         .replace("return state.n", "return tostring(state.n)");
@@ -278,7 +278,7 @@ async fn a_version_that_cannot_load_with_the_state_starts_without_it() {
 }
 
 #[tokio::test]
-async fn a_version_that_does_not_load_for_a_shard_leaves_it_the_one_it_has_and_is_not_tried_with_every_page() {
+async fn a_shard_keeps_its_version_when_a_new_one_does_not_load_and_does_not_retry_it_per_page() {
     let hooks = hooks("function process(log) return 'old' end");
     let hook = hooks.load(meta(1)).unwrap();
     let only_once =
@@ -291,7 +291,7 @@ async fn a_version_that_does_not_load_for_a_shard_leaves_it_the_one_it_has_and_i
 }
 
 #[test]
-fn init_learns_where_the_logs_are_from_and_shutdown_comes_last() {
+fn init_is_told_the_origin_of_the_logs_and_shutdown_runs_last() {
     let format: Arc<dyn Format> = Arc::new(Text);
     let config = Config { timeout: Duration::from_millis(100), memory: 16 << 20, vars: toml::Table::new() };
     let load = |text: &str| Hook::load(&Script::from_text("s.lua", text), &config, Arc::clone(&format), meta(3));
@@ -322,7 +322,7 @@ impl std::io::Write for Written {
 }
 
 #[test]
-fn what_a_script_prints_on_trial_is_not_shown() {
+fn log_lines_of_a_script_on_trial_are_not_shown() {
     let written = Written::default();
     let writer = written.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();

@@ -72,7 +72,7 @@ async fn not_delivered(hec: &Hec, batch: Arc<Output>, arrived: impl Fn() -> bool
 }
 
 #[tokio::test]
-async fn delivered_means_that_a_poll_said_so() {
+async fn delivered_means_that_a_poll_confirmed_it() {
     let collector = indexer(|seen, poll| safe(seen, |_| poll >= 2)).await;
     let hec = hec_with(&with_acks(&collector, PATIENT));
     assert_eq!(hec.promise().label, "indexed");
@@ -85,7 +85,7 @@ async fn delivered_means_that_a_poll_said_so() {
 }
 
 #[tokio::test]
-async fn a_poll_that_always_fails_or_makes_no_sense_confirms_nothing_and_is_told() {
+async fn polls_that_fail_or_make_no_sense_confirm_nothing_and_are_logged() {
     let nonsense = [
         (500, ""),
         (503, r#"{"text":"Server is busy","code":9}"#),
@@ -141,7 +141,7 @@ async fn events_that_are_accepted_without_an_id_are_not_delivered() {
 }
 
 #[tokio::test]
-async fn what_is_not_acknowledged_in_time_is_sent_again_as_it_was_and_the_wait_is_told() {
+async fn an_unacknowledged_request_is_sent_again_unchanged_and_the_wait_is_logged() {
     let (_log, lines) = log();
     // The second time it has another id.
     let collector = indexer(|seen, _| safe(seen, |id| id > 0)).await;
@@ -183,7 +183,7 @@ async fn an_indexer_that_restarts_gets_its_events_again_at_once() {
 }
 
 #[tokio::test]
-async fn requests_stop_counting_against_concurrency_when_they_are_accepted() {
+async fn an_accepted_request_no_longer_counts_against_the_concurrency() {
     let released = Arc::new(AtomicBool::new(false));
     let release = Arc::clone(&released);
     let collector = indexer(move |seen, _| safe(seen, |_| release.load(Ordering::Relaxed))).await;
@@ -250,7 +250,7 @@ async fn the_events_before_a_bad_one_are_sent_again_when_they_are_not_acknowledg
 }
 
 #[tokio::test]
-async fn a_poll_goes_the_way_of_its_request_with_channel_and_cookie() {
+async fn a_poll_takes_the_route_of_its_request_with_channel_and_cookie() {
     let collector = Collector::start({
         let mut number = 0;
         move |seen, _| {

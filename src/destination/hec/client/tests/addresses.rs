@@ -72,7 +72,7 @@ async fn each_address_of_a_name_gets_requests_of_its_own() {
 }
 
 #[tokio::test]
-async fn an_address_that_does_not_answer_is_named_and_the_others_take_its_requests() {
+async fn a_silent_address_is_named_and_the_others_take_its_requests() {
     let (port, [first, second, third]) = three(|_| Box::new(|seen, taken| splunk(seen, taken, true))).await;
     drop(second);
     let dns = Dns::new(&[1, 2, 3]);
@@ -87,7 +87,7 @@ async fn an_address_that_does_not_answer_is_named_and_the_others_take_its_reques
 }
 
 #[tokio::test]
-async fn what_waits_for_acknowledgement_at_an_address_that_left_is_waited_for_there() {
+async fn requests_pending_at_a_removed_address_are_still_polled_there() {
     let safe_now = Arc::new(AtomicBool::new(false));
     let (port, collectors) = three(|_| {
         let (safe_now, mut ids) = (Arc::clone(&safe_now), 0..);

@@ -11,7 +11,7 @@ fn of(urls: &[&str]) -> Config {
 const NOWHERE: &str = "http://127.0.0.1:9";
 
 #[tokio::test]
-async fn requests_of_a_collector_that_is_not_there_go_to_the_others_at_once_and_it_is_told() {
+async fn requests_of_an_absent_collector_go_to_the_others_at_once_and_that_is_logged() {
     let (one, other) = (first_then_fine(vec![]).await, first_then_fine(vec![]).await);
     let slow = Timing { first: Duration::from_secs(600), most: Duration::from_secs(600), ..QUICK };
     let hec = Hec::with(&of(&[&one.url, NOWHERE, &other.url]), slow, LookUp::system()).unwrap();
@@ -29,7 +29,7 @@ async fn requests_of_a_collector_that_is_not_there_go_to_the_others_at_once_and_
 }
 
 #[tokio::test]
-async fn a_collector_that_is_back_is_found_by_one_request_and_gets_its_share_again() {
+async fn a_recovered_collector_is_found_by_one_probe_and_gets_its_share_again() {
     let good = first_then_fine(vec![]).await;
     let back = first_then_fine(vec![busy(), busy(), busy()]).await;
     let hec = hec_with(&of(&[&good.url, &back.url]));
@@ -40,7 +40,7 @@ async fn a_collector_that_is_back_is_found_by_one_request_and_gets_its_share_aga
 }
 
 #[tokio::test]
-async fn when_all_are_down_it_waits_for_the_first_that_is_back() {
+async fn when_all_members_are_down_delivery_waits_for_the_first_to_recover() {
     let answer = |_: &Seen, _: &mut Vec<String>| busy();
     let busy_one = Collector::start(answer).await;
     let back = first_then_fine(vec![busy(), busy(), busy(), busy()]).await;
@@ -62,7 +62,7 @@ async fn a_heavier_collector_gets_more() {
 }
 
 #[tokio::test]
-async fn what_one_collector_does_not_read_holds_for_that_one_alone() {
+async fn what_one_collector_does_not_support_applies_to_that_one_only() {
     let plain = first_then_fine(vec![Act::reply(415, "<html>")]).await;
     let packed = first_then_fine(vec![]).await;
     let hec = hec_with(&Config { gzip: true, ..of(&[&plain.url, &packed.url]) });
@@ -77,7 +77,7 @@ async fn what_one_collector_does_not_read_holds_for_that_one_alone() {
 }
 
 #[tokio::test]
-async fn an_event_that_kills_its_requests_at_one_collector_is_not_rejected_for_what_others_accept() {
+async fn acceptance_by_other_collectors_is_no_evidence_against_an_event() {
     // It answers what is empty, resets everything else, and so accepts nothing.
     let broken = Collector::start(|seen, _| if seen.body.is_empty() { no_data() } else { Act::Reset }).await;
     let good = first_then_fine(vec![]).await;
@@ -89,7 +89,7 @@ async fn an_event_that_kills_its_requests_at_one_collector_is_not_rejected_for_w
 }
 
 #[tokio::test]
-async fn a_token_that_is_refused_gives_way_to_the_next_before_anything_is_called_refused() {
+async fn after_a_refused_token_the_next_is_tried_before_a_refusal_is_reported() {
     let mut files = [tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap()];
     writeln!(files[0], "old").unwrap();
     writeln!(files[1], "new").unwrap();
@@ -116,7 +116,7 @@ async fn a_token_that_is_refused_gives_way_to_the_next_before_anything_is_called
 }
 
 #[tokio::test]
-async fn a_token_is_replaced_under_load_and_nothing_is_retried_or_held() {
+async fn a_token_is_replaced_under_load_without_a_retry_or_a_pause() {
     let mut files = [tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap()];
     writeln!(files[0], "old").unwrap();
     writeln!(files[1], "new").unwrap();
@@ -144,7 +144,7 @@ async fn a_token_is_replaced_under_load_and_nothing_is_retried_or_held() {
 }
 
 #[tokio::test]
-async fn two_tokens_that_are_both_refused_are_tried_in_turn_until_one_changes_and_neither_is_shown() {
+async fn two_refused_tokens_are_tried_in_turn_until_one_changes_and_neither_is_shown() {
     let (_log, lines) = log();
     let mut files = [tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap()];
     writeln!(files[0], "old-s3cr3t").unwrap();
@@ -208,7 +208,7 @@ fn of_indexes(indexes: &[&str]) -> Arc<Output> {
 }
 
 #[tokio::test]
-async fn events_of_a_refused_index_go_to_the_fallback_and_it_is_said_once_and_asked_about_once() {
+async fn events_of_a_refused_index_go_to_the_fallback_with_one_log_line_and_one_probe() {
     let (_log, lines) = log();
     let collector = with_indexes(&["main", "rest"]).await;
     let hec = hec_with(&Config { fallback_index: Some("rest".to_owned()), ..config(&collector.url) });
@@ -231,7 +231,7 @@ async fn events_of_a_refused_index_go_to_the_fallback_and_it_is_said_once_and_as
 }
 
 #[tokio::test]
-async fn a_fallback_index_that_is_refused_holds_everything() {
+async fn a_refused_fallback_index_pauses_delivery() {
     let collector = with_indexes(&["main"]).await;
     let hec = hec_with(&Config { fallback_index: Some("rest".to_owned()), ..config(&collector.url) });
     let (_stopper, tenure) = tenure();

@@ -72,7 +72,7 @@ fn pem(bytes: &[u8]) -> tempfile::NamedTempFile {
 }
 
 #[tokio::test]
-async fn an_issuer_that_nobody_trusts_gets_no_token() {
+async fn a_server_with_an_untrusted_issuer_gets_no_token() {
     let (asked, checked) = TlsCollector::start().check("localhost", |_| {}).await;
     assert!(!asked);
     let Err(CheckError::Refused(cause)) = checked else { panic!("{checked:?}") };
@@ -89,7 +89,7 @@ async fn an_issuer_from_the_ca_file_is_trusted() {
 }
 
 #[tokio::test]
-async fn the_connection_tells_when_the_certificates_end() {
+async fn the_connection_reports_when_the_certificates_expire() {
     let (issuer, certificate, key) = (pem(ISSUER), pem(OTHER_CERTIFICATE), pem(OTHER_KEY));
     let trust = |config: &mut Config| {
         config.ca_file = Some(issuer.path().to_owned());
@@ -114,7 +114,7 @@ async fn a_certificate_for_another_name_is_refused() {
 }
 
 #[tokio::test]
-async fn tls_verifies_the_name_also_where_each_address_is_a_member() {
+async fn tls_verifies_the_name_even_when_each_address_is_a_member() {
     let issuer = pem(ISSUER);
     for (name, is_in_certificate) in [("localhost", true), ("splunk.test", false)] {
         let collector = TlsCollector::start();
@@ -140,7 +140,7 @@ async fn tls_verifies_the_name_also_where_each_address_is_a_member() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_refused_holds_the_events_until_somebody_changes_something() {
+async fn a_refused_certificate_pauses_delivery_until_something_is_changed() {
     let collector = TlsCollector::start();
     let hec = hec_with(&Config {
         timeout: LONG,
@@ -162,7 +162,7 @@ async fn a_certificate_that_is_refused_holds_the_events_until_somebody_changes_s
 }
 
 #[tokio::test]
-async fn plain_text_where_tls_is_expected_is_refused() {
+async fn plain_text_in_place_of_tls_is_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let plain = std::thread::spawn(move || {
@@ -257,7 +257,7 @@ fn demanding(connections: usize) -> (u16, JoinHandle<Vec<String>>) {
 
 #[cfg(feature = "emulator")]
 #[tokio::test]
-async fn certificates_that_are_renewed_are_used_and_half_a_pair_is_not() {
+async fn renewed_certificates_are_used_but_half_a_pair_is_not() {
     let (_log, lines) = log();
     let (port, collector) = demanding(5);
     let (issuer, certificate, key) = (pem(b""), pem(OTHER_CERTIFICATE), pem(OTHER_KEY));
