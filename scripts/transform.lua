@@ -1,5 +1,5 @@
--- What becomes of each log on its way to the SIEM. Edit it while the program runs: a good version takes
--- over at the next batch, a broken one is refused with its file and line, and the last good one stays.
+-- Turns each log into an event for the SIEM. You can edit it while the program runs: a good version takes over
+-- at the next batch; a broken one is refused with file and line, and the last good one stays in use.
 --
 -- `log` is the flattened log, an ordered table of strings:
 --
@@ -9,20 +9,20 @@
 --   log["__tag__:host"] "web-1"           one for each tag of the log group
 --   log.status          "200"             one for each field of the log itself
 --
--- Read a field with log.name, set it with log.name = value, remove it with log.name = nil, walk through
--- all with `for key, value in pairs(log)`. A field that is not there is nil.
+-- Read a field with log.name, set it with log.name = value, remove it with log.name = nil, and iterate over
+-- all fields with `for key, value in pairs(log)`. A missing field is nil.
 --
 -- Return
 --   nil                 to drop the log (it is counted as dropped),
 --   a string            to send that text,
---   { event = log }     to send the log; beside `event` you may set time, host, source, sourcetype, index
+--   { event = log }     to send the log; beside `event` you can set time, host, source, sourcetype, index
 --                       and fields (Splunk), or facility, severity, program, procid, msgid and
---                       structured_data (syslog). What you leave out comes from the settings,
+--                       structured_data (syslog); missing keys come from the settings,
 --   a list of those     to send several events for one log.
 --
--- An error here costs one log, not the batch: it goes to the dead letters, with the line that failed.
+-- An error affects one log, not the batch: that log becomes a dead letter, with the line that failed.
 
--- Fields that hold JSON as text, by topic. They are sent as objects, so that the SIEM can look inside.
+-- Fields that contain JSON text, by topic. They are sent as objects, so that the SIEM can search them.
 local JSON_FIELDS = {
   actiontrail_audit_event = { "event" },
   actiontrail_event = { "event" },
@@ -32,7 +32,7 @@ local NONE = {}
 
 function process(log)
   for _, field in ipairs(JSON_FIELDS[log.__topic__] or NONE) do
-    -- json.decode returns nil for what is not JSON; then the text stays as it is.
+    -- json.decode returns nil if the text is not JSON; then the text stays as it is.
     log[field] = json.decode(log[field]) or log[field]
   end
 

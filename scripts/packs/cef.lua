@@ -1,11 +1,11 @@
--- ActionTrail as CEF, for ArcSight, Microsoft Sentinel and whatever else reads it. Other logs become CEF as well, with all
--- their fields in `msg`.
+-- Sends ActionTrail records as CEF, for ArcSight, Microsoft Sentinel and other readers of CEF. Other logs become CEF as well,
+-- with all their fields in `msg`.
 
 local VENDOR, PRODUCT, VERSION = "Alibaba Cloud", "ActionTrail", "1"
 
 local TOPICS = { actiontrail_audit_event = true, actiontrail_event = true }
 
--- 0 to 10.
+-- From 0 to 10.
 local function severity_of(name, failed)
   if failed then return name:find("^ConsoleSign") and 7 or 5 end
   if re.find(name, "^(Delete|Remove|Release|Revoke)") then return 6 end
@@ -20,7 +20,7 @@ local function member(object, name)
   if type(object) == "table" then return value(object[name]) end
 end
 
--- Three names for where a call comes from: an IPv4 address, an IPv6 address, or the name of a service.
+-- The source of a call has a different key for an IPv4 address, an IPv6 address and the name of a service.
 local function add_source(extension, source)
   local address, version = ip.parse(source)
   if version == 4 then

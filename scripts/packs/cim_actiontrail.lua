@@ -1,23 +1,23 @@
--- ActionTrail for Splunk: the audit record as it is, with the fields of the Common Information Model beside its own, so
--- that the data models Change and Authentication find it. Everything else is sent as scripts/transform.lua sends it.
+-- Sends ActionTrail records to Splunk: each record as it is, with the fields of the Common Information Model added, so
+-- that the data models Change and Authentication find it. Other logs are sent as they are.
 --
 -- In Splunk, tag the sourcetype: events with command=ConsoleSignin* as `authentication`, the others as `change`.
 
 local TOPICS = { actiontrail_audit_event = true, actiontrail_event = true }
 
--- What a call does, by the first word of its name. The first match counts.
+-- The action of a call, by the first word of its name. The first match counts.
 local ACTIONS = {
   { "^(Create|Run|Allocate|Add|Import|Copy|Register)", "created" },
   { "^(Delete|Remove|Release|Unregister|Revoke|Detach|Unassociate)", "deleted" },
   { "^(Describe|List|Get|Query|Check|Search|Lookup)", "read" },
 }
 
--- nil for what is not there; JSON's null is no value either.
+-- nil if the value is missing or empty, or is JSON's null.
 local function value(v)
   if v ~= json.null and v ~= "" then return v end
 end
 
--- A member of an object that may be missing, or may be no object.
+-- A member of a value that may be missing or not an object.
 local function member(object, name)
   if type(object) == "table" then return value(object[name]) end
 end
@@ -45,7 +45,7 @@ local function add_cim(e)
   e.app = value(e.serviceName)
   e.dest = value(e.eventSource)
   e.src = source
-  e.src_ip = source and ip.parse(source)       -- some calls come from a service, which has a name and no address
+  e.src_ip = source and ip.parse(source)       -- some calls come from a service, which has a name instead of an address
   e.user = member(user, "userName") or member(user, "principalId")
   e.user_id = member(user, "principalId")
   e.user_type = member(user, "type")

@@ -1,9 +1,9 @@
--- Logs as key=value text, for a SIEM that finds fields by itself. What a value holds cannot end it early: what is not plain
--- is in quotes, with \" \\ \n inside, so that `x user=root` in a URL does not become a user.
+-- Sends logs as key=value text, for a SIEM that extracts fields by itself. No value can end early: values with special
+-- characters are quoted, with \" \\ \n escaped, so that `x user=root` in a URL does not become a user.
 --
--- The vendor's syslog script writes ||key=value without quotes. For its bytes, return kv(log, "||") as the message.
+-- The vendor's syslog script writes ||key=value without quotes. For the same bytes, return kv(log, "||") as the message.
 
--- Names that the SIEM should see in another way; false leaves a field out.
+-- New names for fields; false leaves a field out.
 local RENAME = {
   ["__tag__:__hostname__"] = "host",
   ["__tag__:__receive_time__"] = false,

@@ -1,7 +1,7 @@
--- ActionTrail as LEEF 1.0 for QRadar, which has no parser for it of its own: make a log source type with the DSM editor,
--- or let it map the predefined attributes below. Other logs become LEEF as well, with all their fields as attributes.
+-- Sends ActionTrail records as LEEF 1.0 for QRadar, which has no parser of its own for them: create a log source type with
+-- the DSM editor, or let QRadar map the predefined attributes below. Other logs become LEEF too, all fields as attributes.
 --
--- QRadar finds the log source by the host name in the syslog header. To choose it, set `log_source` under [script.vars].
+-- QRadar finds the log source by the host name in the syslog header. To set it, use `log_source` under [script.vars].
 
 local VENDOR, PRODUCT, VERSION = "Alibaba Cloud", "ActionTrail", "1"
 
@@ -17,14 +17,14 @@ local function member(object, name)
   if type(object) == "table" then return value(object[name]) end
 end
 
--- 1 to 10.
+-- From 1 to 10.
 local function severity_of(name, failed)
   if failed then return name:find("^ConsoleSign") and 7 or 5 end
   if re.find(name, "^(Delete|Remove|Release|Revoke)") then return 6 end
   return 3
 end
 
--- The moment to the millisecond, in the format that devTimeFormat tells.
+-- The time in milliseconds, in the format that devTimeFormat announces.
 local DEV_TIME_FORMAT = "yyyy-MM-dd'T'HH:mm:ss.SSSZ"
 
 local function dev_time(seconds, nanoseconds)
@@ -43,7 +43,7 @@ local function audit_record(e, seconds, nanoseconds)
       { "devTimeFormat", DEV_TIME_FORMAT },
       { "cat", value(e.serviceName) },
       { "sev", severity_of(name, failed) },
-      { "src", source and ip.parse(source) },      -- an address only: QRadar drops what is none
+      { "src", source and ip.parse(source) },      -- only an IP address: QRadar drops anything else
       { "sourceName", source },
       { "usrName", member(user, "userName") or member(user, "principalId") },
       { "accountName", value(e.recipientAccountId) or member(user, "accountId") },

@@ -1,10 +1,10 @@
--- Takes personal data and secrets out of logs before they leave: by the name of a field, and by what looks like an e-mail
--- address, a card, a Chinese identity card, a mobile number or an access key, wherever it stands.
+-- Removes personal data and secrets from logs: by the name of a field, and in any text where something looks like an e-mail
+-- address, a card number, a Chinese identity card, a mobile number or an access key.
 --
--- With `pseudonym_key` under [script.vars] the fields in PSEUDONYMS become the same short code for the same person, so that
--- they can still be counted and joined. Without a key they are masked.
+-- With `pseudonym_key` under [script.vars], the fields in PSEUDONYMS become a short code, the same for the same person, so
+-- that they can still be counted and joined. Without a key they are masked.
 
--- Fields that nobody needs to see, at any depth. Names are in lower case here: Password is password.
+-- Fields to mask, at any depth. Write names in lower case here: case is ignored.
 local SECRETS = { password = true, passwd = true, token = true, secret = true, accesskeysecret = true, cookie = true }
 
 -- Fields that name a person.
@@ -24,13 +24,13 @@ local function luhn(digits)
   return sum % 10 == 0
 end
 
--- A card keeps its last four digits; a number that is no card stays.
+-- Keeps the last four digits of a card number. Leaves any other number unchanged.
 local function card(text)
   local digits = text:gsub("[ -]", "")
   if luhn(digits) then return "[card " .. digits:sub(-4) .. "]" end
 end
 
--- What looks like personal data in any text, in this order.
+-- Patterns of personal data in texts, in the order in which they are applied.
 local MASKS = {
   { [[(?i)\b(password|passwd|token|secret)("?\s*[=:]\s*"?)[^\s"&,;]+]], "%1%2[masked]" },
   { [[[\w.+-]+@[\w-]+(?:\.[\w-]+)+]], "[email]" },
@@ -54,7 +54,7 @@ local function pseudonym(text)
   return "[masked]"
 end
 
--- What takes the place of a value: the value itself when there is nothing to hide.
+-- The value that replaces `value`: `value` itself if there is nothing to hide.
 local function masked(name, value)
   local kind = type(value)
   local plain_name = tostring(name):lower()
@@ -77,7 +77,7 @@ function process(log)
   local moment = log.__time__
   log.__time__ = nil
   for name, text in pairs(log) do
-    -- A field that holds JSON is looked into, and sent as the object that it is.
+    -- A field that contains JSON is masked inside, and sent as an object.
     local first = text:sub(1, 1)
     local value = (first == "{" or first == "[") and json.decode(text) or text
     log[name] = masked(name, value)

@@ -1,17 +1,17 @@
 ---@meta
--- What a script of forwarder sees, for editors with the Lua language server (LuaLS).
--- Made by `forwarder types > forwarder.d.lua`; put it beside the scripts.
+-- Types of everything that a forwarder script can use, for editors with the Lua language server (LuaLS).
+-- Written by `forwarder types > forwarder.d.lua`; put the file beside your scripts.
 
----A log: an ordered table of texts. `log.name` reads, `log.name = value` sets, `log.name = nil` removes.
----`pairs(log)` walks in order; tags are `log["__tag__:name"]`.
+---A log: an ordered table of strings. `log.name` reads a field, `log.name = value` sets it, `log.name = nil` removes it.
+---`pairs(log)` iterates in order; tags are `log["__tag__:name"]`.
 ---@class Log
 ---@field __time__ string unix seconds
 ---@field __time_ns_part__? string nanoseconds within the second
 ---@field __topic__ string
 ---@field __source__ string
----@field [string] any a field of the log: text, until the script sets something else
+---@field [string] any a field of the log: a string, unless the script sets another value
 
----Where a log comes from: the second parameter of `process`.
+---The origin of a log: the second parameter of `process`.
 ---@class Meta
 ---@field source string
 ---@field project string
@@ -19,10 +19,10 @@
 ---@field shard integer
 ---@field cursor string cursor of the log group
 ---@field index integer number of the log in its group
----@field id string the same whenever the log is pulled: send it along to find repeats
+---@field id string the same each time the log is pulled; send it to identify repeats
 ---@field version string of the script
 
----What `init` gets.
+---The parameter of `init`.
 ---@class InitMeta
 ---@field source string
 ---@field project string
@@ -30,7 +30,7 @@
 ---@field shard integer
 ---@field version string of the script
 
----What `process` returns for one event. What is absent comes from the settings.
+---An event that `process` returns. Missing keys come from the settings.
 ---@class Event
 ---@field time? integer|number|string unix seconds, such as log.__time__
 ---@field timestamp? integer|number|string the same as time
@@ -47,34 +47,34 @@
 ---@field procid? string|integer syslog
 ---@field msgid? string syslog
 ---@field structured_data? table<string, table<string, any>> syslog
----@field to? string|string[] the destinations that it goes to, by name; all unless given
+---@field to? string|string[] names of the destinations to send it to; default: all
 ---@field event? Log|table|string the data to send
----@field message? Log|table|string the text for syslog, where it is another
+---@field message? Log|table|string the text for syslog, if it differs from `event`
 
----What `drop` returns.
+---The result of `drop`.
 ---@class Dropped
 
----Called once for each log. Nil drops it, and drop "reason" says why; a list makes several events.
+---Called once for each log. nil drops the log, drop "reason" drops it with a reason, a list sends several events.
 ---@alias Process fun(log: Log, meta: Meta): nil|string|Log|Event|Dropped|(string|Log|Event)[]
 
----`[script.vars]` of the settings file; read-only.
+---`[script.vars]` of the settings file; read only.
 ---@type table<string, any>
 settings = {}
 
----What the script keeps from log to log, and from version to version with `keep_state = true`.
+---State that the script keeps from log to log, and with `keep_state = true` from version to version.
 ---@type table<any, any>
 state = {}
 
----Hands `state` on to the next version of the script.
+---true hands `state` over to the next version of the script.
 ---@type boolean?
 keep_state = nil
 
----Drops the log when `process` returns it; logs are counted by reason.
+---`return drop "reason"` drops the log; drops are counted by reason.
 ---@param reason string
 ---@return Dropped
 function drop(reason) end
 
----Writes key=value pairs, each after the separator. Nothing is quoted.
+---Writes key=value pairs, the separator before each. Nothing is quoted.
 ---@param fields table
 ---@param separator string
 ---@return string
@@ -86,7 +86,7 @@ base64 = {}
 ---@return string
 function base64.encode(s) end
 ---@param s string
----@return string? decoded nil when it is no base64
+---@return string? decoded nil if the text is not base64
 ---@return string? why
 function base64.decode(s) end
 
@@ -129,12 +129,12 @@ function hex.decode(s) end
 ---@class iplib
 ip = {}
 ---@param s string
----@return string? address in its usual form
----@return integer|string version 4 or 6, or why not
+---@return string? address in its canonical form
+---@return integer|string version 4 or 6, or the reason for nil
 function ip.parse(s) end
 ---@param address string
 ---@param network string|string[]
----@return boolean? is_in nil when the address is none
+---@return boolean? is_in nil if the address is invalid
 ---@return string? why
 function ip.in_cidr(address, network) end
 ---@param address string
@@ -143,22 +143,22 @@ function ip.in_cidr(address, network) end
 function ip.is_private(address) end
 
 ---@class jsonlib
----@field null userdata JSON's null: not nil, and true in a test; json.get() gives nil for it
+---@field null userdata JSON's null: not nil, and truthy; json.get() returns nil for it
 json = {}
 ---@param s string
----@param levels? integer most levels of nesting, 64 unless given, 1000 at most
----@return any value nil when the text is not JSON
+---@param levels? integer maximum levels of nesting: 64 by default, at most 1000
+---@return any value nil if the text is not JSON
 ---@return string? why
 function json.decode(s, levels) end
 ---@param v any
 ---@return string
 function json.encode(v) end
----What is at the end of the way through a log or decoded JSON; nil where it ends early, and for null.
+---The value at a path in a log or decoded JSON; nil if a step of the path is missing, or for null.
 ---@param value any
 ---@param ... string|integer
 ---@return any
 function json.get(value, ...) end
----Marks a table as a list, which an empty one needs.
+---Marks a table as a list, which is necessary for an empty one.
 ---@generic T: table
 ---@param t T
 ---@return T
@@ -176,7 +176,7 @@ logfmt = {}
 ---@return string
 function logfmt.encode(fields) end
 
----Lines in the program's own log.
+---Writes lines to the program's own log.
 ---@class loggerlib
 logger = {}
 function logger.debug(...) end
@@ -235,10 +235,10 @@ time = {}
 ---@return number seconds since 1970
 function time.now() end
 ---@param text string
----@param format? string RFC 3339 unless given
+---@param format? string default: RFC 3339
 ---@param zone? string
 ---@return integer? seconds
----@return integer|string nanoseconds or why not
+---@return integer|string nanoseconds, or the reason for nil
 function time.parse(text, format, zone) end
 ---@param seconds integer|number|string
 ---@param format? string
@@ -267,7 +267,7 @@ function url.query(s) end
 ---@return table
 function table.copy(t) end
 
--- What of Lua itself a script does not have.
+-- Parts of Lua that scripts do not have.
 ---@deprecated scripts reach no files, processes or the network
 os = nil
 ---@deprecated scripts reach no files, processes or the network

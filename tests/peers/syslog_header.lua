@@ -1,5 +1,5 @@
--- Puts what a log says of its syslog header into the header, and sends the rest of the log as it is. A log's id goes into
--- the structured data as well, where nothing has to be cleaned or cut.
+-- Moves the fields of a log that belong into the syslog header there, and sends the rest of the log as it is. The id also
+-- goes into the structured data, where it need not be cleaned or cut.
 local HEADER = { "host", "program", "procid", "msgid", "facility", "severity" }
 
 function process(log)

@@ -1,9 +1,9 @@
--- Names and values in turn, all of them texts, of a log, a table or a list of pairs.
+-- The names and values of a log, a table or a list of pairs: alternating, and all as strings.
 local encode_json, pairs, type, tostring, float_text, number_type, getmetatable, pcall, sort = ...
 
 local MOST = 10000
 
--- nil for what is left out; false and the reason for what is no value.
+-- nil if the value is left out; false and the reason if it is invalid.
 local function text_of(value)
   local kind = type(value)
   if kind == "string" then return value end
@@ -43,7 +43,7 @@ return function(fields)
   local list = {}
   if fields == nil then return list end
   if type(fields) ~= "table" then return nil, "a table or a list of pairs is needed, not a " .. type(fields) end
-  -- The library's own tables, the log among them, are in order, and nobody sees their metatables.
+  -- Tables of the library, such as the log, are ordered; scripts cannot see their metatables.
   if getmetatable(fields) == false then
     for name, value in pairs(fields) do
       local wrong = add(list, name, value)

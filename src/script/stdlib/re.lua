@@ -1,7 +1,7 @@
--- What walks through all matches of a text, so that it can be stopped between two of them.
+-- Iterates over all matches of a text, so that the time limit can stop it between two of them.
 local next_match, replace, concat, sub, type = ...
 
--- Moves `at` behind the match; gives the groups.
+-- Moves `at` past the match, and returns the groups.
 local function step(at, first, last, ...)
   if not first then return first, last end
   at.from, at.before = last + 1, last
@@ -17,7 +17,7 @@ local function gmatch(text, pattern)
   end
 end
 
--- What replaces the match, or false and why not.
+-- The replacement of the match, or false and the reason.
 local function replacement_of(text, new, first, last, ...)
   local value
   if type(new) == "table" then value = new[(...)] else value = new(...) end

@@ -1,5 +1,5 @@
--- Runs one case on both and tells how they compare: "same", "error" (both raise the same), "steps" (ours gave up), or
--- what differs.
+-- Runs one case on both engines and returns "same", "error" (both raise the same error), "steps" (ours reached its limit),
+-- or the difference.
 local function pack(...) return { n = select("#", ...), ... } end
 
 local function show(t)
@@ -8,7 +8,7 @@ local function show(t)
   return table.concat(shown, ", ")
 end
 
--- Every fourth match is replaced by a number, every fourth kept, every fourth by its captures joined.
+-- Of four matches, one is kept, one is replaced by a number, and two are replaced by their joined captures.
 local function replacer()
   local calls = 0
   return function(...)
