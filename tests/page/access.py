@@ -1,9 +1,9 @@
-"""Whether the status page can be used by keyboard, read with a screen reader, and seen with weak eyes.
+"""Checks that the status page can be used by keyboard, with a screen reader and with impaired sight.
 
-Each check returns what is wrong. `check` also plants a bug for each of them in the open page, and wants it found.
+Each check returns the problems that it found. `check` also plants a bug for each check in the open page, and expects it to be found.
 """
 
-# Contrast of every visible text with what is behind it (WCAG 2.2, 1.4.3: 4.5 to 1, large text 3 to 1), of lines, borders and
+# Contrast of every visible text with its background (WCAG 2.2, 1.4.3: 4.5 to 1, large text 3 to 1), of lines, borders and
 # the mark of the focus (1.4.11: 3 to 1).
 CONTRAST = """(() => {
   const channel = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
@@ -40,7 +40,7 @@ CONTRAST = """(() => {
   return wrong;
 })()"""
 
-# What a screen reader goes by: landmarks, headings, names, header cells.
+# What a screen reader uses: landmarks, headings, names, header cells.
 STRUCTURE = """(() => {
   const wrong = [];
   const all = (what) => [...document.querySelectorAll(what)];
@@ -75,7 +75,7 @@ FOCUSABLE = """[...document.querySelectorAll("a[href], button, input")].filter((
 
 
 def press(browser, key, code):
-    """A key as a person presses it."""
+    """Presses a key as a person does."""
     text = {"text": "\r"} if key == "Enter" else {}
     for kind in ("keyDown", "keyUp"):
         browser.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code,
@@ -83,10 +83,10 @@ def press(browser, key, code):
 
 
 def keyboard(browser):
-    """Tab reaches everything that can be used, in the order of the page, and each shows that it is there."""
+    """Tab reaches every control, in the order of the page, and the focus is visible on each."""
     wrong = []
     browser.run("document.activeElement.blur(); getSelection().removeAllRanges(); scrollTo(0, 0)")
-    # From the top of the document, wherever the last click was.
+    # Start at the top of the document, wherever the last click was.
     browser.run("(() => { const top = document.querySelector('h1'); top.tabIndex = -1; top.focus(); top.removeAttribute('tabindex') })()")
     count = browser.run(f"{FOCUSABLE}.length")
     if count < 3:
@@ -104,7 +104,7 @@ def keyboard(browser):
     return wrong
 
 
-# What is planted, and the words that have to come of it.
+# Each planted bug, and the words that the check must report.
 PLANTED = [
     (CONTRAST, "document.documentElement.style.setProperty('--soft', '#999999')", "contrast"),
     (CONTRAST, "document.documentElement.style.setProperty('--plot', '#dddddd')", "a graph"),
@@ -122,7 +122,7 @@ def found(browser, check):
 
 
 def check(browser, url):
-    """The page in both schemes; then each planted bug, which has to be found."""
+    """Checks the page in both colour schemes, then each planted bug, which must be found."""
     browser.until("the graphs are drawn", "document.querySelector('polyline') !== null", 60)
     for scheme in ("light", "dark"):
         browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
@@ -133,7 +133,7 @@ def check(browser, url):
     browser.call("Page.setBypassCSP", enabled=True)
     for one, bug, words in PLANTED:
         browser.open(url)
-        # Nothing mends the page meanwhile.
+        # Nothing repairs the page meanwhile.
         browser.run("window.EventSource = function () { this.close = () => {} }; document.dispatchEvent(new Event('visibilitychange'))")
         browser.run(bug)
         wrong = found(browser, one)

@@ -39,7 +39,7 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def call(self, method, **params):
-        """One command, and its result."""
+        """Sends one command; returns its result."""
         self.number += 1
         message = {"id": self.number, "method": method, "params": params}
         if self.session:
@@ -53,7 +53,7 @@ class Browser:
                 return answer["result"]
 
     def read(self):
-        """The next message. What the browser complains of is kept."""
+        """The next message. Errors that the browser reports are kept."""
         while b"\0" not in self.buffer:
             more = os.read(self.read_end, 1 << 20)
             if not more:
@@ -90,7 +90,7 @@ class Browser:
             time.sleep(0.2)
 
     def picture(self, path, width, height, dark):
-        """A picture of the page at this size."""
+        """A screenshot of the page at this size."""
         scheme = "dark" if dark else "light"
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)

@@ -1,8 +1,8 @@
-"""What the status page and the metrics cost: instructions for each request, counted by callgrind inside of the reply alone, and
+"""The cost of the status page and the metrics: instructions per request, counted by callgrind only while the reply is made, and
 the memory that an hour of history takes.
 
 Usage: cost.py FORWARDER [SHARDS]
-Instructions do not depend on what else the machine does, and of a debug build they are an upper bound. Needs valgrind.
+Instruction counts do not depend on the load of the machine; those of a debug build are an upper bound. Needs valgrind.
 """
 
 import os
@@ -15,15 +15,15 @@ import tempfile
 import time
 import urllib.request
 
-# How often somebody asks: the page every two seconds, Prometheus every fifteen.
+# Seconds between two requests: of the page, and of Prometheus.
 ASKED = [("/events", 2), ("/metrics", 15)]
 REQUESTS = 20
-# A core does about so many instructions a second.
+# Instructions per second of one core, approximately.
 CORE = 3e9
 
 
 def started(arguments, environment, home, pattern, wrapper=()):
-    """A process, and what it says of itself."""
+    """A process, and the figures that it reports about itself."""
     log = home / f"log-{len(list(home.glob('log-*')))}"
     with open(log, "wb") as output:
         child = subprocess.Popen([*wrapper, *arguments], env=environment, cwd=home, stdout=output, stderr=subprocess.STDOUT)

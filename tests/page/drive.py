@@ -1,7 +1,7 @@
-"""The status page in a real browser, while things go wrong: an outage, a refusal of SLS, a bad script, dead letters, a gap.
+"""The status page in a real browser during faults: an outage, a refusal of SLS, a bad script, dead letters, a gap.
 
 Usage: drive.py FORWARDER [FOLDER FOR PICTURES]
-Needs Debian's chromium. Exit code 0 when the page says what it should.
+Needs Debian's chromium. Exit code 0 if the page shows what it should.
 """
 
 import json
@@ -24,7 +24,7 @@ FAILING = "function process(log)\n  if log.request_id then error('no id wanted')
 
 
 class Bench:
-    """Emulators, the program between them, and a browser on its page."""
+    """The emulators, the program between them, and a browser with its page."""
 
     def __init__(self, forwarder, folder):
         self.forwarder, self.folder, self.children = forwarder, folder, []
@@ -66,7 +66,7 @@ class Bench:
             return answer.read().decode()
 
     def says(self, headline, words):
-        """Waits until the verdict has this headline and one of its reasons these words."""
+        """Waits until the verdict has this headline and one of its reasons contains these words."""
         quoted = json.dumps(words)
         self.browser.until(
             f"the verdict is {headline!r} with {words!r}",
@@ -91,7 +91,7 @@ def drive(bench, pictures):
     bench.says("Delivering", "All is well.")
     assert bench.is_green()
 
-    # Nothing reloads: what is selected stays so while the figures change.
+    # The page does not reload: a selection stays while the figures change.
     browser.run("getSelection().selectAllChildren(document.querySelector('.verdict h2')); window.loaded = 1")
     before = browser.run("document.querySelector('[aria-labelledby=ledger]').innerText")
     browser.until("the ledger moves on", f"document.querySelector('[aria-labelledby=ledger]').innerText !== {json.dumps(before)}")
@@ -136,7 +136,7 @@ def drive(bench, pictures):
         browser.picture(pictures / "letters.png", 1280, 900, False)
     bench.script.write_text(GOOD)
 
-    # The process sleeps, logs come and expire, it wakes up.
+    # The process sleeps, logs arrive and expire, then it wakes up.
     bench.children[2].send_signal(signal.SIGSTOP)
     time.sleep(5)
     for shard in (0, 1):
@@ -145,7 +145,7 @@ def drive(bench, pictures):
     bench.says("Logs were lost", "expired in SLS before they were pulled")
     if pictures:
         browser.picture(pictures / "lost.png", 400, 800, True)
-    # By keyboard, as somebody does who has no mouse.
+    # By keyboard only.
     browser.run("document.querySelector('button[data-post]').focus()")
     access.press(browser, "Enter", 13)
     bench.says("Delivering", "for somebody: forwarder dlq list")
@@ -156,7 +156,7 @@ def drive(bench, pictures):
 
 
 def check_metrics(bench, promtool):
-    """What promtool, and the strictest reader of OpenMetrics at hand, say to the metrics."""
+    """Checks the metrics with promtool and with a strict OpenMetrics parser."""
     text = bench.get("/metrics")
     checked = subprocess.run([promtool, "check", "metrics"], input=text, text=True, capture_output=True, check=False)
     assert checked.returncode == 0 and not checked.stderr.strip(), checked.stdout + checked.stderr

@@ -1,8 +1,8 @@
-"""A proxy before the SLS emulator that spoils text on its way out.
+"""A proxy before the SLS emulator that puts invalid UTF-8 into the pages.
 
-The emulator refuses what is not UTF-8, as the service says it does; old logs, other writers and other paths into a
-logstore have such bytes all the same. So a marker is written, and whoever pulls gets bytes of the same length that are
-no UTF-8: protobuf's lengths stay true. Everything else passes as it is, signatures included.
+The emulator refuses text that is not UTF-8, as the service documents; old logs, other writers and other paths into a
+logstore contain such bytes all the same. A test therefore writes a marker, and the proxy replaces it by invalid bytes of
+the same length, so that protobuf's lengths stay correct. Everything else passes unchanged, including signatures.
 """
 
 import http.client
@@ -17,7 +17,7 @@ SPOILT = b"\xff\xfe\xe4\xbdx"
 
 class Relay(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # A reply goes out in two pieces; without this the second waits for the first one's acknowledgement.
+    # A reply is sent in two pieces; without this the second waits for the acknowledgement of the first.
     disable_nagle_algorithm = True
 
     def relay(self):
@@ -41,7 +41,7 @@ class Relay(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(body)
         except ConnectionError:
-            # Whoever asked was stopped meanwhile.
+            # The client was stopped meanwhile.
             self.close_connection = True
 
     do_GET = do_POST = do_PUT = do_DELETE = relay

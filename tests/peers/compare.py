@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Compares two dumps of received events: same events, field by field.
+"""Compares two dumps of received events, field by field.
 
-A dump is what the HEC emulator gives at `GET /_emulator/events`: one JSON object a line, with the event's `raw` as text or
-`raw_base64`. A raw event that is JSON is compared as JSON, and text within it that is JSON again is compared as JSON
-too, so the order of keys and the spelling of escapes do not count; numbers are compared
+A dump is the reply of the HEC emulator to `GET /_emulator/events`: one JSON object per line, with the event's `raw` as text or
+`raw_base64`. A raw event that is JSON is compared as JSON, and so is JSON text within it,
+so the order of keys and the spelling of escapes do not matter; numbers are compared
 exactly, not as floats. Events are
-matched by an id looked for under any of --id's names, at any depth; an event without one is matched by its content.
+matched by an id under any of the names in --id, at any depth; an event without an id is matched by its content.
 
 The vendor's dump comes first. Three differences are known and only counted:
-  time_ns_list      the vendor's SDK makes `__time_ns_part__` a list of one text, where the other has the text
+  time_ns_list      the vendor's SDK turns `__time_ns_part__` into a list of one string, where the other has the string
   invalid_utf8      the vendor's SDK drops invalid bytes, where the other has U+FFFD
   actiontrail_event the vendor's script leaves the JSON of this topic's `event` as text, where the other has it parsed
 
-Exits 0 when nothing else differs and each event is there as often on both sides, else 1; 2 for a file that is no dump.
-`--self-test` checks this program.
+Exits with 0 if nothing else differs and each event occurs equally often on both sides, else with 1; with 2 if a file is not a
+dump. `--self-test` checks this program.
 """
 
 import argparse
@@ -41,11 +41,11 @@ class Number(str):
 
 
 class TextObject(dict):
-    """An object that stood there as text."""
+    """An object that was there as text."""
 
 
 class TextArray(list):
-    """An array that stood there as text."""
+    """An array that was there as text."""
 
 
 class NoDump(Exception):
@@ -53,7 +53,7 @@ class NoDump(Exception):
 
 
 def parsed(text):
-    """JSON with its inner JSON parsed; any other text as it is."""
+    """JSON with its inner JSON parsed; any other text unchanged."""
     try:
         tree = json.loads(text, parse_int=Number, parse_float=Number, parse_constant=Number)
     except (ValueError, RecursionError):
@@ -109,7 +109,7 @@ def canonical(value):
 
 
 def differences(theirs, ours, path, known):
-    """Yields every difference that is not known; counts those that are."""
+    """Yields every unknown difference; counts the known ones."""
     if path == "$.raw":
         theirs = with_event_parsed(theirs, ours, known)
     if isinstance(theirs, (dict, list)) and isinstance(ours, (dict, list)) and type(theirs) is not type(ours):
@@ -152,7 +152,7 @@ def in_objects(theirs, ours, path, known):
     only_theirs = [key for key in theirs if key not in ours]
     only_ours = [key for key in ours if key not in theirs]
     for key in list(only_theirs):
-        # A key with invalid bytes is another key on each side.
+        # A key with invalid bytes is a different key on each side.
         twin = next((our for our in only_ours if dropped(key, our)), None)
         if twin is not None:
             known["invalid_utf8"] += 1
@@ -173,7 +173,7 @@ def in_objects(theirs, ours, path, known):
 
 
 def dropped(theirs, ours):
-    """Whether the texts are equal but for invalid bytes: gone in theirs, U+FFFD in ours."""
+    """Whether the texts are equal except for invalid bytes: missing in theirs, U+FFFD in ours."""
     return REPLACEMENT in ours and theirs == ours.replace(REPLACEMENT, "")
 
 
@@ -183,7 +183,7 @@ def shown(value):
 
 
 def compare(theirs, ours, names, out):
-    """Prints what differs; returns whether nothing unknown does."""
+    """Prints the differences; returns whether all of them are known."""
     known = collections.Counter()
     faults = []
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What a log costs the vendor's script and what it costs `forwarder`, in computing time of their processes.
+"""The cost of a log in CPU time, for the vendor's script and for `forwarder`.
 
     python cost.py [LOGS]
 
-Both read the same kinds of logs, first audit and then web logs, each with its own group into a HEC emulator of its own.
-Each runs twice: for a few logs and, from its checkpoint on, for LOGS (20000) more, or ten times as many for `forwarder`,
-whose start would hide so few. The kernel tells what it computed, user and system, from its start to its end; what the run
-with the few logs took is subtracted. Needs the vendor's SDK and page (SEED_PAGE); FORWARDER_BIN names the program.
+Both read the same kinds of logs, first audit and then web logs, each with its own group and its own HEC emulator.
+Each runs twice: for a few logs and then, from its checkpoint on, for LOGS (20000) more, or for ten times as many with
+`forwarder`, because its start-up would hide the cost of fewer. The kernel reports user and system time from start to end; the
+time of the first run is subtracted. Needs the vendor's SDK and page (SEED_PAGE); FORWARDER_BIN names the program.
 """
 
 import json
@@ -74,13 +74,13 @@ def nginx(dice):
 
 
 def used(child):
-    """Stops a program; the seconds that it computed, and its children with it."""
+    """Stops a program; returns its CPU time in seconds, including its children."""
     before = os.times()
     child.send_signal(signal.SIGINT)
     try:
         child.wait(15)
     except subprocess.TimeoutExpired:
-        # Its threads do not end: what it used so far is all there is.
+        # Its threads do not end, so its CPU time so far is used.
         child.kill()
         child.wait()
     after = os.times()
@@ -88,13 +88,13 @@ def used(child):
 
 
 def through(child, hec, count, what):
-    """Runs a program until `count` events have arrived in all; the seconds that it computed."""
+    """Runs a program until `count` events have arrived in all; returns its CPU time in seconds."""
     wait_until(
         lambda: hec.state()["events"] >= count or child.poll() is not None, PATIENCE, f"{what} is not through"
     )
     if child.poll() is not None:
         raise Failed(f"{what} ended with {child.returncode}:\n{said(child)}")
-    # What was delivered is also saved.
+    # Everything delivered is also saved.
     time.sleep(3)
     return used(child)
 

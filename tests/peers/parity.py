@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The vendor's script and `forwarder` read the same logs, each with its own group, into a HEC emulator each.
+"""The vendor's script and `forwarder` read the same logs, each with its own group and its own HEC emulator.
 
     python parity.py
 
-Audit and web logs are written with the vendor's SDK; then compare.py must find the same events on both sides, but for
+Audit and web logs are written with the vendor's SDK; then compare.py must find the same events on both sides, except for
 its known differences. Needs the vendor's SDK and page (SEED_PAGE); FORWARDER_BIN names the program.
 """
 
@@ -27,7 +27,7 @@ ODD_TEXTS = [
     "", " ", "-", "tab\tand\nline\r\nends", "C:\\logs\\new", 'say "hi"', "</script>&amp;", "\u2028 and \u2029",
     "nul \0 bell \a del \x7f", "k=v||k=v", "%s {} ${x}", "[not json", '{"a":1', "\ufeffmark", "\ufffd replaced",
 ]
-# Values of `event` that are no ActionTrail object.
+# Values of `event` that are not an ActionTrail object.
 ODD_EVENTS = [
     "plain text", "", "{", '{"a":1} and more', "17", '"text"', "[]", "{}", "[1,[2,{\"b\":null}]]", "true", "null",
     "9007199254740993", "{'a': 1}",
@@ -35,7 +35,7 @@ ODD_EVENTS = [
 
 
 class Writer:
-    """Makes logs, the same in each run but for their times."""
+    """Generates logs, the same in each run except for their times."""
 
     def __init__(self):
         self.dice = random.Random(20180)
@@ -71,7 +71,7 @@ class Writer:
             },
             "responseElements": None,
         }
-        # Both ways to write what is not ASCII, and both to leave spaces.
+        # With and without escapes for non-ASCII characters, and with and without spaces.
         return json.dumps(event, ensure_ascii=dice.random() < 0.5, separators=dice.choice([(",", ":"), (", ", ": ")]))
 
     def nanos(self):

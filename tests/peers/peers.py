@@ -1,6 +1,6 @@
-"""The parts that the peer tests share: the emulators, the vendor's script, `forwarder`, and what was delivered.
+"""Shared parts of the peer tests: the emulators, the vendor's script, `forwarder`, and the delivered events.
 
-Everything listens on a port of its own on loopback, and writes below one directory that goes away at the end.
+Everything listens on its own loopback port, and writes below one directory that is removed at the end.
 """
 
 import collections
@@ -34,7 +34,7 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Failed(Exception):
-    """What a test has to say when it cannot go on."""
+    """An error that ends a test."""
 
 
 def seed_page():
@@ -59,19 +59,19 @@ def wait_until(condition, seconds, what):
 
 
 def without_proxies(**more):
-    """The environment without anybody's proxy or credentials."""
+    """The environment without proxies and credentials."""
     dropped = re.compile(r"(?i).*_proxy$|SLS_|ALIBABA_|FORWARDER_")
     return {name: value for name, value in os.environ.items() if not dropped.match(name)} | more
 
 
 class Lab:
-    """A directory, and the processes that end with it."""
+    """A directory, and the processes that are stopped with it."""
 
     def __enter__(self):
         self.directory = tempfile.TemporaryDirectory(prefix="peers-")
         self.running = []
         self.started = 0
-        # What stands before the vendor's script and `forwarder`, to run them elsewhere; they then name themselves.
+        # A command before the vendor's script and `forwarder`, to run them elsewhere; they then choose their consumer names.
         self.prefix = []
         return self
 
@@ -84,7 +84,7 @@ class Lab:
         self.directory.cleanup()
 
     def start(self, name, command, env, cwd=None, out=None):
-        """Starts a program; what it says goes to a file, its standard output to another one if it is named."""
+        """Starts a program; its output goes to a file, its standard output to another one if that is named."""
         self.started += 1
         path = os.path.join(self.directory.name, f"{self.started:02}-{name}.log")
         with open(path, "ab") as log, open(out or path, "ab") as output:
@@ -115,12 +115,12 @@ class Lab:
         return Hec(self.emulator("hec", FORWARDER_HEC_TOKEN=TOKEN))
 
     def forwarder(self, sls, hec, group, **settings):
-        """Starts `forwarder` with the script of this repository, to a HEC."""
+        """Starts `forwarder` with the script of this repository, delivering to a HEC emulator."""
         hec = {"FORWARDER_HEC_URL": hec.url, "FORWARDER_HEC_TOKEN": TOKEN, "FORWARDER_SCRIPT": SCRIPT}
         return self.forward(sls, group, **hec | settings)
 
     def forward(self, sls, group, **settings):
-        """Starts `forwarder` to where the settings say."""
+        """Starts `forwarder` with these settings."""
         name = f"{group}-{self.started}"
         env = without_proxies(
             SLS_ENDPOINT=sls.url, SLS_PROJECT=PROJECT, SLS_LOGSTORE=LOGSTORE, SLS_CG=group,
@@ -138,7 +138,7 @@ class Lab:
         return self.vendors_own(sls, group, seed_hec.runnable(seed_page(), hec.port, TOKEN, "2018-12-26 0:0:0"))
 
     def vendor_syslog(self, sls, port, group, hostname, tag, **more):
-        """Starts the vendor's syslog script, cut out of its page, to a port of loopback."""
+        """Starts the vendor's syslog script, cut out of its page, delivering to a loopback port."""
         script = seed_syslog.runnable(seed_page(), port, hostname, tag, "2018-12-26 0:0:0")
         return self.vendors_own(sls, group, script, **more)
 
@@ -163,14 +163,14 @@ def said(child):
 
 
 def through(sls, group, child):
-    """Whether every checkpoint of the group that a program works for is at the end of its shard."""
+    """Whether every checkpoint of a program's group is at the end of its shard."""
     if child.poll() is not None:
         raise Failed(f"it ended with {child.returncode}:\n{said(child)}")
     return sls.behind(group) == 0
 
 
 def stop(child, number, seconds=30):
-    """Asks a program to stop, and waits for that."""
+    """Asks a program to stop, and waits until it has."""
     child.send_signal(number)
     try:
         return child.wait(seconds)
@@ -179,7 +179,7 @@ def stop(child, number, seconds=30):
 
 
 class Emulator:
-    """What both emulators have in common."""
+    """The common parts of both emulators."""
 
     def __init__(self, url):
         self.url = url
@@ -199,15 +199,15 @@ class Emulator:
 
 
 class Hec(Emulator):
-    """Where events arrive."""
+    """The HEC emulator, which receives events."""
 
     def ids(self):
-        """How often each id arrived."""
+        """The number of arrivals of each id."""
         lines = self.get("/_emulator/events").splitlines()
         return collections.Counter(json.loads(json.loads(line)["raw"])["id"] for line in lines)
 
     def settled(self, expected, quiet):
-        """Waits until everything has arrived, or nobody has sent anything for `quiet` seconds."""
+        """Waits until everything has arrived, or nothing has been sent for `quiet` seconds."""
         last, since = None, time.monotonic()
         while time.monotonic() - since < quiet:
             state = self.state()
@@ -219,7 +219,7 @@ class Hec(Emulator):
 
 
 class Sls(Emulator):
-    """Where logs come from, and who has read how far."""
+    """The SLS emulator, which has the logs and the checkpoints."""
 
     def spoiling(self):
         """The same, with the proxy of bad_bytes.py before it."""
@@ -229,7 +229,7 @@ class Sls(Emulator):
         self.order(project=PROJECT, logstore=LOGSTORE, **event)
 
     def client(self):
-        """The vendor's SDK, which reaches the emulator as a proxy."""
+        """The vendor's SDK, which uses the emulator as its proxy."""
         os.environ |= {"http_proxy": self.url, "no_proxy": "127.0.0.1"}
         from aliyun.log import LogClient
 
@@ -238,19 +238,19 @@ class Sls(Emulator):
     def put(self, topic, source, tags, logs):
         """Writes one log group with the SDK. A log is (seconds, nanoseconds, [(name, text or bytes)]).
 
-        Where the nanoseconds are None the SDK puts its own, and its own address for an empty source.
+        If the nanoseconds are None, the SDK sets its own; it replaces an empty source by its own address.
         """
         from aliyun.log import LogItem, PutLogsRequest
 
         client = self.client()
         items = [LogItem(timestamp=time, time_nano_part=nanos, contents=fields) for time, nanos, fields in logs]
         for item, (_, nanos, _) in zip(items, logs):
-            # The constructor takes 0 for none.
+            # The constructor treats 0 as absent.
             item.time_nano_part = item.time_nano_part if nanos is None else nanos
         client.put_logs(PutLogsRequest(PROJECT, LOGSTORE, topic, source, items, logtags=tags))
 
     def group(self, name):
-        """A consumer group, and the logstore it reads; nothing as long as it is not there."""
+        """A consumer group, and the logstore that it reads; empty while the group does not exist."""
         for logstore in self.state()["logstores"]:
             for group in logstore["consumer_groups"]:
                 if group["name"] == name:
@@ -261,16 +261,16 @@ class Sls(Emulator):
         return [consumer["name"] for consumer in self.group(group)[0]["consumers"]]
 
     def owner(self, group):
-        """Who holds shard 0."""
+        """The consumer that holds shard 0."""
         return next((shard["owner"] for shard in self.group(group)[0]["shards"]), None)
 
     def checkpoint(self, group):
-        """The saved place in shard 0, as a number of log groups; None if there is none."""
+        """The checkpoint of shard 0, as a number of log groups; None if there is none."""
         shards, all_shards = (each["shards"] for each in self.group(group))
         saved = next((shard["checkpoint"] for shard in shards), None)
         return None if saved is None else saved - all_shards[0]["begin"]
 
     def behind(self, group):
-        """Log groups between the checkpoints and the ends; None as long as a shard has no checkpoint."""
+        """The number of log groups after the checkpoints; None while a shard has no checkpoint."""
         behind = [shard["behind"] for shard in self.group(group)[0]["shards"]]
         return None if None in behind or not behind else sum(behind)

@@ -1,8 +1,8 @@
-"""Real syslog receivers: rsyslog and syslog-ng, on free ports of loopback, with what they received as JSON lines.
+"""Real syslog receivers: rsyslog and syslog-ng, on free loopback ports, with the received messages as JSON lines.
 
-tests/peers/fetch_receivers has unpacked them. Each input of a receiver has a port and a file of its own, and a receiver that is
-started again listens on the same ports; its files go on under a new number, so that a line which a kill tore stays the
-last of its file and is seen as torn.
+tests/peers/fetch_receivers has unpacked them. Each input of a receiver has its own port and file. A restarted receiver listens on
+the same ports and starts files with a new number, so that a line torn by a kill stays the last one of its file and is
+recognized as torn.
 """
 
 import glob
@@ -19,10 +19,10 @@ from peers import FORWARDER, ROOT, Failed, said, wait_until, without_proxies
 
 UNPACKED = os.path.join(ROOT, "target/peers/receivers")
 
-# The largest message that they take: more than anything sent here.
+# The largest message that they accept: more than anything sent here.
 LARGEST = "4194304"
 
-# What the client's certificate says.
+# The subject of the client's certificate.
 CLIENT = "forwarder.test"
 
 
@@ -51,7 +51,7 @@ def modules(pattern):
 
 
 class Ports:
-    """Hands out ports below those that connections take for themselves, so that a port is still free after a restart."""
+    """Assigns ports below the ephemeral range, so that a port is still free after a restart."""
 
     def __init__(self):
         self.taken = set()
@@ -65,7 +65,7 @@ class Ports:
 
 
 def unused(port):
-    """Whether nobody listens on a port, neither TCP nor UDP."""
+    """Whether a port is free, for TCP and for UDP."""
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
         with socket.socket(socket.AF_INET, kind) as probe:
             try:
@@ -76,7 +76,7 @@ def unused(port):
 
 
 def listening():
-    """The ports on which somebody listens, TCP and UDP. Looked up, not connected to: a receiver would count that."""
+    """The TCP and UDP ports in use. They are looked up, because a receiver would count a connection."""
     ports = set()
     for name, states in (("tcp", {"0A"}), ("tcp6", {"0A"}), ("udp", {"07"}), ("udp6", {"07"})):
         try:
@@ -89,7 +89,7 @@ def listening():
 
 
 class Authority:
-    """A certificate authority with a server's and a client's certificate, made for one run."""
+    """A certificate authority with a server certificate and a client certificate, created for one run."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -122,7 +122,7 @@ class Authority:
 
 
 class Receiver:
-    """A receiver as a process, with one port and one kind of file for each of its inputs."""
+    """A receiver process, with one port and one series of files for each of its inputs."""
 
     def __init__(self, lab, inputs):
         self.lab = lab
@@ -139,11 +139,11 @@ class Receiver:
         self.ports = {name: lab.ports.free() for name in inputs}
         self.generation = 0
         self.child = None
-        # How far each file has been counted, and how many lines that were.
+        # For each file, the bytes that were counted, and their number of lines.
         self.counted = {}
 
     def start(self):
-        """Starts it, again after it was killed, and waits until it listens on all its ports."""
+        """Starts or restarts it, and waits until it listens on all its ports."""
         self.generation += 1
         config = os.path.join(self.home, "config")
         with open(config, "w", encoding="utf-8") as file:
@@ -162,7 +162,7 @@ class Receiver:
         return self.lab.start(self.NAME, self.command(config), environment(), self.home)
 
     def kill(self, number=signal.SIGKILL):
-        """Ends it, by default as a power cut would, and waits for that."""
+        """Ends it, by default with SIGKILL, and waits until it has ended."""
         self.child.send_signal(number)
         try:
             self.child.wait(20)
@@ -171,19 +171,19 @@ class Receiver:
         self.lab.running.remove(self.child)
 
     def stall(self, seconds):
-        """It does nothing for a while, and then goes on."""
+        """Freezes it for a while, then continues it."""
         self.child.send_signal(signal.SIGSTOP)
         time.sleep(seconds)
         self.child.send_signal(signal.SIGCONT)
 
     def cpu(self):
-        """Seconds of computing time that it has used, user and system."""
+        """Its CPU time in seconds, user and system."""
         with open(f"/proc/{self.child.pid}/stat", encoding="ascii") as file:
             fields = file.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def out(self, name):
-        """The file that an input writes to now."""
+        """The file that an input currently writes to."""
         return os.path.join(self.home, f"{name}-{self.generation:03}.json")
 
     def lines(self, name):
@@ -199,7 +199,7 @@ class Receiver:
         return [parsed(line) for line in self.lines(name)]
 
     def count(self, name):
-        """How many messages an input has written. Each byte is read once, so that this may be asked often."""
+        """The number of messages that an input has written. Each byte is read only once, so this can be called often."""
         for path in glob.glob(os.path.join(self.home, f"{name}-[0-9]*.json")):
             seen, lines = self.counted.get(path, (0, 0))
             with open(path, "rb") as file:
@@ -210,7 +210,7 @@ class Receiver:
         return sum(lines for path, (_, lines) in self.counted.items() if os.path.basename(path).startswith(f"{name}-"))
 
     def settled(self, name, enough, quiet):
-        """Waits until an input has so many messages, or has had none for so many seconds; returns how many there are."""
+        """Waits until an input has this many messages, or has received none for this many seconds; returns their number."""
         count, since = 0, time.monotonic()
         while True:
             now = self.count(name)
@@ -222,7 +222,7 @@ class Receiver:
 
 
 def parsed(line):
-    """A line that a receiver wrote. Bytes that are no UTF-8 come back as lone surrogates."""
+    """A line that a receiver wrote. Invalid UTF-8 is decoded as lone surrogates."""
     try:
         return json.loads(line.decode("utf-8", "surrogateescape"), strict=False)
     except ValueError as error:
@@ -230,9 +230,9 @@ def parsed(line):
 
 
 def shipping(receiver, name, **more):
-    """What `forwarder` has to be told to ship to an input, as environment variables."""
+    """The environment variables with which `forwarder` ships to an input."""
     protocol, secured, mutual = receiver.SPOKEN[name]
-    # A name, so that the receiver's certificate is held against it; it stands for more than one address.
+    # A name, so that the receiver's certificate is verified against it; it resolves to more than one address.
     settings = {"HOST": "localhost", "PORT": str(receiver.ports[name]), "PROTOCOL": protocol}
     if secured:
         settings["CA_FILE"] = receiver.authority.ca
@@ -246,10 +246,10 @@ FIELDS = ("pri", "ts", "host", "app", "procid", "msgid", "sd", "msg", "raw")
 
 
 class Rsyslog(Receiver):
-    """rsyslog with a direct queue: what an input has taken is in the file before it takes more."""
+    """rsyslog with a direct queue: a message is in the file before the input accepts the next one."""
 
     NAME = "rsyslog"
-    # How each input is reached, and what it adds to `input(type=… port=…)`.
+    # The protocol of each input, and the parameters added to `input(type=… port=…)`.
     PLAIN = 'streamDriver.mode="0" streamDriver.name="ptcp"'
     TLS = (
         'streamDriver.name="{driver}" streamDriver.mode="1" streamDriver.authMode="{auth}" {more} '
@@ -269,7 +269,7 @@ class Rsyslog(Receiver):
             f'tls.myPrivKey="{{ca}}/server.key" tls.authMode="name" tls.permittedPeer=["{CLIENT}"]',
         ),
     }
-    # Protocol, whether it is TLS, and whether the client has to show a certificate.
+    # Protocol, whether it is TLS, and whether the client needs a certificate.
     SPOKEN = {
         "udp": ("udp", False, False),
         "tcp": ("tcp", False, False),
@@ -301,7 +301,7 @@ class Rsyslog(Receiver):
     def config(self):
         used = {self.INPUTS[name][0] for name in self.ports}
         return "\n".join([
-            # Every byte stays as it was received, but for NUL: that becomes #000 in any case.
+            # Every byte stays as received, except NUL, which always becomes #000.
             f'global(workDirectory="{self.home}" maxMessageSize="{LARGEST}" net.enableDNS="off" '
             'parser.escapeControlCharactersOnReceive="off" parser.dropTrailingLFOnReception="off" '
             'parser.permitSlashInProgramName="on" processInternalMessages="on")',
@@ -309,7 +309,7 @@ class Rsyslog(Receiver):
             'module(load="imudp")' if "imudp" in used else "",
             'module(load="imptcp")' if "imptcp" in used else "",
             'module(load="imrelp" tls.tlslib="openssl")' if "imrelp" in used else "",
-            # Of a longer frame that has a count rsyslog makes a message of each line: by default from 200,000 bytes on.
+            # rsyslog splits a longer octet-counted frame into one message per line; the default limit is 200,000 bytes.
             f'module(load="imtcp" maxSessions="1000" maxFrameSize="{LARGEST}")' if "imtcp" in used else "",
             'template(name="fields" type="list" option.jsonf="on") {',
             *(f'  property(outname="{name}" {self.PROPERTIES[name]} format="jsonf")' for name in FIELDS),
@@ -330,13 +330,13 @@ class Rsyslog(Receiver):
 
 
 class SyslogNg(Receiver):
-    """syslog-ng, which writes each message before it takes more."""
+    """syslog-ng, which writes each message before it accepts the next one."""
 
     NAME = "syslog-ng"
     SERVER = 'cert-file("{ca}/server.pem") key-file("{ca}/server.key")'
     ANYBODY = f"tls({SERVER} peer-verify(optional-untrusted))"
     ONE = f'tls({SERVER} ca-file("{{ca}}/ca.pem") peer-verify(required-trusted) trusted-dn("*CN={CLIENT}*"))'
-    # The driver, and what goes into it. `syslog` is octet-counted RFC 5424, `network` has lines.
+    # The driver and its options. `syslog` is octet-counted RFC 5424, `network` is line-based.
     INPUTS = {
         "tcp": ("network", 'transport("tcp") flags(syslog-protocol, store-raw-message)'),
         "octet": ("syslog", 'transport("tcp") flags(store-raw-message)'),
@@ -366,7 +366,7 @@ class SyslogNg(Receiver):
         ]
 
     def version(self):
-        """The version that a configuration has to name."""
+        """The version that the configuration must name."""
         text = subprocess.run(
             [program("usr/sbin/syslog-ng"), "--version"], env=environment(), capture_output=True, text=True
         ).stdout
@@ -402,7 +402,7 @@ class SyslogNg(Receiver):
 
 
 class Emulated(Receiver):
-    """`forwarder emulate syslog`, which prints what it received: its lines are no JSON but the messages themselves."""
+    """`forwarder emulate syslog`, which prints the received messages themselves instead of JSON."""
 
     NAME = "emulator"
     INPUTS = {"tcp": "tcp", "tls": "tls", "relp": "relp"}

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Faults under which the vendor's recipe loses logs, and what `forwarder` makes of them.
+"""Faults under which the vendor's recipe loses logs, and the behaviour of `forwarder` under them.
 
     python red_list.py [--forwarder-only] CASE… | all
 
-Each case starts emulators of its own, writes logs with unique ids, brings the fault about and counts which ids never
-arrive. Exits 1 when `forwarder` loses one, lets a checkpoint go back or has two of a name; the vendor's figures are
+Each case starts its own emulators, writes logs with unique ids, causes the fault and counts the ids that never
+arrive. Exits with 1 if `forwarder` loses one, lets a checkpoint go back or uses one name twice; the vendor's figures are
 only printed. Needs the vendor's SDK; without --forwarder-only also the vendor's page (SEED_PAGE). FORWARDER_BIN names the
 program.
 """
@@ -24,9 +24,9 @@ class Vendor:
     """The vendor's script and SDK."""
 
     name = "vendor"
-    # What the script calls an orderly stop: Ctrl-C.
+    # The script's orderly stop: Ctrl-C.
     stop_signal = signal.SIGINT
-    # It tries each batch once. A new one waits four seconds for the shards of the old one.
+    # It tries each batch once. A new process waits four seconds for the shards of the old one.
     quiet = 10
 
     def start(self, lab, sls, hec):
@@ -51,7 +51,7 @@ class Ids:
         self.written = []
 
     def logs(self, count):
-        """New logs: fields as a web server writes them, and the id."""
+        """New logs: the fields of a web server, and the id."""
         now, first = int(time.time()), len(self.written)
         ids = [f"log-{number:06}" for number in range(first, first + count)]
         self.written += ids
@@ -65,7 +65,7 @@ def put(sls, ids, groups, logs=100):
 
 
 def loss(hec, ids, quiet):
-    """What the case says, and whether all is there."""
+    """The result of the case as text, and whether everything arrived."""
     hec.settled(len(set(ids)), quiet)
     arrived = hec.ids()
     lost = [name for name in ids if name not in arrived]
@@ -73,7 +73,7 @@ def loss(hec, ids, quiet):
 
 
 def outage(lab, peer):
-    """Splunk answers 503 for three seconds, while logs keep coming."""
+    """Splunk answers 503 for three seconds, while logs keep arriving."""
     sls, hec, ids = lab.sls(1), lab.hec(), Ids()
     put(sls, ids, 1)
     peer.start(lab, sls, hec)
@@ -86,7 +86,7 @@ def outage(lab, peer):
 
 
 def stop_in_outage(lab, peer):
-    """It is stopped while Splunk answers 503, and started again when that is over."""
+    """It is stopped while Splunk answers 503, and started again afterwards."""
     sls, hec, ids = lab.sls(1), lab.hec(), Ids()
     put(sls, ids, 10)
     hec.order(do="during", fault=BUSY, seconds=600)
@@ -102,7 +102,7 @@ def stop_in_outage(lab, peer):
 
 
 def hand_over_in_outage(lab, peer):
-    """Its shard goes to a second one while Splunk answers 503."""
+    """Its shard is assigned to a second consumer while Splunk answers 503."""
     sls, hec, ids = lab.sls(1), lab.hec(), Ids()
     put(sls, ids, 10)
     hec.order(do="during", fault=BUSY, seconds=600)
@@ -111,7 +111,7 @@ def hand_over_in_outage(lab, peer):
     second = peer.start(lab, sls, hec)
     wait_until(lambda: second.consumer in sls.consumers(GROUP), 20, "the second does not join")
     sls.happen(event="hand_over", group=GROUP, shard=0, consumer=second.consumer)
-    # Some give a shard up at once, some when they have delivered: both are right when nothing is lost.
+    # Some release a shard at once, some after delivery: both are correct if nothing is lost.
     deadline = time.monotonic() + 8
     while sls.owner(GROUP) != second.consumer and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -122,7 +122,7 @@ def hand_over_in_outage(lab, peer):
 
 
 def expired(lab, peer):
-    """While it is down, SLS expires the log at its checkpoint. What SLS still has must arrive."""
+    """While it is down, the log at its checkpoint expires in SLS. Logs that SLS still has must arrive."""
     sls, hec, ids = lab.sls(1), lab.hec(), Ids()
     put(sls, ids, 1)
     child = peer.start(lab, sls, hec)
@@ -132,13 +132,13 @@ def expired(lab, peer):
     sls.happen(event="expire", shard=0, keep=5)
     kept = ids.written[-500:]
     peer.start(lab, sls, hec)
-    # Those that came first are in the HEC as well, and count for nothing here.
+    # Logs from before the outage are in the HEC emulator as well, and are not counted here.
     hec.settled(600, peer.quiet)
     return loss(hec, kept, 0)
 
 
 def zombie(lab, peer):
-    """One hangs in the middle of a batch, another takes its shard over and gets further, then the first comes back."""
+    """One consumer hangs in the middle of a batch, another takes over its shard and moves the checkpoint, then the first resumes."""
     sls, hec, ids = lab.sls(1), lab.hec(), Ids()
     put(sls, ids, 5)
     hec.order(do="next", fault={"kind": "trickle", "every_ms": 100})
@@ -176,18 +176,18 @@ def bad_topic(lab, peer):
 
 
 def twins(lab, peer):
-    """Two containers, in each of which the program is process 1. They are up when the logs come."""
+    """Two containers, each with the program as process 1. They run before the logs are written."""
     sls, hec, ids = lab.sls(2), lab.hec(), Ids()
     lab.prefix = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
     for _ in range(2):
         peer.start(lab, sls, hec)
-    # Both have joined and shared out the shards, or believe that they have.
+    # Both have joined and divided the shards, or believe that they have.
     time.sleep(10)
     for _ in range(10):
         put(sls, ids, 1)
         time.sleep(0.3)
     told, whole = loss(hec, ids.written, peer.quiet)
-    # The second copy of a log may come after the last first one.
+    # Repeats can arrive after the last new log.
     time.sleep(3)
     names = sls.consumers(GROUP)
     twice = sum(count > 1 for count in hec.ids().values())

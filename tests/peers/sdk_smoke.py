@@ -3,8 +3,8 @@
 
     python sdk_smoke.py PORT [ACCESS_KEY_ID ACCESS_KEY_SECRET]
 
-The SDK cannot be given an address with a port, so it goes through http_proxy, which takes any endpoint name here. One line is
-printed per check; the exit code is 1 when one failed. Every run uses a project of its own, so that an emulator can be used again.
+The SDK does not accept an address with a port, so it uses the emulator as http_proxy, with any endpoint name. One line is
+printed per check; the exit code is 1 if one failed. Every run uses its own project, so that an emulator can be used again.
 """
 
 import base64
@@ -52,7 +52,7 @@ def wait_until(condition, seconds):
 
 
 def refusal(call):
-    """The code of the error that a call ends in."""
+    """The error code with which a call fails."""
     try:
         call()
     except LogException as error:
@@ -75,7 +75,7 @@ def number_of(cursor):
 
 
 class Seen:
-    """What the workers of a test were given."""
+    """The logs that the workers of a test received."""
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -272,10 +272,10 @@ def main():
         for part in (check_single_calls, check_consumers, check_query_consumer):
             try:
                 part(version, f"{part.__name__.replace('_', '-')}-{version}-{stamp}")
-            except Exception:  # One part that breaks must not hide what the others say.
+            except Exception:  # A part that fails must not hide the results of the others.
                 check(f"{version}: {part.__name__} runs through", False, traceback.format_exc())
     print(f"{len(FAILED)} failed" if FAILED else "all passed", flush=True)
-    # Threads of the SDK may still be at it; they must not hold the result up.
+    # Threads of the SDK may still be running; they must not delay the result.
     os._exit(1 if FAILED else 0)
 
 

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Runs the vendor's Splunk script, taken from its documentation page, under the vendor's SDK.
 
-It pulls from an SLS endpoint on loopback (through `http_proxy`, since the SDK wants a host name) and ships to a HEC
+It pulls from an SLS endpoint on loopback (through `http_proxy`, because the SDK needs a host name) and ships to a HEC
 emulator, until that has indexed --count events more than at the start, or --timeout seconds have passed.
 
-The page is given with --seed-page and no part of it is stored here. The first script of the page is cut out between its
-coding line and its `__main__` block; only settings are changed (where Splunk is, the token, the intervals, the start),
-and the one fault that keeps it from compiling: an example in a string literal that begins at column 0 inside a function.
+The page is given with --seed-page, and no part of it is stored here. The first script of the page is cut out between its
+coding line and its `__main__` block. Only settings are changed (address of Splunk, token, intervals, start), and the one
+fault that keeps it from compiling: an example in a string literal that begins at column 0 inside a function.
 
-Needs Python 3 with `aliyun-log-python-sdk`; --check only needs Python. Exits 0 when the events arrived, 1 when they
-did not, 2 when the page is not the one that this knows.
+Needs Python 3 with `aliyun-log-python-sdk`; --check only needs Python. Exits with 0 if the events arrived, with 1 if they
+did not, with 2 if the page is not the expected one.
 """
 
 import argparse
@@ -28,7 +28,7 @@ MAIN = "if __name__ =="
 
 
 class UnknownPage(Exception):
-    """The page does not hold what is looked for."""
+    """The page does not contain the expected text."""
 
 
 def cut_out(page, number=1):
@@ -45,7 +45,7 @@ def cut_out(page, number=1):
 
 
 def replace_once(script, pattern, replacement):
-    """The script with the one match of `pattern` replaced; anything but one match means another page."""
+    """The script with the only match of `pattern` replaced; any other number of matches means a different page."""
     changed, count = re.subn(pattern, lambda _: replacement, script, flags=re.MULTILINE)
     if count != 1:
         raise UnknownPage(f"{count} matches of {pattern!r}, expected 1")
@@ -53,7 +53,7 @@ def replace_once(script, pattern, replacement):
 
 
 def repaired(script):
-    """The script with the string literal that stands at column 0 moved to where its function goes on."""
+    """The script with the string literal at column 0 indented to the level of its function."""
     return replace_once(script, r'^"""$', '    """')
 
 
@@ -88,7 +88,7 @@ def indexed(hec_port):
 
 
 def environment(args):
-    """The script's environment: its own variables, and SLS by proxy, Splunk direct."""
+    """The script's environment: its own variables, SLS through the proxy, Splunk directly."""
     env = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     proxy = f"http://127.0.0.1:{args.sls_port}"
     return env | {
@@ -106,7 +106,7 @@ def environment(args):
 
 
 def wait_for(child, args, wanted):
-    """Whether the events arrived, before the deadline and while the script runs."""
+    """Whether the events arrived before the deadline and while the script was running."""
     deadline = time.monotonic() + args.timeout
     while time.monotonic() < deadline:
         if indexed(args.hec_port) >= wanted:
@@ -119,7 +119,7 @@ def wait_for(child, args, wanted):
 
 
 def stop(child):
-    """Ends the script and its threads: in order if it can, else by force."""
+    """Ends the script and its threads: orderly if possible, else by force."""
     for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         if child.poll() is not None:
             return

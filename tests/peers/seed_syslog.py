@@ -3,10 +3,10 @@
 
     python seed_syslog.py --seed-page FILE
 
-The page is given with --seed-page and no part of it is stored here. The second script of the page is cut out between its
-coding line and its `__main__` block; only settings are changed: where the receiver is, its host name and tag, the
-intervals, the start. It compiles as it stands. Other tests run it (peers.py); this only says whether it can be cut out:
-exit code 0, or 2 when the page is not the one that this knows.
+The page is given with --seed-page, and no part of it is stored here. The second script of the page is cut out between its
+coding line and its `__main__` block; only settings are changed: the address of the receiver, host name and tag, the
+intervals, the start. It compiles unchanged. Other tests run it (peers.py); this program only checks that it can be cut out:
+exit code 0, or 2 if the page is not the expected one.
 """
 
 import argparse

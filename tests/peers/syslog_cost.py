@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What a syslog message costs in computing time: `forwarder`, loggen and rsyslog, over TCP to a sink that reads and discards.
+"""The CPU time of a syslog message: `forwarder`, loggen and rsyslog, over TCP to a receiver that reads and discards.
 
     python syslog_cost.py [--logs N] [--rounds N]
 
 `forwarder` reads audit logs of about a kilobyte from `forwarder emulate sls`. Its figures are the user and system time of
-the whole process from start to end, by log: with a script that drops every log (reading, unpacking, and the call of the
-hook), with one that sends the log as it is, and with scripts/syslog.lua; what is beyond the first is building messages
-and delivering them. Beside it, with messages of the same length: loggen, which sends one message again and again, and
-rsyslog, which reads lines from a file (imfile) and sends them (omfwd). FORWARDER_BIN has to be a release build.
+the whole process from start to end, per log: with a script that drops every log (reading, unpacking, and the call of the
+hook), with one that sends the log unchanged, and with scripts/syslog.lua; the difference from the first is the cost of
+building messages and delivering them. For comparison, with messages of the same length: loggen, which repeats one message,
+and rsyslog, which reads lines from a file (imfile) and sends them (omfwd). FORWARDER_BIN must be a release build.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from peers import ROOT, Failed, Lab, said, stop, through, wait_until
 from receivers import environment, modules, program
 
 PER_GROUP = 500
-# What brings an audit log to the length that ActionTrail's have.
+# Padding that gives an audit log the length of ActionTrail's.
 PADDING = ', "additionalEventData": {"userAgent": "' + "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 " * 8 + '"}}'
 
 DROP = "function process(log) return nil end\n"
@@ -33,7 +33,7 @@ PASS = "function process(log) return log end\n"
 
 
 class Sink:
-    """Takes connections, reads and counts bytes, and closes when the other end has closed."""
+    """Accepts connections, reads and counts bytes, and closes when the peer has closed."""
 
     def __init__(self):
         self.bytes = 0
@@ -56,13 +56,13 @@ class Sink:
 
 
 def spent():
-    """Computing time of all children that have ended."""
+    """CPU time of all children that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def write(sls, count):
-    """Audit logs, as many as told; returns the mean length of one as a message."""
+    """Writes this many audit logs; returns the mean length of one as a message."""
     writer = parity.Writer()
     now, length = int(time.time()), 0
     for _ in range(0, count, PER_GROUP):
@@ -73,7 +73,7 @@ def write(sls, count):
 
 
 def forwarder(lab, sls, count, name, script, **settings):
-    """Computing time of `forwarder` for one log, in microseconds."""
+    """CPU time of `forwarder` per log, in microseconds."""
     before = spent()
     child = lab.forward(sls, name, FORWARDER_SCRIPT=script, **settings)
     wait_until(lambda: through(sls, name, child), 300, f"{name} is not through:\n{said(child)}")
@@ -83,7 +83,7 @@ def forwarder(lab, sls, count, name, script, **settings):
 
 
 def loggen(lab, sink, count, length):
-    """Computing time of loggen for one message, in microseconds."""
+    """CPU time of loggen per message, in microseconds."""
     before = spent()
     command = [
         program("usr/bin/loggen"), "--inet", "--stream", "--size", str(length), "--rate", "100000000", "--interval", "600",
@@ -96,7 +96,7 @@ def loggen(lab, sink, count, length):
 
 
 def rsyslog(lab, sink, count, length):
-    """Computing time of rsyslog from a file to a TCP connection, in microseconds for one message."""
+    """CPU time of rsyslog from a file to a TCP connection, per message, in microseconds."""
     home = os.path.join(lab.directory.name, f"omfwd-{lab.started}")
     os.mkdir(home)
     line = ("<14>1 2026-03-01T08:00:00Z host - - - - " + "x" * length)[:length - 1] + "\n"

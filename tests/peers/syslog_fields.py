@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What rsyslog and syslog-ng received from `forwarder`, field by field, beside what was in the logs.
+"""Compares the messages that rsyslog and syslog-ng received from `forwarder` with the logs, field by field.
 
     python syslog_fields.py [--logs N] [CASE…]
 
-Audit logs as ActionTrail writes them and a corpus of hostile ones (line feeds with forged headers behind them, NUL, bytes
-that are no UTF-8, separators inside values, a value of a megabyte, header fields that the standard does not allow) go
-through `forwarder emulate sls` and `forwarder` to a real receiver. What each message has to be is worked out here from the
-logs and from docs/syslog.md, in another language and by another hand than in the program. Every message has to be there
-once, with these bytes, and the receiver has to have parsed these fields out of it; nothing else may be there.
+Audit logs as ActionTrail writes them and a corpus of hostile ones (line feeds followed by forged headers, NUL, invalid
+UTF-8, separators inside values, a value of a megabyte, header fields that the standard does not allow) go
+through `forwarder emulate sls` and `forwarder` to a real receiver. This program computes each expected message from the
+logs and from docs/syslog.md, independently of the code of `forwarder`. Every message must arrive exactly once, with these
+bytes, and the receiver must have parsed these fields from it; nothing else may arrive.
 """
 
 import argparse
@@ -31,7 +31,7 @@ HOSTNAME = "peers-host"
 SD_ID = "peer@32473"
 MEGABYTE = 1 << 20
 ROOMY, DATAGRAM = 2 * MEGABYTE, 1400
-# Bytes that messages which are cut leave for a byte order mark, whether it is sent or not.
+# Bytes that cut messages reserve for a byte order mark, whether it is sent or not.
 MARK = 3
 
 FACILITIES = (
@@ -42,14 +42,14 @@ SEVERITIES = "emerg alert crit err warning notice info debug".split()
 
 
 class Case(collections.namedtuple("Case", "receiver input octet limit label more")):
-    """A receiver's input, whether frames are counted, the longest message, what delivered means there, and settings."""
+    """A receiver's input, whether frames are octet-counted, the maximum message size, the delivery label, and settings."""
 
 
 def case(receiver, name, octet, limit=ROOMY, label="confirmed", **more):
     return Case(receiver, name, octet, limit, label, {"MAX_MESSAGE": f"{limit}B"} | more)
 
 
-# UDP and RELP have frames of their own: as with a count, only NUL has to be escaped.
+# UDP and RELP have their own frames: as with octet counting, only NUL must be escaped.
 CASES = {
     "rsyslog-tcp": case(Rsyslog, "tcp", False),
     "rsyslog-octet": case(Rsyslog, "tcp", True, FRAMING="octet"),
@@ -58,7 +58,7 @@ CASES = {
     "rsyslog-udp-split": case(Rsyslog, "udp", True, DATAGRAM, "sent", OVERSIZE="split", RATE="10000"),
     "rsyslog-tls": case(Rsyslog, "tls", True),
     "rsyslog-mtls": case(Rsyslog, "mtls", True),
-    # rsyslog's GnuTLS driver does not answer close_notify: it can prove nothing, and finding that out takes repeats.
+    # rsyslog's GnuTLS driver does not answer close_notify: it proves nothing, and detecting that causes repeats.
     "rsyslog-gtls": case(Rsyslog, "gtls", True, label="written"),
     "rsyslog-relp": case(Rsyslog, "relp", True, label="acknowledged"),
     "rsyslog-relp-tls": case(Rsyslog, "relptls", True, label="acknowledged"),
@@ -86,7 +86,7 @@ HOSTILE_VALUES = [
 ]
 LONG_VALUES = ["x" * MEGABYTE, "用\n" * (MEGABYTE // 4)]
 HOSTILE_NAMES = ["a\nb", "a=b", "a||b", f"n\n{FORGED}", "nul\0", f"{MARKER}", "用户", "a b", '"]\\']
-# Header field, and what it may be given.
+# Header fields, and values for them.
 HOSTILE_HEADERS = [
     *[(name, value) for name in ("host", "program", "procid", "msgid") for value in (
         "plain-1.example", "", "with a space", f"x\n{FORGED}", "nul\0", "用户", "x" * 32, "y" * 33, "z" * 48, "p" * 49,
@@ -98,7 +98,7 @@ HOSTILE_HEADERS = [
 
 
 class Log(collections.namedtuple("Log", "id time nanos topic source tags fields")):
-    """A log as it is written, fields in order."""
+    """A log as written to SLS, with its fields in order."""
 
 
 class Corpus:
@@ -128,7 +128,7 @@ class Corpus:
         made = []
         for fields in logs:
             self.numbers += 1
-            # Without a fraction, with a whole number of microseconds, and with more than they can tell.
+            # Without a fraction, with whole microseconds, and with nanoseconds.
             nanos = (0, 123_456_000, 1, 999_999_999, 500_000_000)[self.numbers % 5]
             name = f"log-{self.numbers:06}"
             made.append(Log(name, self.now - self.numbers, nanos, topic, source, tags, [("id", name), *fields]))
@@ -140,13 +140,13 @@ class Corpus:
             sls.put(group[0].topic, group[0].source, group[0].tags, logs)
 
     def expected(self, case):
-        """What each message has to be, by the log's id and the number of the part."""
+        """The expected messages, by the log's id and the number of the part."""
         logs = [log for group in self.groups for log in group]
         return {(log.id, part): fields for log in logs for part, fields in enumerate(messages(log, case), 1)}
 
 
 def flattened(log):
-    """The log as the hook gets it, without its time: names and values as bytes in the order of the vendor's dict."""
+    """The log as the hook receives it, without its time: names and values as bytes in the order of the vendor's dict."""
     pairs = [("__topic__", log.topic), ("__source__", log.source)]
     if log.nanos:
         pairs.append(("__time_ns_part__", str(log.nanos)))
@@ -155,7 +155,7 @@ def flattened(log):
 
 
 def repaired(text):
-    """Bytes as UTF-8, with U+FFFD where they are none."""
+    """The bytes as UTF-8, with U+FFFD in place of invalid ones."""
     return text.decode("utf-8", "replace").encode()
 
 
@@ -165,7 +165,7 @@ def controls(octet):
 
 
 def written(octet):
-    """A pattern of what behind a `#` makes it an escape: the controls, the `#` itself, `|` and `=`."""
+    """A pattern of the digits that make a preceding `#` an escape: those of control characters, of `#`, of `|` and of `=`."""
     return b"|".join(b"%03o" % code for code in [*controls(octet), *b"#|="])
 
 
@@ -176,7 +176,7 @@ def escaped(text, octet):
 
 
 def paired(pairs, octet):
-    """Pairs after `||` each: in keys and values a `|` before another or at the end is escaped, and in keys the `=`."""
+    """Pairs, each after `||`: in keys and values, a `|` before another one or at the end is escaped, and in keys the `=`."""
     text = b""
     for key, value in pairs:
         key, value = (re.sub(rb"\|(?=\||\Z)", b"#174", escaped(repaired(piece), octet)) for piece in (key, value))
@@ -185,7 +185,7 @@ def paired(pairs, octet):
 
 
 def cut(text, room, octet):
-    """The longest beginning of escaped text that ends between characters and between escapes."""
+    """The longest prefix of escaped text that cuts neither a character nor an escape."""
     kept = text[:room]
     while len(kept) < len(text) and text[len(kept)] & 0xc0 == 0x80:
         kept = kept[:-1]
@@ -196,7 +196,7 @@ def cut(text, room, octet):
 
 
 def cleaned(text, most, refused=rb"[^!-~]"):
-    """A header field: what can be seen of ASCII, anything else as `_x…_`, cut with a digest; `-` when there is nothing."""
+    """A header field: printable ASCII, other bytes as `_x…_`, cut with a digest; `-` if it is empty."""
     odd = rb"(?:%s|_(?=x[0-9A-F]{2}|h[0-9A-F]{12}))+" % refused
     name = re.sub(odd, lambda found: b"_x%s_" % found[0].hex().upper().encode(), text)
     if len(name) <= most:
@@ -208,7 +208,7 @@ def cleaned(text, most, refused=rb"[^!-~]"):
 
 
 def host_name(text):
-    """HOSTNAME: syslog-ng refuses a message whose host has a `[`, or a `:` though it is no IPv6 address."""
+    """HOSTNAME: syslog-ng refuses a message whose host contains `[`, or `:` without being an IPv6 address."""
     try:
         ipaddress.IPv6Address(text.decode())
         return cleaned(text, 255)
@@ -222,7 +222,7 @@ def code(text, names):
 
 
 def messages(log, case):
-    """The messages that a log has to become, each as fields and bytes (tests/peers/syslog_header.lua makes the event)."""
+    """The expected messages of a log, each as fields and bytes (tests/peers/syslog_header.lua makes the event)."""
     flat = flattened(log)
     header = {name: value for name, value in flat if name.startswith(b"header_")}
     given = lambda name: header.get(f"header_{name}".encode(), b"")
@@ -263,7 +263,7 @@ def element(name, pairs, octet):
 
 
 def opening(fields):
-    """What goes before the text."""
+    """The text before the message."""
     return b"<%(pri)b>1 %(ts)b %(host)b %(app)b %(procid)b %(msgid)b %(sd)b " % {k.encode(): v for k, v in fields.items()}
 
 
@@ -277,7 +277,7 @@ def told(received):
 
 
 def as_told(fields, receiver):
-    """How a receiver tells these fields."""
+    """The fields in the form in which a receiver writes them."""
     if receiver is SyslogNg:
         # It has an offset for the zone and always a fraction, nothing for the NILVALUE but the sender for the host, and no
         # line feeds at the end of a frame with a count.
@@ -290,7 +290,7 @@ def as_told(fields, receiver):
 
 
 def compare(expected, messages, receiver, repeats=False):
-    """Yields what differs."""
+    """Yields the differences."""
     seen = collections.Counter()
     for received in messages:
         fields = told(received)
@@ -315,7 +315,7 @@ def shown(value):
 
 
 def run(lab, sls, corpus, name):
-    """Returns whether everything arrived as it has to."""
+    """Returns whether everything arrived as expected."""
     one, began = CASES[name], time.monotonic()
     receiver = one.receiver(lab, [one.input]).start()
     script = os.path.join(ROOT, "tests/peers/syslog_header.lua")
@@ -339,7 +339,7 @@ def run(lab, sls, corpus, name):
 
 
 def self_test():
-    """Checks the rules that this works out messages by."""
+    """Checks the rules by which this program computes messages."""
     assert escaped(b"a\nb\0c\td\x7f#012#12#000#043", False) == b"a#012b#000c\td#177#043012#12#043000#043043"
     assert escaped(b"a\nb\0#012#000", True) == b"a\nb#000#012#043000"
     assert cut(b"ab#012c", 4, False) == b"ab" and cut(b"ab#012c", 6, False) == b"ab#012"

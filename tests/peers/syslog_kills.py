@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Receivers that are killed, asked to stop or frozen while a backlog flows into them: which logs never get there.
+"""Receivers are killed, stopped or frozen while they receive a backlog: counts the logs that never arrive.
 
     python syslog_kills.py [--kills N] [--vendor] [CASE…]
 
 Each case has one receiver on one transport. While logs flow, the receiver is killed, stopped in order or frozen for a
 while, at random moments, and started again; with --kills 4 (the default) it goes down four times. When every checkpoint of
-the group is at the end of its shard, every log has to be in the receiver's files: `forwarder` says that it was delivered.
-With `delivery = "sent"` it says no more than that, and what is missing is only counted.
+the group is at the end of its shard, every log must be in the receiver's files, because `forwarder` reports it as
+delivered. `delivery = "sent"` makes no such promise, so missing logs are only counted.
 
---vendor adds the vendor's script under the same faults, and only counts. It needs the vendor's SDK and page.
+--vendor adds the vendor's script under the same faults, and only counts its losses. It needs the vendor's SDK and page.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from receivers import Emulated, Rsyslog, SyslogNg, shipping
 
 LOGS, PER_GROUP, SHARDS = 200_000, 1000, 4
 
-# Receiver, its input, and the settings that no transport implies.
+# Receiver, its input, and settings that the transport does not imply.
 CASES = {
     "rsyslog-tcp": (Rsyslog, "tcp", {}),
     "rsyslog-octet": (Rsyslog, "tcp", {"FRAMING": "octet"}),
@@ -44,7 +44,7 @@ DEFAULT = [
     "rsyslog-tcp", "rsyslog-tls", "rsyslog-relp", "syslog-ng-tcp", "syslog-ng-tls", "emulator-tcp", "rsyslog-tcp-sent"
 ]
 
-# What delivered means, as `forwarder` says it.
+# The delivery label that `forwarder` logs.
 LABELS = {
     name: "sent" if name.endswith("-sent") else "acknowledged" if "relp" in name else "confirmed" for name in CASES
 }
@@ -53,7 +53,7 @@ ID = re.compile(rb"\|\|id=log-(\d+)")
 
 
 def write(sls):
-    """A backlog of logs with ids of their own."""
+    """A backlog of logs with unique ids."""
     now = int(time.time())
     for first in range(0, LOGS, PER_GROUP):
         logs = [
@@ -64,14 +64,14 @@ def write(sls):
 
 
 class Round:
-    """One group reads the backlog from its beginning, into a receiver with empty files."""
+    """One group reads the backlog from its beginning; the receiver's files are empty."""
 
     def __init__(self, lab, sls, case, number, peer, dice):
         self.sls, self.dice = sls, dice
         kind, self.input, more = CASES[case]
         self.receiver = kind(lab, [self.input]).start()
         self.group = f"{case}-{peer}-{number}"
-        # Messages a second, each time before the receiver goes down.
+        # Messages per second, each time before the receiver goes down.
         self.rates = []
         if peer == "vendor":
             self.child = lab.vendor_syslog(sls, self.receiver.ports[self.input], self.group, "host", "tag")
@@ -84,7 +84,7 @@ class Round:
         return through(self.sls, self.group, self.child)
 
     def flows(self):
-        """Waits until logs flow; returns False when all are through instead."""
+        """Waits until logs flow; returns False if all have been delivered already."""
         before, since = self.receiver.count(self.input), time.monotonic()
         while (count := self.receiver.count(self.input)) < before + PER_GROUP:
             if self.through():
@@ -97,7 +97,7 @@ class Round:
         return True
 
     def faults(self, most):
-        """Takes the receiver down while logs flow, up to so many times; returns how often."""
+        """Takes the receiver down while logs flow, at most this many times; returns how often."""
         downs = 0
         while downs < most and self.flows():
             fault = self.dice.choice(["kill", "kill", "stop", "freeze"])
@@ -111,7 +111,7 @@ class Round:
         return downs
 
     def arrived(self):
-        """How many different logs arrived, and how many messages that took."""
+        """The number of different logs that arrived, and the number of messages."""
         numbers = [int(found[1]) for found in map(ID.search, self.receiver.lines(self.input)) if found]
         return len(set(numbers)), len(numbers)
 
@@ -125,7 +125,7 @@ class Round:
 
 
 def run(lab, sls, case, peer, kills, dice):
-    """Runs rounds until the receiver went down so many times; returns whether everything said to be there is there."""
+    """Runs rounds until the receiver has gone down this many times; returns whether everything reported as delivered arrived."""
     downs = lost = sent = repeats = number = 0
     rates, began = [], time.monotonic()
     while downs < kills:

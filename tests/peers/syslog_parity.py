@@ -1,22 +1,22 @@
 #!/usr/bin/env python3
-"""The vendor's syslog script and `forwarder` read the same logs, each with its own group, into an rsyslog each.
+"""The vendor's syslog script and `forwarder` read the same logs, each with its own group and its own rsyslog.
 
     python syslog_parity.py
 
-From the messages of both the same facts have to follow: for each log its time and its text. These differences are known,
-counted by name, and have to be there as often as the logs say:
+The messages of both must contain the same facts: the time and the text of each log. These differences are known and
+counted by name, and must occur as often as the logs imply:
 
   no_structured_data   the vendor's header has no STRUCTURED-DATA, not even its NILVALUE
-  zone_without_colon   +0800, which is no RFC 3339
-  header_shift         a tag of two words takes the place of two fields
-  time_not_read        for these rsyslog takes the time of receipt, its own host and no name for what it got
-  time_ns_tuple        the SDK makes `__time_ns_part__` a tuple: ('5',)
-  invalid_utf8         the SDK drops bytes that are no UTF-8, where `forwarder` puts U+FFFD
-  torn                 a line feed in a value ends the message; what is behind it becomes one of its own
-  forged               such a rest that looks like a message, and is taken for one
+  zone_without_colon   +0800, which is not valid in RFC 3339
+  header_shift         a tag of two words fills two fields
+  time_not_read        rsyslog uses the time of receipt and its own host for these, and finds no name
+  time_ns_tuple        the SDK turns `__time_ns_part__` into a tuple: ('5',)
+  invalid_utf8         the SDK drops invalid UTF-8, where `forwarder` writes U+FFFD
+  torn                 a line feed in a value ends the message; the rest becomes another message
+  forged               such a rest that looks like a message, and is parsed as one
 
-Then the same once more to a syslog-ng, which refuses what the vendor's script sends. Needs the vendor's SDK and page
-(SEED_PAGE); FORWARDER_BIN names the program. Exits 1 when anything else differs.
+Then the same is sent to a syslog-ng, which refuses the messages of the vendor's script. Needs the vendor's SDK and page
+(SEED_PAGE); FORWARDER_BIN names the program. Exits with 1 if anything else differs.
 """
 
 import collections
@@ -36,7 +36,7 @@ FORGED = "<8>1 2026-01-01T00:00:00Z forged evil - - - root logged in"
 HOSTILE = [f"x\n{FORGED}", f"x\r\n{FORGED}\r\ny", "two\nlines", "\n\n"]
 
 ID = re.compile(r"[0-9A-F]{8}-PEER")
-# `forwarder` sends RFC 5424. The vendor's header has a field less, and with this tag one more again.
+# `forwarder` sends RFC 5424. The vendor's header lacks a field, and with this tag has an additional one.
 OURS = re.compile(r"<14>1 (\S+Z) siem-host audit_x20_trail - - - (.*)", re.DOTALL)
 THEIRS = re.compile(r"<14>1 (\S+)\+0800 siem-host audit trail - - (.*)", re.DOTALL)
 TIME_NS = re.compile(r"\|\|__time_ns_part__=(\d+)")
@@ -52,7 +52,7 @@ def write(sls):
 
 
 def by_id(texts):
-    """Texts by the id within; one without an id, or two of an id, are no use to compare."""
+    """Texts by the id in them; texts without an id or with a repeated id cannot be compared."""
     found = {}
     for text in texts:
         name = ID.search(text)
@@ -63,7 +63,7 @@ def by_id(texts):
 
 
 def unescaped(text):
-    """What `forwarder` had escaped."""
+    """The text with the escapes of `forwarder` decoded."""
     return re.sub(r"#([01][0-7]{2})", lambda code: chr(int(code[1], 8)), text)
 
 
@@ -72,14 +72,14 @@ def without_bad(text):
 
 
 def taken(line):
-    """What rsyslog makes of a line: where there is a NUL it writes that as #000, and drops what else is below a space."""
+    """A line as rsyslog writes it: if it has a NUL, that becomes #000, and other characters below the space are dropped."""
     return re.sub(r"[\x01-\x1f]", "", line).replace("\0", "#000") if "\0" in line else line
 
 
 def compare(theirs, ours, known):
-    """Yields what differs and is not known. Both are messages of rsyslog."""
+    """Yields the unknown differences between two messages of rsyslog."""
     heads = by_id(each["raw"] for each in theirs if THEIRS.match(each["raw"]))
-    # Without U+FFFD, which the vendor's lack where bytes were dropped; and rsyslog makes nothing of an empty line.
+    # Without U+FFFD, which the vendor's messages lack where bytes were dropped; rsyslog ignores an empty line.
     rests = collections.Counter(without_bad(each["raw"]) for each in theirs if not THEIRS.match(each["raw"]))
     for name, raw in by_id(each["raw"] for each in ours).items():
         found = OURS.fullmatch(raw)
@@ -110,7 +110,7 @@ def compare(theirs, ours, known):
 
 
 def count_defects(theirs, known):
-    """Counts what is wrong with the vendor's messages at the receiver."""
+    """Counts the faults of the vendor's messages at the receiver."""
     for each in theirs:
         if not THEIRS.match(each["raw"]):
             known["forged"] += each["pri"] == "8" and each["host"] == "forged"
@@ -122,7 +122,7 @@ def count_defects(theirs, known):
 
 
 def ship(lab, sls, receiver, total, peer, group):
-    """Has one of them ship everything; returns the messages that arrived."""
+    """Lets one of the two ship everything; returns the messages that arrived."""
     if peer == "vendor":
         child = lab.vendor_syslog(sls, receiver.ports["tcp"], group, HOSTNAME, TAG, TZ=ZONE)
         receiver.settled("tcp", float("inf"), 6)
@@ -140,7 +140,7 @@ def ship(lab, sls, receiver, total, peer, group):
 
 
 def run(lab):
-    """Returns whether both sides tell the same facts."""
+    """Returns whether both sides contain the same facts."""
     seed_page()
     sls = lab.sls(4)
     total = write(sls)

@@ -1,5 +1,5 @@
-// Keeps the page live: each message of /events is the content of <main>, as the page was first sent. Only what differs is
-// touched, so that a selection, the focus and the reading position stay.
+// Keeps the page live: each message of /events is the content of <main>, in the form in which the page was first sent. Only
+// differing nodes are changed, so that selection, focus and scroll position stay.
 "use strict";
 (() => {
   const main = document.querySelector("main");

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes the client certificates of the syslog tests: one that the issuer has given, one that has expired, and one that
-# somebody else has given. All have the same key. Nobody trusts the issuers.
+# Creates the client certificates of the syslog tests: one from the issuer, an expired one, and one from another
+# issuer. All have the same key. No system trusts the issuers.
 set -eu
 cd "$(dirname "$0")"
 curve="ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
@@ -18,6 +18,6 @@ done
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out client.key
 issue client issuer -days 36500
 issue stranger other -days 36500
-# It ended the day before it began.
+# It expired before it became valid.
 issue expired issuer -days -1
 rm -f issuer.key other.key other.pem client.csr client.ext ./*.srl

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the certificates of the TLS tests: an issuer, and one good for `localhost` only. Nobody trusts them.
+# Creates the certificates of the TLS tests: an issuer, and one valid for `localhost` only. No system trusts them.
 set -eu
 cd "$(dirname "$0")"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 36500 -subj "/CN=forwarder test issuer" \
