@@ -1,4 +1,4 @@
-//! Asks a forwarder that runs on this machine, over its admin listener.
+//! Reads from a forwarder that runs on this machine, over its admin listener.
 
 use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
@@ -15,16 +15,16 @@ use crate::settings::{AdminListen, MOST_SOCKETS, socket_name};
 /// How long a forwarder may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Most bytes of the head of an answer, and of a body that is no stream.
+/// Maximum bytes of the head of a reply, and of a body that is not a stream.
 const MOST_HEAD: u64 = 16 << 10;
 const MOST_BODY: u64 = 64 << 20;
 
-/// Where a forwarder answers.
+/// The place at which a forwarder answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// At a socket of this machine.
+    /// A Unix socket of this machine.
     Socket(PathBuf),
-    /// At an address.
+    /// A network address.
     Address(SocketAddr),
 }
 
@@ -37,10 +37,10 @@ impl fmt::Display for Place {
     }
 }
 
-/// Reads `unix:PATH` or an address and a port.
+/// Parses `unix:PATH` or an address and a port.
 ///
 /// # Errors
-/// What to write.
+/// The expected form.
 pub(crate) fn place(text: &str) -> Result<Place, String> {
     match text.strip_prefix("unix:") {
         Some(path) if !path.is_empty() => Ok(Place::Socket(path.into())),
@@ -48,7 +48,7 @@ pub(crate) fn place(text: &str) -> Result<Place, String> {
     }
 }
 
-/// Where the forwarder with these settings answers: at the socket that they name, else at the one of the state directory, else at
+/// The place of the forwarder with these settings: the socket that they name, else the one of the state directory, else
 /// the address that they name.
 ///
 /// # Errors
@@ -76,11 +76,11 @@ pub(crate) fn find(config: Option<&Path>) -> Result<Place, String> {
     }
 }
 
-/// An answer whose body is yet to be read.
+/// A reply whose body has not been read yet.
 pub(crate) struct Reply {
-    /// 200 if it is what was asked for.
+    /// 200 if the request succeeded.
     pub(crate) status: u16,
-    /// What comes then, up to the end.
+    /// The body, up to its end.
     pub(crate) body: BufReader<Box<dyn Read + Send>>,
 }
 
@@ -88,7 +88,7 @@ impl Reply {
     /// The whole body.
     ///
     /// # Errors
-    /// It does not come, or has too many bytes.
+    /// It does not arrive, or is too large.
     pub(crate) fn text(self) -> io::Result<String> {
         let mut text = String::new();
         self.body.take(MOST_BODY).read_to_string(&mut text)?;
@@ -96,10 +96,10 @@ impl Reply {
     }
 }
 
-/// Asks for a path. Each read waits for `patience` at most; without one for ever, as a stream needs it.
+/// Sends a GET request. Each read waits for `patience` at most, or without limit, as a stream requires.
 ///
 /// # Errors
-/// Nobody answers, or no HTTP.
+/// There is no answer, or it is not HTTP.
 pub(crate) fn get(place: &Place, path: &str, patience: Option<Duration>) -> io::Result<Reply> {
     trait Stream: Read + Write + Send {}
     impl<T: Read + Write + Send> Stream for T {}
@@ -117,7 +117,7 @@ pub(crate) fn get(place: &Place, path: &str, patience: Option<Duration>) -> io::
             Box::new(stream)
         }
     };
-    // With HTTP 1.0 the body ends where the connection ends, and is in no chunks.
+    // In HTTP 1.0 the body ends with the connection, and is not chunked.
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n\r\n")?;
     let mut body = BufReader::new(Box::new(stream) as Box<dyn Read + Send>);
     let mut head = String::new();
@@ -138,10 +138,10 @@ pub(crate) fn get(place: &Place, path: &str, patience: Option<Duration>) -> io::
     Ok(Reply { status, body })
 }
 
-/// What the forwarder says at a path, whole.
+/// The complete reply of the forwarder to a path.
 ///
 /// # Errors
-/// In words.
+/// The reason, as text.
 pub(crate) fn read(place: &Place, path: &str) -> Result<String, String> {
     let answer = get(place, path, Some(PATIENCE)).and_then(|reply| Ok((reply.status, reply.text()?)));
     match answer {

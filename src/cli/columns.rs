@@ -1,23 +1,23 @@
-//! Tables for a terminal: columns side by side, the less important ones left out where the terminal is narrow.
+//! Tables for a terminal. On a narrow one, the less important columns are left out.
 
 use super::terminal::{cells, fit, pad};
 
-/// Blanks between two columns.
+/// Spaces between two columns.
 const GAP: usize = 2;
 
 /// A column of a table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Column {
-    /// What stands on top.
+    /// The heading.
     pub(crate) heading: &'static str,
-    /// Whether its cells end at one edge, as numbers do.
+    /// Whether its cells are aligned right, as numbers are.
     pub(crate) is_number: bool,
-    /// Where not all columns fit, those with the highest number are left out first.
+    /// If not all columns fit, those with the highest number are left out first.
     pub(crate) order: u8,
 }
 
 impl Column {
-    /// A column of words.
+    /// A column of text.
     pub(crate) const fn text(heading: &'static str, order: u8) -> Self {
         Self { heading, is_number: false, order }
     }
@@ -28,8 +28,8 @@ impl Column {
     }
 }
 
-/// The lines of a table, the first of which are the headings. Each row has a cell for each column, and may be coloured. No line is
-/// wider than `width`, if that is given: columns are left out, and what still does not fit is cut.
+/// The lines of a table, headings first. Each row has a cell for each column, and may be coloured. No line is wider
+/// than `width`, if that is given: columns are left out, and lines that still do not fit are cut.
 pub(crate) fn table(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
     let wide = |at: usize| {
         let cells = rows.iter().map(|row| cells(&row[at])).max().unwrap_or(0);

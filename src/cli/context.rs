@@ -1,4 +1,4 @@
-//! Where the program was started: its environment and its machine.
+//! The environment and the machine in which the program was started.
 
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 
 use crate::settings::{Environment, Machine, keys};
 
-/// The settings file, given or from the environment, and the environment itself.
+/// The settings file, from the flag or the environment, and the environment itself.
 pub(crate) fn sources(config: Option<&Path>) -> (Option<PathBuf>, Environment) {
     let environment: Environment =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
@@ -16,7 +16,7 @@ pub(crate) fn sources(config: Option<&Path>) -> (Option<PathBuf>, Environment) {
     (config.map(Path::to_owned).or_else(from_environment), environment)
 }
 
-/// Where and when we are.
+/// This machine, and the current time.
 pub(crate) fn machine() -> Machine {
     Machine {
         hostname: gethostname::gethostname().to_string_lossy().into_owned(),

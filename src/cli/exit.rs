@@ -1,4 +1,4 @@
-//! How the program ends: its exit codes, and the last words on standard error.
+//! The end of the program: exit codes, and the final message on standard error.
 
 use std::fmt::Write as _;
 use std::io;
@@ -8,18 +8,18 @@ use super::terminal::colour;
 use crate::core::printable::Escape;
 use crate::script::{Beside, HookError};
 
-/// Exit code for what a user has to change.
+/// Exit code if the user has to change something.
 pub(crate) const USAGE: u8 = 2;
 /// Exit code if something does not answer.
 pub(crate) const UNREACHABLE: u8 = 69;
-/// Exit code when a right is missing, or SLS refuses.
+/// Exit code if a permission is missing, or SLS refuses.
 pub(crate) const DENIED: u8 = 77;
-/// Exit code for a bug of ours.
+/// Exit code for a bug in this program.
 pub(crate) const INTERNAL: u8 = 70;
-/// Exit code for a stop that was cut short.
+/// Exit code for an incomplete stop.
 pub(crate) const CUT_SHORT: u8 = 75;
 
-/// Says why it ends, in one block on standard error.
+/// Prints the error as one block on standard error.
 pub(crate) fn end(error: &str, code: u8) -> ExitCode {
     let mut block = String::from("forwarder: ");
     for (number, line) in error.trim_end().lines().enumerate() {
@@ -32,7 +32,7 @@ pub(crate) fn end(error: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Says why nothing can be tried: a drawn error stays as it is drawn.
+/// Prints the reason; a rendered error stays as it is.
 pub(crate) fn end_with(said: &ExitMessage) -> ExitCode {
     match said {
         ExitMessage::Plain(text) => end(text, USAGE),
@@ -43,11 +43,11 @@ pub(crate) fn end_with(said: &ExitMessage) -> ExitCode {
     }
 }
 
-/// Why nothing can be tried.
+/// Why a command cannot run.
 pub(crate) enum ExitMessage {
-    /// In words.
+    /// Plain text.
     Plain(String),
-    /// As [`HookError::render`] draws it, safe for a terminal.
+    /// As rendered by [`HookError::render`], safe for a terminal.
     Drawn(String),
 }
 

@@ -1,4 +1,4 @@
-//! The settings that are flags too, made from the table of settings.
+//! The settings that are also flags, built from the table of settings.
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgMatches, Command};
@@ -69,9 +69,9 @@ fn argument(key: &Row, flag: &'static str) -> Arg {
         (_, "query") => "SPL",
         _ => "NAME",
     };
-    // A span can begin with a dash: `--start -2h`.
+    // A span can start with a dash: `--start -2h`.
     let arg = Arg::new(key.name).allow_hyphen_values(matches!(key.kind, Kind::Start));
-    // `--flag` alone says yes.
+    // `--flag` without a value means true.
     let arg = match key.kind {
         Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
         _ => arg,

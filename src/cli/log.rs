@@ -1,4 +1,4 @@
-//! The program's own log: standard error, and a file that rolls.
+//! The program's own log: standard error, and a rotated file.
 
 mod fold;
 mod rolling;
@@ -22,17 +22,18 @@ use text::{Seconds, TextLine};
 
 use crate::settings::{LogFormat, LogSettings};
 
-/// A log file that has reached this many bytes is set aside.
+/// A log file of this size is rotated.
 const MOST_BYTES: u64 = 100 * 1024 * 1024;
-/// Log files set aside that are kept.
+/// Number of rotated files that are kept.
 const KEPT_FILES: u32 = 5;
-/// Lines that may wait for a slow terminal or disk; more are lost and counted, so that the log never holds up the work.
+/// Lines that can wait for a slow terminal or disk. Further lines are lost and counted, so that the log never delays
+/// the work.
 const WAITING_LINES: usize = 8192;
 
 /// Starts the log of the process.
 ///
 /// # Errors
-/// The log file can't be opened, or there is a log already.
+/// The log file cannot be opened, or the log was started before.
 pub(super) fn start(settings: &LogSettings) -> io::Result<Handle> {
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let file = settings.file.as_deref().map(|path| open(path, MOST_BYTES)).transpose()?;
@@ -42,10 +43,10 @@ pub(super) fn start(settings: &LogSettings) -> io::Result<Handle> {
     Ok(handle)
 }
 
-/// Levels from the fewest lines to the most.
+/// The levels, from the fewest lines to the most.
 const LEVELS: [Level; 5] = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
 
-/// The hold on the log: its writing threads, and how much it says.
+/// A handle of the log: its writing threads, and its level.
 #[derive(Clone)]
 pub(super) struct Handle {
     guards: Arc<Mutex<Vec<WorkerGuard>>>,
@@ -61,7 +62,7 @@ impl fmt::Debug for Handle {
 }
 
 impl Handle {
-    /// Writes out what is waiting, and says how many lines were lost. Nothing is written after it.
+    /// Writes the waiting lines, and logs how many lines were lost. Nothing is written after it.
     pub(super) fn close(&self) {
         self.guards.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let lost = self.lost();
@@ -70,7 +71,7 @@ impl Handle {
         }
     }
 
-    /// Says more, or less, by one level; returns the level from now on.
+    /// Raises or lowers the level by one step; returns the new level.
     pub(super) fn turn(&self, more: bool) -> Level {
         let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
         let at = LEVELS.iter().position(|known| *known == *level).unwrap_or_default();
@@ -80,13 +81,13 @@ impl Handle {
         *level
     }
 
-    /// Lines lost so far, because they could not be written fast enough.
+    /// Lines lost so far because they could not be written fast enough.
     fn lost(&self) -> usize {
         self.lost.iter().map(ErrorCounter::dropped_lines).sum()
     }
 }
 
-/// Everything but the process-wide part.
+/// All of the log except the process-wide part.
 fn subscriber(
     settings: &LogSettings,
     stderr: impl Write + Send + 'static,
@@ -108,13 +109,13 @@ fn subscriber(
         guards: Arc::new(Mutex::new(guards)),
         lost,
         level: Arc::new(Mutex::new(settings.level)),
-        // It fails only when there is no log any more.
+        // It fails only after the log has ended.
         set_level: Arc::new(move |level| drop(reload.reload(filter_of(level)))),
     };
     (Registry::default().with(layers), handle)
 }
 
-/// The libraries below us speak up only when something is wrong.
+/// Libraries log only warnings and errors.
 fn filter_of(level: Level) -> Targets {
     Targets::new().with_default(level.min(Level::WARN)).with_target("forwarder", level)
 }
@@ -138,7 +139,7 @@ where
 {
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colour);
     match format {
-        // JSON escapes what could break a line by its own rules.
+        // JSON has its own escapes for characters that could break a line.
         LogFormat::Json => layer.json().flatten_event(true).with_timer(Seconds).boxed(),
         LogFormat::Text => layer.event_format(TextLine).boxed(),
     }
@@ -151,7 +152,7 @@ mod tests {
 
     use super::*;
 
-    /// Hands on what is written, write by write.
+    /// Passes on what is written, one message per write.
     struct Tap(mpsc::Sender<String>);
 
     impl Write for Tap {
@@ -165,7 +166,7 @@ mod tests {
         }
     }
 
-    /// What is written to standard error and to the file while `work` runs.
+    /// The text written to standard error and to the file while `work` runs.
     fn written(format: LogFormat, colour: bool, work: impl FnOnce()) -> [String; 2] {
         let settings = LogSettings { level: Level::INFO, format, file: None };
         let ((stderr, stderr_lines), (file, file_lines)) = (mpsc::channel(), mpsc::channel());
@@ -265,7 +266,7 @@ mod tests {
 
     #[test]
     fn lines_that_cannot_be_written_are_counted_as_lost() {
-        /// Takes its time: until it is told.
+        /// A writer that blocks until it is released.
         struct Stuck(mpsc::Receiver<()>);
         impl Write for Stuck {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -280,7 +281,7 @@ mod tests {
         let (release, stuck) = mpsc::channel();
         let (subscriber, handle) = subscriber(&settings, Stuck(stuck), false, None::<Stuck>);
         tracing::subscriber::with_default(subscriber, || {
-            // One line may be with the writer, beside those that wait.
+            // The writer may hold one line in addition to the waiting ones.
             for number in 0..WAITING_LINES + 11 {
                 tracing::info!(number);
             }

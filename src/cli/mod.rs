@@ -60,7 +60,7 @@ lost, but some logs will be sent twice.
 Exit codes: 0 asked to stop, 2 usage, settings or script, 70 internal error,
 75 the stop took too long, 77 permission denied.";
 
-/// Below the short help, which fits a screen.
+/// The text below the short help, which fits on one screen.
 const SHORT: &str = "\
 forwarder --script scripts/transform.lua --hec-url https://splunk.example:8088
 runs until a signal stops it. --help has all flags, a first run and the exit
@@ -102,7 +102,7 @@ enum Command {
     Types(commands::types::Args),
 }
 
-/// The program: reads the command line, does what it says, and returns the exit code.
+/// The program: parses the command line, runs the command, and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| with_tip(error).exit());
@@ -131,7 +131,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Adds advice to errors: where a secret belongs that was given as a flag, and that `forwarder run` needs no `run`.
+/// Adds advice to errors: the right place for a secret that was given as a flag, and that `forwarder run` needs no
+/// `run`.
 fn with_tip(mut error: clap::Error) -> clap::Error {
     if let Some(tip) = tip(&error) {
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
@@ -161,7 +162,7 @@ fn tip(error: &clap::Error) -> Option<String> {
     }
 }
 
-/// Whether a flag sounds like this secret: `--hec-token`, `--token`.
+/// Whether a flag looks like this secret: `--hec-token`, `--token`.
 fn is_meant(secret: &Row, flag: &str) -> bool {
     let flag = flag.trim_start_matches('-').replace('-', "_");
     secret.is_secret() && (secret.name.replace('.', "_") == flag || secret.parts().1 == flag)

@@ -1,5 +1,5 @@
-//! A terminal that a program has to itself: each key comes at once, what is drawn covers what was there, and all of it is as
-//! before when the program ends, however it does.
+//! The terminal in raw mode: each key is read at once, the output covers the screen, and the terminal is restored
+//! however the program ends.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -9,24 +9,24 @@ use std::sync::Arc;
 
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 
-/// Another screen than the one with the command line, without a cursor.
+/// Switches to the alternate screen, without a cursor.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[2J";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
-/// The terminal, until it is dropped.
+/// The terminal in raw mode, until it is dropped.
 pub(crate) struct RawTerminal(Arc<Before>);
 
-/// What the terminal was like.
+/// The state of the terminal before.
 struct Before {
     input: OwnedFd,
     mode: Termios,
 }
 
 impl RawTerminal {
-    /// Takes the terminal that standard input and output are.
+    /// Switches the terminal of standard input and output to raw mode.
     ///
     /// # Errors
-    /// They are none.
+    /// They are not a terminal.
     pub(crate) fn take() -> io::Result<Self> {
         let none = || io::Error::other("standard input and output are not a terminal");
         let (stdin, stdout) = (io::stdin(), io::stdout());
@@ -38,7 +38,7 @@ impl RawTerminal {
         raw.make_raw();
         tcsetattr(&stdin, OptionalActions::Now, &raw)?;
         let terminal = Self(Arc::clone(&before));
-        // What a panic says would be drawn over, and is gone with this screen.
+        // The message of a panic would be overwritten, and disappear with this screen.
         let hook = panic::take_hook();
         panic::set_hook(Box::new(move |panicked| {
             before.restore();
@@ -48,10 +48,10 @@ impl RawTerminal {
         Ok(terminal)
     }
 
-    /// The bytes that keys make.
+    /// The bytes of pressed keys.
     ///
     /// # Errors
-    /// The system's.
+    /// An error of the system.
     pub(crate) fn keys(&self) -> io::Result<File> {
         self.0.input.try_clone().map(File::from)
     }
@@ -70,7 +70,7 @@ impl Before {
     }
 }
 
-/// Draws at once.
+/// Draws immediately.
 ///
 /// # Errors
 /// The terminal is gone.

@@ -1,4 +1,4 @@
-//! The signals that the program obeys.
+//! The signals that the program handles.
 
 /// The signals that ask a program to stop.
 #[cfg(unix)]
@@ -15,7 +15,7 @@ impl Signals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// The name of the next one.
+    /// Waits for the next signal; returns its name.
     pub(crate) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -24,7 +24,7 @@ impl Signals {
     }
 }
 
-/// The signals that make the log say more, and less.
+/// The signals that raise and lower the level of the log.
 #[cfg(unix)]
 pub(crate) struct LevelSignals {
     more: tokio::signal::unix::Signal,
@@ -39,7 +39,7 @@ impl LevelSignals {
         Ok(Self { more: signal(SignalKind::user_defined1())?, less: signal(SignalKind::user_defined2())? })
     }
 
-    /// Whether the next one asks for more.
+    /// Waits for the next signal; returns whether it raises the level.
     pub(crate) async fn next(&mut self) -> bool {
         tokio::select! {
             _ = self.more.recv() => true,
@@ -48,7 +48,7 @@ impl LevelSignals {
     }
 }
 
-/// There are none.
+/// There are no such signals.
 #[cfg(windows)]
 pub(crate) struct LevelSignals;
 
@@ -73,7 +73,7 @@ impl Signals {
         tokio::signal::windows::ctrl_c().map(Self)
     }
 
-    /// The name of the next one.
+    /// Waits for the next signal; returns its name.
     pub(crate) async fn next(&mut self) -> &'static str {
         self.0.recv().await;
         "Ctrl-C"

@@ -1,4 +1,4 @@
-//! The source that a command is about.
+//! The source on which a command works.
 
 use crate::cli::exit::ExitMessage;
 use crate::core::wildcard;
@@ -6,11 +6,11 @@ use crate::settings::start::StartPosition;
 use crate::sls;
 use crate::sls::Sls;
 
-/// A source: its name, how to reach it, and where it starts.
+/// A source: its name, its SLS settings, and its start position.
 pub(crate) type Place = (String, sls::Config, StartPosition);
 
-/// The places, and instead of a pattern each logstore that it stands for. One whose logstores cannot be listed, or that finds none,
-/// stays as it is: whoever looks at it is told why.
+/// The sources, with the matching logstores in place of a pattern. A pattern whose logstores cannot be listed, or that
+/// matches none, stays: a later check reports the reason.
 pub(crate) async fn with_found(places: Vec<Place>) -> Vec<Place> {
     let mut all = Vec::new();
     for (name, config, start) in places {
@@ -31,13 +31,13 @@ async fn find(config: &sls::Config) -> Vec<String> {
     listed.into_iter().filter(|logstore| wildcard::matches(&config.logstore, logstore)).collect()
 }
 
-/// The source with this name, or the only one: how to reach it, and where it starts.
+/// The source with this name, or the only one: its SLS settings and its start position.
 pub(crate) fn chosen(places: Vec<Place>, name: Option<&str>) -> Result<(sls::Config, StartPosition), ExitMessage> {
     let (_, sls, start) = one_of(places, |(name, ..)| name, |(_, sls, _)| &mut sls.logstore, name)?;
     Ok((sls, start))
 }
 
-/// The one of several with this name, or the only one. A logstore that a pattern stands for is named by itself.
+/// The one of several with this name, or the only one. A logstore that a pattern matches has its own name.
 pub(crate) fn one_of<T>(
     mut all: Vec<T>,
     name_of: impl Fn(&T) -> &str,

@@ -1,7 +1,7 @@
-//! What systemd is told of a unit of `Type=notify`: that it is ready, how it does, and that it lives.
+//! Notifications to systemd for a unit of `Type=notify`: ready, status, and watchdog.
 //!
-//! The protocol: lines such as `READY=1` in a datagram to the Unix socket that `NOTIFY_SOCKET` names, a path or, behind
-//! an `@`, an abstract name; `WATCHDOG_USEC` is the silence after which the unit counts as dead (sd_notify(3),
+//! The protocol: lines such as `READY=1` in a datagram to the Unix socket that `NOTIFY_SOCKET` names, a path or, after
+//! an `@`, an abstract name; `WATCHDOG_USEC` is the silence after which the unit is restarted (sd_notify(3),
 //! sd_watchdog_enabled(3)).
 
 use std::io;
@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-/// The manager that started us, if it wants to be told.
+/// The service manager that started the program, if it expects notifications.
 #[derive(Debug)]
 pub(super) struct Systemd {
     socket: UnixDatagram,
-    /// Time between two signs of life.
+    /// Time between two watchdog notifications.
     beat: Option<Duration>,
 }
 
 impl Systemd {
-    /// Of the environment; `None` when nobody wants to be told.
+    /// From the environment; `None` if no notifications are expected.
     pub(super) fn of_environment() -> Option<Self> {
         let name = std::env::var("NOTIFY_SOCKET").ok().filter(|name| !name.is_empty())?;
         let limit = std::env::var("WATCHDOG_USEC").ok().and_then(|text| text.parse().ok());
@@ -41,11 +41,11 @@ impl Systemd {
             _ => socket.connect(name)?,
         }
         socket.set_nonblocking(true)?;
-        // Twice as often as it must, so that one late beat is no death.
+        // Twice as often as required, so that one late notification has no effect.
         Ok(Self { socket, beat: watchdog.map(|limit| limit / 2) })
     }
 
-    /// Settings and script are good, and the work begins.
+    /// Settings and script are valid, and the work begins.
     pub(super) fn ready(&self) {
         self.say("READY=1\nSTATUS=running");
     }
@@ -55,7 +55,7 @@ impl Systemd {
         self.say("STOPPING=1\nSTATUS=stopping: delivering and saving logs in flight");
     }
 
-    /// Gives signs of life for as long as the runtime that this runs on lives; never returns.
+    /// Sends watchdog notifications as long as the runtime runs; never returns.
     pub(super) async fn live(&self) {
         let Some(beat) = self.beat.filter(|beat| !beat.is_zero()) else { return std::future::pending().await };
         let mut beats = interval(beat);
@@ -66,7 +66,7 @@ impl Systemd {
         }
     }
 
-    /// A manager that does not listen is no reason to do anything else.
+    /// A manager that does not listen is ignored.
     fn say(&self, text: &str) {
         let _ = self.socket.send(text.as_bytes());
     }

@@ -1,28 +1,28 @@
-//! The terminal: its width, its colours, and what fits into a line.
+//! The terminal: its size, its colours, and text of a given width.
 
 use std::io;
 
-/// Columns of the terminal that standard output is, if it is one.
+/// Number of columns, if standard output is a terminal.
 #[must_use]
 pub fn terminal_width() -> Option<usize> {
     terminal_size().map(|(_, columns)| columns)
 }
 
-/// Rows and columns of the terminal that standard output is, if it is one.
+/// Number of rows and columns, if standard output is a terminal.
 pub(crate) fn terminal_size() -> Option<(usize, usize)> {
     let (rows, columns) = console::Term::stdout().size_checked()?;
     Some((rows.into(), columns.into()))
 }
 
-/// What draws lines over what a terminal of this size shows, without flicker: nothing is cleared before it is written anew. Lines
-/// that do not fit any more are left out.
+/// The output that draws lines over the content of a terminal of this size, without flicker: nothing is cleared before
+/// it is drawn again. Lines that do not fit are left out.
 pub(crate) fn over(lines: &[String], (rows, columns): (usize, usize)) -> String {
     let wrapped = lines.iter().flat_map(|line| wrap(line, columns));
     let drawn: Vec<String> = wrapped.take(rows.max(1)).map(|line| format!("{line}\x1b[K")).collect();
     format!("\x1b[H{}\x1b[J", drawn.join("\r\n"))
 }
 
-/// Breaks a line between words, and a word that is wider than all columns anywhere.
+/// Breaks a line between words; a word that is wider than all columns is broken anywhere.
 pub(crate) fn wrap(line: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
     if cells(line) <= width {
@@ -48,12 +48,12 @@ pub(crate) fn wrap(line: &str, width: usize) -> Vec<String> {
     lines.into_iter().map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()).collect()
 }
 
-/// Whether to colour what is written there: a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
+/// Whether to colour this output: if it is a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
 pub(crate) fn colour(to: &impl io::IsTerminal) -> bool {
     to.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// A text with blanks behind it, up to so many columns. What is wider stays as it is.
+/// A text padded with spaces to this many columns. A wider text is returned unchanged.
 pub(crate) fn pad(text: &str, width: usize) -> String {
     console::pad_str(text, width, console::Alignment::Left, None).into_owned()
 }
@@ -64,11 +64,11 @@ pub(crate) fn fit(line: &str, width: usize) -> String {
         return line.to_owned();
     }
     let cut = console::truncate_str(line, width, "…");
-    // Behind the mark of a coloured line stands what ends the colour.
+    // The end of a coloured text, after the cut mark, resets the colour.
     cut.strip_suffix('…').map_or_else(|| cut.to_string(), |kept| format!("{}…", kept.trim_end()))
 }
 
-/// Columns that a text takes.
+/// Number of columns of a text.
 pub(crate) fn cells(text: &str) -> usize {
     console::measure_text_width(text)
 }

@@ -1,4 +1,4 @@
-//! `forwarder types`: what a script sees, for editors.
+//! `forwarder types`: prints the types of the script's library, for editors.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The same line again and again is written once, and then how often it came.
+//! Folds repeated lines: writes a line once, then how often it was repeated.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use crate::core::count::count;
 use crate::settings::LogFormat;
 
-/// For so long a line that comes again is only counted.
+/// A repeated line is only counted for this long.
 const MOST_SILENCE: Duration = Duration::from_secs(60);
 
-/// Folds lines on their way to `writer`, which gets one line with each write.
+/// Folds lines on their way to `writer`, which receives one line per write.
 pub(super) struct Folded<W: Write> {
     writer: W,
     fold: Fold,
@@ -39,7 +39,7 @@ impl<W: Write> Write for Folded<W> {
     }
 }
 
-/// What was counted is not lost at the end.
+/// The count is not lost at the end.
 impl<W: Write> Drop for Folded<W> {
     fn drop(&mut self) {
         if let Some(rest) = self.fold.rest() {
@@ -48,10 +48,10 @@ impl<W: Write> Drop for Folded<W> {
     }
 }
 
-/// The last line, and how often it came again.
+/// The last line, and its number of repeats.
 struct Fold {
     format: LogFormat,
-    /// All of it but its time.
+    /// The line without its time.
     last: String,
     repeats: Option<Repeats>,
 }
@@ -59,7 +59,7 @@ struct Fold {
 struct Repeats {
     times: u64,
     since: Instant,
-    /// Of the latest.
+    /// The time of the latest repeat.
     time: String,
 }
 
@@ -79,7 +79,7 @@ impl Fold {
         (if is_long { self.rest() } else { None }, false)
     }
 
-    /// The line about what was counted.
+    /// The line with the number of repeats.
     fn rest(&mut self) -> Option<String> {
         let Repeats { times, time, .. } = self.repeats.take()?;
         let words = format!("the last line again, {}", count(times, "time"));
@@ -107,7 +107,7 @@ impl Fold {
 mod tests {
     use super::*;
 
-    /// What is written of lines that come with so many seconds between them.
+    /// The output for lines at these times, in seconds.
     fn folded(format: LogFormat, lines: &[(u64, &str)]) -> String {
         let mut fold = Fold { format, last: String::new(), repeats: None };
         let start = Instant::now();

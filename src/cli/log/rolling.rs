@@ -1,4 +1,4 @@
-//! A log file that is set aside when it is full.
+//! A log file that is rotated when it is full.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::core::line_file::rotate;
 use crate::core::named_file;
 
-/// A file of lines, and its older ones beside it: `.1` is the newest of them.
+/// A file of lines, with rotated ones beside it: `.1` is the newest of them.
 #[derive(Debug)]
 pub(super) struct RollingFile {
     path: PathBuf,
@@ -18,8 +18,8 @@ pub(super) struct RollingFile {
 }
 
 impl RollingFile {
-    /// Opens the file, or makes it with mode 0600, and its directory with mode 0700. One that has reached `most_bytes` is set
-    /// aside by the next line, and `keep` of those stay.
+    /// Opens the file, or creates it with mode 0600, and its directory with mode 0700. A file that has reached
+    /// `most_bytes` is rotated at the next line, and `keep` rotated files are kept.
     pub(super) fn open(path: &Path, most_bytes: u64, keep: u32) -> io::Result<Self> {
         if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
             named_file::create_dir(dir)?;
@@ -28,7 +28,7 @@ impl RollingFile {
         Ok(Self { path: path.to_owned(), most_bytes, keep, file, len })
     }
 
-    /// Sets the file aside, and begins a new one.
+    /// Rotates the file, and starts a new one.
     fn roll(&mut self) -> io::Result<()> {
         self.file.flush()?;
         if fs::symlink_metadata(&self.path).is_ok() {

@@ -1,4 +1,4 @@
-//! A line of the log for people: when, how bad, what, and the figures behind it.
+//! A log line for people: time, level, message, and fields.
 
 use std::fmt::{self, Write as _};
 
@@ -12,8 +12,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::core::printable::Escape;
 
-/// `2026-02-03T04:05:06Z  INFO shard acquired shard=audit/3`. Which part of the program speaks is said from DEBUG on, and of
-/// the libraries below it always.
+/// `2026-02-03T04:05:06Z  INFO shard acquired shard=audit/3`. The module of the program is shown at the level DEBUG and
+/// below, the module of a library always.
 pub(super) struct TextLine;
 
 impl<S, N> FormatEvent<S, N> for TextLine
@@ -48,7 +48,7 @@ fn colour(level: Level) -> u8 {
     }
 }
 
-/// The wall clock to the second, in UTC.
+/// The wall clock in seconds, in UTC.
 pub(super) struct Seconds;
 
 impl FormatTime for Seconds {
@@ -57,7 +57,7 @@ impl FormatTime for Seconds {
     }
 }
 
-/// Writes what an event says, the message first as tracing hands it over.
+/// Writes the fields of an event; tracing passes the message first.
 struct Fields<'a> {
     writer: Escape<Writer<'a>>,
     written: fmt::Result,
@@ -84,7 +84,7 @@ impl Visit for Fields<'_> {
     }
 }
 
-/// Whether a value is one word, so that it is seen where it ends.
+/// Whether a value is one word, so that its end is visible.
 fn is_bare(value: &str) -> bool {
     !value.is_empty() && !value.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '='))
 }

@@ -1,4 +1,4 @@
-//! `forwarder bench`: what a log costs on this machine, stage by stage and in the whole program.
+//! `forwarder bench`: the cost of a log on this machine, for each stage and for the whole program.
 
 mod corpus;
 mod cpu;
@@ -25,7 +25,7 @@ use corpus::{Corpus, Kind};
 use line::To;
 use table::Measured;
 
-/// Pages of generated logs that the stages are measured on.
+/// Pages of generated logs for measuring the stages.
 const PAGES: usize = 4;
 
 const HELP: &str = "\
@@ -88,7 +88,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
 
 /// Why nothing was measured.
 enum Fault {
-    /// What was asked for cannot be done.
+    /// The arguments cannot be used.
     Usage(ExitMessage),
     Failed(String),
 }

@@ -73,7 +73,7 @@ pub(super) async fn check(findings: &Findings, source: Source<'_>) {
         view.all().await;
         return;
     }
-    // Each needs the same of the same, so one tells for all.
+    // All logstores need the same permissions, so it is enough to check one.
     let Some(logstore) = view.first_found().await else { return };
     let config = Config { logstore, ..config.clone() };
     match Sls::new(&config) {
@@ -124,7 +124,7 @@ impl View<'_> {
         true
     }
 
-    /// The first logstore that the pattern stands for.
+    /// The first logstore that matches the pattern.
     async fn first_found(&self) -> Option<String> {
         let Config { project, logstore: pattern, .. } = self.source.config;
         if let Err(error) = self.sls.look_at_logstores().await {

@@ -12,10 +12,10 @@ pub(crate) const LOGSTORE: &str = "audit";
 /// The consumer group in each logstore.
 pub(super) const GROUP: &str = "siem";
 
-/// Most logstores of a demo.
+/// Maximum number of logstores of a demo.
 pub(super) const MOST: i64 = 16;
 
-/// Project and name of each logstore, and how many shards each has.
+/// Project and name of each logstore, and its number of shards.
 #[derive(Debug)]
 pub(super) struct Places {
     all: Vec<(String, String)>,
@@ -23,7 +23,7 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// So many logstores in turns in one project and another: `audit`, `audit-2` in the other one, `audit-3`.
+    /// This many logstores, alternating between two projects: `audit`, `audit-2` in the second one, `audit-3`.
     pub(super) fn new(sources: u32, shards: u32) -> Self {
         let place = |number: u32| match number {
             1 => (PROJECT.to_owned(), LOGSTORE.to_owned()),
@@ -33,7 +33,7 @@ impl Places {
         Self { all: (1..=sources).map(place).collect(), shards }
     }
 
-    /// Writes a group into the shard whose turn it is: the logstores take turns, and so do their shards.
+    /// Writes a group into the next shard: logstores take turns, and so do their shards.
     pub(super) fn put(&self, sls: &SlsEmulator, turn: u32, group: LogGroup) -> Result<(), String> {
         let sources = u32::try_from(self.all.len()).unwrap_or(1);
         let (project, logstore) = &self.all[(turn % sources) as usize];
@@ -51,7 +51,7 @@ impl Places {
         shards.filter(|shard| !is_saved(shard)).count()
     }
 
-    /// What a user would set to read them.
+    /// The environment variables with which a user would read them.
     pub(super) fn environment(&self, endpoint: &str) -> Vec<(&'static str, String)> {
         if let [(project, logstore)] = &self.all[..] {
             let place = [endpoint, project, logstore].map(str::to_owned);
@@ -64,7 +64,7 @@ impl Places {
         ["SLS_ENDPOINTS", "SLS_PROJECTS", "SLS_LOGSTORES"].into_iter().zip(lists).collect()
     }
 
-    /// For people: `project demo-project, logstore audit`.
+    /// A description for people: `project demo-project, logstore audit`.
     pub(super) fn describe(&self) -> String {
         let project = |(project, logstores): (&str, String)| {
             let noun = if logstores.contains(',') { "logstores" } else { "logstore" };
@@ -73,12 +73,12 @@ impl Places {
         self.by_project().into_iter().map(project).collect::<Vec<_>>().join("; ")
     }
 
-    /// How many shards there are in all.
+    /// The number of shards in all.
     pub(super) fn shards(&self) -> usize {
         self.all.len() * self.shards as usize
     }
 
-    /// Each project, and its logstores in a list.
+    /// Each project with a list of its logstores.
     fn by_project(&self) -> Vec<(&str, String)> {
         let mut projects: Vec<(&str, String)> = Vec::new();
         for (project, logstore) in &self.all {

@@ -3,7 +3,7 @@
 /// A key that was pressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
-    /// A letter, a digit, a sign.
+    /// A letter, a digit or another character.
     Char(char),
     Enter,
     Escape,
@@ -12,7 +12,7 @@ pub(super) enum Key {
     Down,
     PageUp,
     PageDown,
-    /// Ctrl-C, which makes no signal here.
+    /// Ctrl-C, which raises no signal in raw mode.
     Interrupt,
 }
 

@@ -101,7 +101,7 @@ impl View {
         }
     }
 
-    /// Handles a key. Returns whether to go on.
+    /// Handles a key. Returns whether to continue.
     pub(super) fn press(&mut self, key: Key) -> bool {
         match key {
             Key::Interrupt => return false,
@@ -138,7 +138,7 @@ impl View {
         }
     }
 
-    /// The lines for a terminal of this size, as many as it has and none wider.
+    /// The lines for a terminal of this size; they fit its height and width.
     pub(super) fn lines(&mut self, (rows, columns): (usize, usize), paint: Paint) -> Vec<String> {
         let mut lines = vec![self.title(columns, paint)];
         if self.is_helping {

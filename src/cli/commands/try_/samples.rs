@@ -23,27 +23,27 @@ pub(in crate::cli::commands) struct SampleOrigin {
 pub(super) struct TriedEvent {
     /// The name of that destination, if there are several.
     pub(super) to: Option<DestinationName>,
-    /// The texts that it is sent as.
+    /// The texts in which it is sent.
     pub(super) texts: Vec<String>,
 }
 
-/// What became of one.
+/// The result for one sample.
 pub(super) struct Tried {
-    /// The events, those of one destination after those of another.
+    /// The events, grouped by destination.
     pub(super) events: Vec<TriedEvent>,
     pub(super) error: Option<HookError>,
-    /// Why it was dropped, if the script says it.
+    /// The reason for dropping it, if the script gives one.
     pub(super) drop_reasons: DropReasons,
     pub(super) cost: Cost,
 }
 
-/// A log, or what is wrong with what should be one, where, and what to write.
+/// A log; or the problem with a sample, its place, and what to write.
 pub(in crate::cli::commands) type Read = Result<SampleOrigin, String>;
 
-/// Reads the logs of a file; `-` is standard input. What is no log stands among them.
+/// Reads the logs of a file; `-` is standard input. Invalid samples are among the results.
 ///
 /// # Errors
-/// The file cannot be read, or there is none in it.
+/// The file cannot be read, or contains no log.
 pub(in crate::cli::commands) fn read(file: &Path) -> Result<Vec<Read>, String> {
     let (name, mut bytes) = (file.display().to_string(), Vec::new());
     let (name, read) = if name == "-" {
@@ -63,11 +63,11 @@ pub(in crate::cli::commands) fn read(file: &Path) -> Result<Vec<Read>, String> {
     Ok(logs)
 }
 
-/// The logs in a text of JSON objects, whatever white space is between and in them.
+/// The logs in a text of JSON objects with any white space between and within them.
 fn logs(name: &str, bytes: &[u8]) -> Vec<Read> {
     let mut logs = Vec::new();
     let mut start = 0;
-    // What is not JSON is passed over up to the end of its line.
+    // Invalid JSON is skipped up to the end of its line.
     while start < bytes.len() {
         let mut values = serde_json::Deserializer::from_slice(&bytes[start..]).into_iter::<Value>();
         let behind = loop {
@@ -91,7 +91,7 @@ fn logs(name: &str, bytes: &[u8]) -> Vec<Read> {
     logs
 }
 
-/// Takes a log, the log of a dead letter or a test case, the logs of a case, or a list of logs.
+/// Reads a log, the log of a dead letter or a test case, the logs of a case, or a list of logs.
 fn take(place: &str, value: &Value, logs: &mut Vec<Read>) {
     let sample = |value| Sample::from_json(value).map_err(|error| format!("{place}: {error}"));
     match (value, value.get("log"), value.get("logs")) {

@@ -1,4 +1,4 @@
-//! How a log and what became of it are shown.
+//! Shows a log and its result.
 
 use std::time::Duration;
 
@@ -12,26 +12,26 @@ use crate::core::count::count;
 use crate::core::printable::printable;
 use crate::script::{Beside, Cost, HookError, Paint, Sample};
 
-/// From this many columns on, a log and its events stand side by side.
+/// From this many columns on, a log and its events are shown side by side.
 const WIDE: usize = 110;
 
-/// Lines of a log, and of its events, that are shown without `--full`.
+/// Maximum lines of a log, and of its events, without `--full`.
 const MOST_LINES: usize = 40;
 
-/// Names of fields are given this much room at most.
+/// Maximum width of the column of field names.
 const WIDEST_NAME: usize = 24;
 
-/// How to show it.
+/// How to show the results.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DisplayOptions {
     pub(super) json: bool,
-    /// However long an event is.
+    /// Show long events in full.
     pub(super) full: bool,
     pub(super) width: usize,
     pub(super) paint: Paint,
 }
 
-/// A log and what became of it.
+/// A log and its result.
 pub(super) fn log(origin: &SampleOrigin, tried: &Tried, printed: &[String], look: DisplayOptions) -> String {
     let DisplayOptions { width, paint, full, .. } = look;
     let shown = |width| cut(events(tried, width, paint), full, paint);
@@ -65,7 +65,7 @@ pub(super) fn log(origin: &SampleOrigin, tried: &Tried, printed: &[String], look
     out
 }
 
-/// The first of many lines, unless all are wanted.
+/// The first of many lines, or all of them with `--full`.
 fn cut(mut lines: Vec<String>, full: bool, paint: Paint) -> Vec<String> {
     if !full && lines.len() > MOST_LINES {
         let more = lines.len() - (MOST_LINES - 1);
@@ -75,7 +75,7 @@ fn cut(mut lines: Vec<String>, full: bool, paint: Paint) -> Vec<String> {
     lines
 }
 
-/// Lines with a word before the first of them.
+/// Lines with a word before the first one.
 fn labelled(word: &str, lines: &[String], paint: Paint) -> String {
     let mut out = String::new();
     for (at, line) in lines.iter().enumerate() {
@@ -86,7 +86,7 @@ fn labelled(word: &str, lines: &[String], paint: Paint) -> String {
     out
 }
 
-/// The fields, their texts below each other.
+/// The fields, with their texts aligned.
 fn fields(sample: &Sample, width: usize) -> Vec<String> {
     let text = |bytes: &[u8]| printable(String::from_utf8_lossy(bytes).as_ref());
     let fields: Vec<(String, String)> = sample.fields().map(|(key, value)| (text(key), text(value))).collect();
@@ -103,7 +103,7 @@ fn fields(sample: &Sample, width: usize) -> Vec<String> {
     if lines.is_empty() { vec!["(no field)".to_owned()] } else { lines }
 }
 
-/// The events as the destination would see them; JSON is laid out.
+/// The events as the destination would see them; JSON is pretty-printed.
 fn events(tried: &Tried, width: usize, paint: Paint) -> Vec<String> {
     let events = &tried.events;
     if events.is_empty() {
@@ -118,7 +118,7 @@ fn events(tried: &Tried, width: usize, paint: Paint) -> Vec<String> {
         let text = printable(text.trim_end_matches('\n'));
         let event = pretty::lines(&text, width).unwrap_or_else(|| vec![text]);
         for line in event {
-            // What goes on is indented, so that it is seen to belong to its line.
+            // Continuation lines are indented, to show that they belong to their line.
             let indent = line.len() - line.trim_start().len();
             for (at, piece) in wrap(&line, width).into_iter().enumerate() {
                 lines.push(if at == 0 { piece } else { " ".repeat(indent.min(width / 2)) + &piece });
@@ -128,7 +128,7 @@ fn events(tried: &Tried, width: usize, paint: Paint) -> Vec<String> {
     lines
 }
 
-/// Pieces of a text of at most so many columns.
+/// The pieces of a text, each at most this many columns wide.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut pieces = vec![String::new()];
     let mut used = 0;
@@ -164,7 +164,7 @@ fn size(bytes: usize) -> String {
     }
 }
 
-/// A log and what became of it as one line of JSON, which a file of test cases can take as it is.
+/// A log and its result as one line of JSON, which can be used as a test case unchanged.
 pub(super) fn json(origin: &SampleOrigin, tried: &Tried, returned: &Events) -> String {
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     let log: Map<String, Value> =
@@ -193,7 +193,7 @@ fn at(error: &HookError) -> Value {
     })
 }
 
-/// What is sent: a list of texts, or one for each of several destinations by its name.
+/// The sent text: a list of texts, or with several destinations a list for each name.
 fn sent(events: &[TriedEvent]) -> Value {
     let mut by_name = Map::new();
     let mut all = Vec::new();
@@ -210,7 +210,7 @@ fn sent(events: &[TriedEvent]) -> Value {
     if by_name.is_empty() { Value::Array(all) } else { Value::Object(by_name) }
 }
 
-/// What became of all.
+/// The totals of all logs.
 #[derive(Debug, Default)]
 pub(super) struct Sum {
     pub(super) logs: u64,
@@ -224,12 +224,12 @@ pub(super) struct Sum {
 }
 
 impl Sum {
-    /// A sample that is none.
+    /// Counts an invalid sample.
     pub(super) fn no_log(&mut self) {
         self.no_logs += 1;
     }
 
-    /// How many logs failed, or are none.
+    /// Number of failed logs and invalid samples.
     pub(super) fn failed(&self) -> u64 {
         self.failed + self.no_logs
     }
