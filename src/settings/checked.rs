@@ -42,7 +42,7 @@ pub struct Settings {
     pub warnings: Vec<String>,
 }
 
-/// Where a process is asked how it does.
+/// The place at which a process serves its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AdminListen {
     /// At a socket in the state directory ([`socket_name`]).
@@ -53,7 +53,7 @@ pub enum AdminListen {
     Socket(PathBuf),
 }
 
-/// Most processes with one state directory that have a socket in it.
+/// Maximum number of processes with one state directory that have a socket in it.
 pub const MOST_SOCKETS: u32 = 64;
 
 /// The socket of the first, second, … process with a state directory.
@@ -89,7 +89,7 @@ pub struct SourceSettings {
 }
 
 impl SourceSettings {
-    /// Whether it reads every logstore of the project that a pattern stands for, not one.
+    /// Whether it reads every logstore of the project that matches a pattern, instead of one.
     #[must_use]
     pub fn is_pattern(&self) -> bool {
         wildcard::has_wildcards(&self.sls.logstore)
@@ -99,7 +99,7 @@ impl SourceSettings {
 /// The settings to deliver existing logs, without a source.
 #[derive(Debug, Clone)]
 pub struct DeliverySettings {
-    /// The file of the script for logs of which no source is known.
+    /// The script file for logs whose source is unknown.
     pub script: Option<PathBuf>,
     /// The sources, as far as their names are given.
     pub sources: Vec<SourceScript>,
@@ -111,10 +111,10 @@ pub struct DeliverySettings {
     pub warnings: Vec<String>,
 }
 
-/// Which script is for the logs of a source.
+/// The script for the logs of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceScript {
-    /// What the source is called.
+    /// The name of the source.
     pub name: String,
     /// The project of its logstore.
     pub project: String,
@@ -125,13 +125,13 @@ pub struct SourceScript {
 }
 
 impl SourceScript {
-    /// Whether it reads every logstore that a pattern stands for.
+    /// Whether it reads every logstore that matches a pattern.
     #[must_use]
     pub fn is_pattern(&self) -> bool {
         wildcard::has_wildcards(&self.logstore)
     }
 
-    /// What the source is called that reads this logstore of it.
+    /// The name of the source that reads this logstore of it.
     #[must_use]
     pub fn name_of(&self, logstore: &str) -> String {
         match (self.is_pattern(), wildcard::has_wildcards(&self.name)) {
@@ -158,7 +158,7 @@ pub struct TrialSettings {
 pub struct DestinationSettings {
     /// Its name in events.
     pub name: DestinationName,
-    /// Reads how to reach it.
+    /// The settings of its connection.
     pub config: DestinationConfig,
     /// What to do with an event that it refuses for good.
     pub on_reject: OnReject,
@@ -169,7 +169,7 @@ pub struct DestinationSettings {
 /// When a new version of the script is accepted, and when it is rolled back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReloadSettings {
-    /// Whether to accept it whatever its results on the last logs are.
+    /// Whether to accept it regardless of its results for the last logs.
     pub force: bool,
     /// When it is rolled back.
     pub rules: script::Rules,
@@ -184,7 +184,7 @@ pub struct DeadLetterSettings {
     pub dir: PathBuf,
     /// Maximum size of its file, in bytes.
     pub max_bytes: u64,
-    /// The destination that gets copies of them: one of those that there are.
+    /// The name of the destination that gets copies of them.
     pub to: Option<DestinationName>,
     /// A shard is paused if more than this percentage of its logs would become dead letters.
     pub max_share: u32,

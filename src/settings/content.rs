@@ -92,7 +92,7 @@ pub(super) fn private_key(content: &[u8]) -> Result<(), Complaint> {
 /// The first byte of a sequence in ASN.1's DER.
 const DER: u8 = 0x30;
 
-/// What the blocks of a PEM file say they are: `CERTIFICATE` (RFC 7468).
+/// The labels of the blocks of a PEM file: `CERTIFICATE` (RFC 7468).
 fn labels(content: &[u8]) -> Vec<&[u8]> {
     let label = |line| <[u8]>::strip_prefix(line, b"-----BEGIN ")?.trim_ascii_end().strip_suffix(b"-----");
     content.split(|byte| *byte == b'\n').filter_map(label).collect()

@@ -19,13 +19,13 @@ use crate::pipeline::OnReject;
 
 const TABLE_NAME: &str = "the name of a table is a name";
 
-/// How the settings of a type of destination are read.
+/// How to read the settings of a type of destination.
 struct Kind {
     /// Its table in the settings file, which is also the default name.
     table: &'static str,
     /// Its required setting.
     needs: &'static Row,
-    /// Reads how to reach it.
+    /// Reads the settings of its connection.
     read: fn(&mut Reader<'_>, &Machine) -> Option<DestinationConfig>,
     /// Reads its format, without its address.
     format: fn(&mut Reader<'_>, &Machine) -> Option<Arc<dyn Preview>>,

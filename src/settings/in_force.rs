@@ -8,7 +8,7 @@ use super::typed::{Given, Layer, Typed, ValueOrigin};
 /// The placeholder of a secret value.
 const HIDDEN: &str = "(not shown)";
 
-/// A setting in force.
+/// The effective value of a setting.
 #[derive(Debug)]
 pub struct InForce {
     /// Its row.

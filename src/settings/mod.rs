@@ -1,7 +1,7 @@
-//! The settings: what a user types, and what the program uses.
+//! The settings: the typed values, and the validated values that the program uses.
 //!
-//! Each setting can be given as a flag, in the environment, or in a TOML file; the first of these wins, and then the
-//! default holds. Typed values keep their place; [`load`] converts them to [`Settings`], where all fields are
+//! Each setting can be given as a flag, in the environment, or in a TOML file; the first of these wins, otherwise the
+//! default applies. Typed values keep their place; [`load`] converts them to [`Settings`], where all fields are
 //! validated, or to a list of all problems.
 
 pub mod keys;
@@ -57,7 +57,7 @@ pub fn load(
     resolve::resolve(&typed, problems, machine)
 }
 
-/// The scripts and the destinations alone, for logs that are at hand: nothing about SLS needs to be given or right.
+/// Only the scripts and the destinations, for existing logs: settings of SLS may be missing or wrong.
 ///
 /// # Errors
 /// All their problems.
@@ -137,7 +137,7 @@ pub fn range(from: &str, to: &str, machine: &Machine) -> Result<(start::StartPos
 /// A size in bytes, of one byte or more.
 ///
 /// # Errors
-/// What to write.
+/// The expected form.
 pub fn size(text: &str) -> Result<usize, String> {
     let size = units::size(text).and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0);
     size.ok_or_else(|| "write a number with a unit, such as 500KB or 5MB".to_owned())
@@ -152,10 +152,11 @@ pub fn dead_letters_dir(config: Option<&Path>, environment: &Environment) -> Res
     resolve::dead_letters_dir(&typed)
 }
 
-/// Where a process with these settings is asked how it does, and its state directory: nothing else needs to be given or right.
+/// The address or socket at which a process with these settings serves its status, and its state directory: other
+/// settings may be missing or wrong.
 ///
 /// # Errors
-/// The settings file can't be read, or what it says of them is wrong.
+/// The settings file can't be read, or these settings are wrong.
 pub fn admin(config: Option<&Path>, environment: &Environment) -> Result<(AdminListen, PathBuf), SettingsError> {
     let (typed, _) = read(config, &Vec::new(), environment)?;
     resolve::admin(&typed)

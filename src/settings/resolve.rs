@@ -115,7 +115,7 @@ pub(super) fn places(typed: &Typed, problems: Vec<Problem>, machine: &Machine) -
     places.filter(|_| problems.is_empty()).ok_or(SettingsError { problems })
 }
 
-/// Reads only the names that rights refer to.
+/// Reads only the names that permissions refer to.
 pub(super) fn scopes(typed: &Typed) -> Result<Vec<crate::sls::rights::Scope>, SettingsError> {
     let mut reader = Reader::new(typed, Vec::new());
     let scopes = read_scopes(&mut reader);
@@ -148,7 +148,7 @@ fn read_dead_letters(
             Some(all) => {
                 all.iter().find(|one| one.name.as_str() == text).map(|one| Some(one.name.clone())).ok_or_else(complaint)
             }
-            // What is wrong with them is said already.
+            // Its problems are already reported.
             None => Ok(None),
         }
     });
@@ -166,7 +166,7 @@ fn read_run(reader: &mut Reader<'_>, machine: &Machine) -> Option<RunSettings> {
     Some(RunSettings { drain_timeout: drain_timeout?, memory: memory?, hook_threads: hook_threads? })
 }
 
-/// Reads where the process is asked how it does, and nothing else.
+/// Reads only the address or socket at which the process serves its status.
 pub(super) fn admin(typed: &Typed) -> Result<(AdminListen, PathBuf), SettingsError> {
     let mut reader = Reader::new(typed, Vec::new());
     let (listen, state) = (read_admin(&mut reader), reader.get(&keys::state::DIR));

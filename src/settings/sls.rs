@@ -14,7 +14,7 @@ use crate::sls::endpoint::{region, takes_only_v4};
 use crate::sls::rights::Scope;
 use crate::sls::{Config, Signature, is_label};
 
-/// How to reach the logstore. `heartbeat` is the time between two heartbeats, if known.
+/// The settings of the connection to the logstore. `heartbeat` is the time between two heartbeats, if known.
 pub(super) fn read_sls(reader: &mut Reader<'_>, heartbeat: Option<Duration>, machine: &Machine) -> Option<Config> {
     for row in [&keys::sls::ENDPOINT.row, &keys::sls::PROJECT.row, &keys::sls::LOGSTORE.row, &keys::sls::GROUP.row] {
         reader.demand(&[row]);
@@ -58,7 +58,7 @@ pub(super) fn read_sls(reader: &mut Reader<'_>, heartbeat: Option<Duration>, mac
     })
 }
 
-/// The names that rights refer to.
+/// The names that permissions refer to.
 pub(super) fn read_scope(reader: &mut Reader<'_>) -> Option<Scope> {
     for row in [&keys::sls::PROJECT.row, &keys::sls::LOGSTORE.row, &keys::sls::GROUP.row] {
         reader.demand(&[row]);

@@ -46,7 +46,7 @@ pub(super) fn read_sources(reader: &mut Reader<'_>, machine: &Machine) -> Option
     sources.collect()
 }
 
-/// Reads how to reach each source, with its name.
+/// Reads the connection settings of each source, with its name.
 pub(super) fn read_places(reader: &mut Reader<'_>, machine: &Machine) -> Option<Vec<Place>> {
     let items: Vec<_> = reader.items(&SOURCES).collect();
     if items.is_empty() {
@@ -63,7 +63,7 @@ pub(super) fn read_places(reader: &mut Reader<'_>, machine: &Machine) -> Option<
     tell_twins(reader, &items, &places).then_some(places)
 }
 
-/// Reads only the names that rights refer to.
+/// Reads only the names that permissions refer to.
 pub(super) fn read_scopes(reader: &mut Reader<'_>) -> Option<Vec<Scope>> {
     let items: Vec<_> = reader.items(&SOURCES).collect();
     if items.is_empty() {
@@ -73,8 +73,7 @@ pub(super) fn read_scopes(reader: &mut Reader<'_>) -> Option<Vec<Scope>> {
     read.into_iter().collect()
 }
 
-/// Reads which script is for the logs of which source, and nothing else about the sources: the script for all, and each source
-/// whose names are given.
+/// Reads only the scripts and the logs they are for: the common script, and each source whose names are given.
 pub(super) fn read_source_scripts(reader: &mut Reader<'_>) -> (Option<PathBuf>, Vec<SourceScript>) {
     let items: Vec<_> = reader.items(&SOURCES).collect();
     let common = reader.script(&keys::script::FILE);
@@ -102,7 +101,7 @@ pub(super) fn read_source_scripts(reader: &mut Reader<'_>) -> (Option<PathBuf>, 
     (common, sources)
 }
 
-/// How to reach a source.
+/// The connection settings of a source.
 pub(super) struct Place {
     pub(super) name: String,
     /// Whether the name was given.
@@ -127,7 +126,7 @@ fn read_place(reader: &mut Reader<'_>, machine: &Machine) -> Option<Place> {
     Some(Place { name, has_name, has_consumer, sls, start, until })
 }
 
-/// How to work on a source.
+/// The other settings of a source.
 struct Work {
     script: PathBuf,
     wait: bool,
@@ -160,7 +159,7 @@ fn read_script(reader: &mut Reader<'_>) -> Option<PathBuf> {
     reader.script(&keys::script::FILE)
 }
 
-/// A name that can stand in a log line, a label and a command.
+/// A name that is valid in a log line, a label and a command.
 fn name(text: String) -> Result<String, Complaint> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(is_plain) {
@@ -178,7 +177,7 @@ fn name_apart(places: &mut [Place]) {
     }
 }
 
-/// What a source is called that was given no name; `logstores` are those of all sources.
+/// The default name of a source; `logstores` are those of all sources.
 fn default_name(project: &str, logstore: &str, logstores: &[String]) -> String {
     match logstores.iter().filter(|other| *other == logstore).count() {
         0 | 1 => logstore.to_owned(),

@@ -254,7 +254,7 @@ fn parse_offset(text: &str) -> Option<Offset> {
     Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).ok()
 }
 
-/// Digits only: `parse` alone would take a sign.
+/// Digits only: `parse` alone would accept a sign.
 fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
     if is_digits(text) { text.parse().ok() } else { None }
 }

@@ -35,7 +35,7 @@ pub(super) fn show_size(bytes: u64) -> String {
     show(bytes, SIZE, "B")
 }
 
-/// A number, whole or with a decimal fraction, and a unit, in the least of the units.
+/// A number, whole or with a decimal fraction, and a unit; the result is in the smallest unit.
 fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;

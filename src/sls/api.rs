@@ -26,7 +26,7 @@ pub const MAX_SHARDS: usize = 10_000;
 /// Logstores that a project may have. SLS allows 200, and more on request.
 pub const MAX_LOGSTORES: usize = 10_000;
 
-/// Logstores that are asked for with one call, which is the most that SLS gives.
+/// Number of logstores requested per call: the maximum of SLS.
 const LOGSTORES_PAGE: usize = 500;
 
 /// A reply with status 200 that does not have the form that the call promises.
@@ -399,7 +399,7 @@ pub fn read_pull(config: &Config, shard: ShardId, cursor: &Cursor, reply: Reply)
     let compression = reply.header("x-log-compresstype");
     let body = unpack(compression, raw_size, reply.body.clone())?;
     let packed = can_unpack(compression).filter(|_| reply.body.len() < body.len()).map(|unpack| Packed {
-        // As much memory as it needs, and not what it was received into.
+        // Copied, so that it uses no more memory than it needs.
         bytes: Bytes::copy_from_slice(&reply.body),
         unpacked: body.len(),
         unpack,
@@ -491,7 +491,7 @@ pub fn build_list_logstores(offset: usize) -> Request {
 pub struct LogstoreNames {
     /// Names, in the server's order.
     pub logstores: Vec<String>,
-    /// How many there are in all.
+    /// The total number.
     pub total: usize,
 }
 
@@ -513,10 +513,10 @@ pub fn build_logstore(config: &Config) -> Request {
     Request::new(Call::Logstore, Method::Get, format!("/logstores/{}", percent_encode(&config.logstore)), vec![])
 }
 
-/// "GetLogStore": how many days logs are kept; 3650 means for ever.
+/// "GetLogStore": how many days logs are kept; 3650 means forever.
 ///
 /// # Errors
-/// The body has none.
+/// The body does not say.
 pub fn read_retention(reply: &Reply) -> Result<u32, ReadError> {
     #[derive(Deserialize)]
     struct Body {
@@ -525,10 +525,10 @@ pub fn read_retention(reply: &Reply) -> Result<u32, ReadError> {
     Ok(read_json::<Body>(&reply.body)?.ttl)
 }
 
-/// Days that mean for ever ("GetLogStore").
+/// Number of days that means forever ("GetLogStore").
 const FOR_EVER: u32 = 3_650;
 
-/// How long logs are kept that are kept for so many days; `None`: for ever.
+/// The retention for this number of days; `None`: forever.
 #[must_use]
 pub fn kept_for(days: u32) -> Option<Duration> {
     (days < FOR_EVER).then(|| Duration::from_secs(u64::from(days) * 24 * 3_600))

@@ -63,7 +63,7 @@ pub struct Sls {
 }
 
 impl Sls {
-    /// A client for these settings, with connections of its own. Nothing is sent yet.
+    /// A client for these settings, with its own connections. Nothing is sent yet.
     ///
     /// # Errors
     /// A setting, or a file that it names, is wrong.
@@ -71,7 +71,7 @@ impl Sls {
         Self::over(config, &Connections::default())
     }
 
-    /// The same over connections that others may use.
+    /// The same over shared connections.
     ///
     /// # Errors
     /// As for [`Sls::new`].
@@ -99,8 +99,8 @@ impl Sls {
         &self.errors
     }
 
-    /// A second client for another runtime and its connections, which counts its failures with those of this one, and signs with the session that this
-    /// one keeps fresh.
+    /// A second client for another runtime and its connections. It counts its failures together with those of this one,
+    /// and signs with the session that this one renews.
     ///
     /// # Errors
     /// As for [`Sls::new`].
@@ -119,7 +119,7 @@ impl Sls {
         self.keys.status()
     }
 
-    /// When the certificate of the server ends, unix seconds, as it was shown last.
+    /// When the certificate of the server expires, unix seconds, as last seen.
     #[must_use]
     pub fn certificate_end(&self) -> Option<i64> {
         self.wire.certificates.ends().server
@@ -133,8 +133,8 @@ impl Sls {
         self.keys.current().await.map(drop)
     }
 
-    /// Looks how far the group is. From then on [`Start::End`](crate::core::cursor::Start::End) is the moment when the group began, not the end of the shard
-    /// at some later time: see [`GroupStart`].
+    /// Looks up the state of the group. From then on [`Start::End`](crate::core::cursor::Start::End) is the time at
+    /// which the group was created, not the end of the shard at some later time: see [`GroupStart`].
     ///
     /// # Errors
     /// As for every call.
@@ -215,7 +215,7 @@ impl Sls {
     /// Writes a probe log with this id into a shard.
     ///
     /// # Errors
-    /// As for every call. [`SourceError::Lost`]: the shard is not there any more, or takes nothing new after a split or merge.
+    /// As for every call. [`SourceError::Lost`]: the shard no longer exists, or accepts no logs after a split or merge.
     pub async fn write_probe(&self, shard: ShardId, id: &str) -> Result<(), SourceError> {
         let shards = self.shards().await?;
         let found = shards.iter().find(|found| found.id == shard.0 && !found.is_read_only());

@@ -144,7 +144,7 @@ mod tests {
             shard(3, ("40", "80"), false, BEGAN + 50),
             shard(4, ("00", "20"), false, BEGAN + 60),
         ];
-        // The members save all the time, so that no shard is younger than the first checkpoint that is left.
+        // The members save continuously, so that no shard is younger than the first remaining checkpoint.
         let checkpoints = [saved(0, BEGAN + 90), saved(1, BEGAN + 90)];
         check(&shards, &checkpoints, BEGAN + 95, &[seen(0), seen(1), LATER, LATER, LATER]);
     }

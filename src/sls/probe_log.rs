@@ -1,7 +1,7 @@
-//! The log that `[probe]` writes: what it is, and the call that writes it.
+//! The log that `[probe]` writes, and the call that writes it.
 //!
-//! Source: Alibaba Cloud SLS API reference, "PutLogs". The body is a `LogGroup`, packed with lz4; `route` with a hash key takes
-//! it into the shard whose range the key is in.
+//! Source: Alibaba Cloud SLS API reference, "PutLogs". The body is a `LogGroup`, compressed with LZ4; the parameter
+//! `route` with a hash key sends it to the shard with that key.
 
 use prost::Message as _;
 
@@ -13,7 +13,7 @@ use crate::loggroup::proto::{Log, LogGroup, Pair};
 /// Topic of the log.
 const TOPIC: &str = "forwarder-probe";
 
-/// The field by which it is recognised.
+/// The field by which it is recognized.
 const FIELD: &str = "probe_id";
 
 /// "PutLogs" of one probe log into the shard that takes this hash key. `now` is unix seconds.

@@ -93,7 +93,7 @@ impl On {
     pub fn resource(self, scope: &Scope) -> String {
         let Scope { project, logstore, group, .. } = scope;
         let project = format!("acs:log:*:*:project/{project}");
-        // A pattern stands in a policy as it is: RAM has the same wildcards.
+        // A pattern is used in a policy unchanged: RAM has the same wildcards.
         let logstore = format!("{project}/logstore/{logstore}");
         match self {
             Self::Project => project,

@@ -94,7 +94,7 @@ pub fn unpack(compression: Option<&str>, raw_size: u64, body: Bytes) -> Result<B
     Ok(raw)
 }
 
-/// What unpacks a body again that [`unpack`] has unpacked before; nothing where it was not packed.
+/// Returns a function that unpacks a body again that [`unpack`] has unpacked before; `None` if it was not compressed.
 #[must_use]
 pub fn can_unpack(compression: Option<&str>) -> Option<Unpack> {
     const BEFORE: &str = "it was unpacked before";

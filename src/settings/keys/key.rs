@@ -64,7 +64,7 @@ impl Key<Duration> {
 }
 
 impl Key<FetchInterval> {
-    /// A duration as in [`Key::seconds`], or the least and the most.
+    /// A duration as in [`Key::seconds`], or a minimum and a maximum.
     pub(super) const fn interval(name: &'static str, least: Duration) -> Self {
         let bounds = DurationBounds { least, bare_seconds: true };
         Self { row: Row::new(name, Kind::Interval(least)), bounds }

@@ -20,7 +20,7 @@ pub struct Row {
     pub flag: Option<&'static str>,
     /// Additional environment variables.
     pub also: &'static [&'static str],
-    /// Names that people know it by from the vendor's scripts and SDK, for suggestions.
+    /// Its names in the vendor's scripts and SDK, for suggestions.
     pub known_as: &'static [&'static str],
     /// Where it can be set.
     pub scope: Scope,

@@ -43,7 +43,7 @@ pub trait Choice: Copy + PartialEq + 'static {
     }
 }
 
-/// A type of whole numbers; the bounds are the least and the most.
+/// A type of whole numbers; the bounds are the minimum and the maximum.
 pub trait Number: Setting<Bounds = (u64, u64)> {
     /// The largest number of the type.
     const MOST: u64;

@@ -1,5 +1,5 @@
-//! The HTTP clients that hold connections to SLS. Sources that reach it in the same way share one: each has the certificates of the
-//! system in memory, and keeps connections open.
+//! The HTTP clients with the connections to SLS. Sources with the same connection settings share one, because each has
+//! the system's certificates in memory and keeps connections open.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -26,17 +26,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Minimum time between two checks of the CA file.
 const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Connections that sources share. They belong to the runtime that they are first used in.
+/// Connections that sources share. They belong to the runtime in which they are first used.
 #[derive(Debug, Default, Clone)]
 pub struct Connections(Arc<Mutex<Vec<Known>>>);
 
-/// A client that may be in use, and how it reaches SLS.
+/// A client that may be in use, and its connection settings.
 type Known = (Way, Weak<SharedClient>);
 
-/// A client, made anew when its certificates change.
+/// A client, which is created again when its certificates change.
 pub(super) type SharedClient = Reread<ClientFiles>;
 
-/// What tells one client from another.
+/// The properties by which clients are distinguished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Way {
     ca_file: Option<PathBuf>,
@@ -46,7 +46,7 @@ struct Way {
 }
 
 impl Connections {
-    /// The client for a source, which others may have, too.
+    /// The client for a source; other sources may use it, too.
     pub(super) fn client(&self, config: &Config, endpoint: &Endpoint) -> Result<Arc<SharedClient>, ConfigError> {
         let way = way(config, endpoint);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,7 +61,7 @@ impl Connections {
     }
 }
 
-/// A client of its own for a source, with a last word on how it is built.
+/// A separate client for a source, with a final change to its builder.
 #[cfg(test)]
 pub(super) fn client_with(
     config: &Config,

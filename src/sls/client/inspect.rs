@@ -1,4 +1,4 @@
-//! Calls that only look, for `forwarder check` and `forwarder status`: nothing is created, joined or saved by them.
+//! Read-only calls, for `forwarder check` and `forwarder status`: they create, join and save nothing.
 
 use std::sync::atomic::Ordering;
 

@@ -1,4 +1,4 @@
-//! Over real sockets, against a server that answers from a list.
+//! Tests over real sockets, with a server that replies from a list.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -31,13 +31,13 @@ enum Answer {
     Whole(Vec<u8>),
     /// Sends this and hangs up.
     Torn(Vec<u8>),
-    /// Sends this and then a byte now and then, for ever.
+    /// Sends this and then a byte from time to time, forever.
     Drip(Vec<u8>),
-    /// Says nothing.
+    /// Sends nothing.
     Silent,
 }
 
-/// A request as it came off the wire.
+/// A request as received over the network.
 #[derive(Debug, Clone)]
 struct Received {
     line: String,
@@ -59,7 +59,7 @@ struct Server {
 }
 
 impl Server {
-    /// Answers one request after the other from the list, and says nothing when that is used up.
+    /// Answers requests from the list, one after the other, and sends nothing when the list is used up.
     async fn start(answers: impl IntoIterator<Item = Answer>) -> Self {
         Self::start_at((Ipv4Addr::LOCALHOST, 0), answers).await
     }
@@ -127,7 +127,7 @@ async fn serve(stream: TcpStream, answers: Arc<Mutex<VecDeque<Answer>>>, log: Ar
         let answer = answers.lock().unwrap().pop_front().unwrap_or(Answer::Silent);
         match answer {
             Answer::Whole(bytes) => {
-                // The client may hang up on what it does not want.
+                // The client may close the connection early.
                 if stream.write_all(&bytes).await.is_err() {
                     return;
                 }
@@ -214,7 +214,7 @@ fn check_busy<T: std::fmt::Debug>(outcome: Result<T, SourceError>, expected: &st
     }
 }
 
-/// Signs again what came off the wire and compares.
+/// Signs the received request again, and compares.
 #[track_caller]
 fn check_signature(received: &Received, signature: &Signature, key: &AccessKey) {
     let (method, target) = received.line.split_once(' ').unwrap();
@@ -348,7 +348,7 @@ async fn a_page_arrives_decompressed_and_query_and_processor_are_sent() {
 
 #[tokio::test]
 async fn a_page_above_the_limit_is_requested_in_halves() {
-    // Its body is not waited for: the headers say enough.
+    // Its body is not waited for: the headers are enough.
     let large = Answer::Drip(page("2147483647", &[("content-length", "1000000")], b""));
     let small = lz4_flex::block::compress(b"page");
     let small = Answer::Whole(page("4", &[], &small));
@@ -556,7 +556,7 @@ async fn impossible_settings_are_errors_that_name_them() {
 #[tokio::test]
 async fn an_unreachable_endpoint_is_a_transient_error_that_says_what_to_check() {
     let server = Server::start([]).await;
-    // The system never gives this port to a test that asks for any.
+    // The system never assigns this port to a program that asks for any port.
     let sls = Sls::new(&Config { endpoint: "127.0.0.1:9".to_owned(), ..server.config() });
     let outcome = pull(&sls.unwrap()).await;
     assert!(matches!(&outcome, Err(SourceError::Busy { cause, .. }) if cause.hint.unwrap().contains("`endpoint`")));
@@ -573,7 +573,7 @@ fn start_tls(connections: usize) -> (u16, std::thread::JoinHandle<()>) {
     let thread = std::thread::spawn(move || {
         for _ in 0..connections {
             let (stream, _) = listener.accept().unwrap();
-            // A client that does not trust us hangs up here.
+            // A client that does not trust the certificate closes the connection here.
             if let Ok(mut stream) = acceptor.accept(stream) {
                 let mut request = [0; 4096];
                 if stream.read(&mut request).is_ok_and(|length| length > 0) {
@@ -588,7 +588,7 @@ fn start_tls(connections: usize) -> (u16, std::thread::JoinHandle<()>) {
 
 #[tokio::test]
 async fn a_page_larger_than_the_free_memory_is_not_read() {
-    // What is announced never comes: whoever read on would wait for it.
+    // The announced body never arrives, so a client that tried to read it would wait.
     let announced = ("content-length", "4000000");
     let large = Answer::Drip(page("8000000", &[announced], b""));
     let server = Server::start([large]).await;
@@ -715,7 +715,7 @@ async fn f22_after_the_group_was_missing_a_shard_without_a_known_checkpoint_star
     let saved = r#"[{"shard":0,"checkpoint":"YQ==","updateTime":1700000000000000,"consumer":"c"}]"#;
     let gone = error(404, "consumerGroupNotExist", &[]);
     let cursor = ok(r#"{"cursor":"Yg=="}"#);
-    // The group is missing before the look as well: that is how every group begins.
+    // The group is also missing before the lookup: every group begins like this.
     let answers = [gone.clone(), ok(shards), ok(saved), cursor.clone(), gone, cursor];
     let server = Server::start(answers).await;
     let sls = server.sls();
@@ -753,12 +753,12 @@ async fn a_child_of_a_split_starts_with_its_oldest_log_even_if_its_holder_joined
     assert_eq!(seen, Cursor::new("YQ=="), "a checkpoint that is gone with its group is where the shard goes on");
 }
 
-/// Stands in for the DNS: every name is where it says at the moment.
+/// Replaces the DNS: every name resolves to the current address.
 struct Dns(Mutex<Ipv4Addr>);
 
 impl reqwest::dns::Resolve for Dns {
     fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        // The port is that of the URL.
+        // The port comes from the URL.
         let found: reqwest::dns::Addrs = Box::new(std::iter::once(SocketAddr::from((*self.0.lock().unwrap(), 0))));
         Box::pin(std::future::ready(Ok(found)))
     }
@@ -767,7 +767,7 @@ impl reqwest::dns::Resolve for Dns {
 const OLD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 const NEW: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// A client of an endpoint with a name, which moves from one server to another, and both.
+/// A client of an endpoint whose name moves from one server to another, and both servers.
 async fn moving(old: impl IntoIterator<Item = Answer>, keep_idle: Duration) -> (Sls, Arc<Dns>, Server, Server) {
     let old = Server::start_at((OLD, 0), old).await;
     let new = Server::start_at((NEW, old.port), vec![ok("[]"); 9]).await;
@@ -789,7 +789,7 @@ async fn f26_an_endpoint_that_moves_is_followed_when_its_old_address_closes() {
     sls.heartbeat(&BTreeSet::new()).await.unwrap();
     *dns.0.lock().unwrap() = NEW;
     drop(old);
-    // The first may run into the connection that died.
+    // The first request may use the dead connection.
     let _ = sls.heartbeat(&BTreeSet::new()).await;
     sls.heartbeat(&BTreeSet::new()).await.unwrap();
     assert!(!new.lines().is_empty());

@@ -44,7 +44,7 @@ pub(super) struct Wire {
     endpoint: Endpoint,
     user_agent: HeaderValue,
     client: Arc<SharedClient>,
-    /// What the server shows.
+    /// The certificates that the server shows.
     pub(super) certificates: Certificates,
     /// The last reply reported a failure of the server. Until a reply does not, no connection is reused: the name may
     /// have moved to another server.
@@ -63,7 +63,7 @@ impl Wire {
         Self { endpoint, user_agent: user_agent(config), client, certificates, failing }
     }
 
-    /// With a client of its own, and a last word on how that is built.
+    /// With a separate client, and a final change to its builder.
     #[cfg(test)]
     pub(super) fn with(
         config: &Config,

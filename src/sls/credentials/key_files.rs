@@ -1,4 +1,4 @@
-//! The key that is kept up to date from files.
+//! A key that is kept up to date from files.
 
 use std::io;
 use std::path::Path;
@@ -35,7 +35,7 @@ impl FromFiles for KeyFiles {
     }
 }
 
-/// The text of a file, without surrounding blanks.
+/// The text of a file, without surrounding white space.
 fn read(what: &'static str, path: &Path) -> Result<String, KeyError> {
     let text = named_file::read_trusted(path, MOST_CREDENTIAL)
         .and_then(|text| String::from_utf8(text).map_err(io::Error::other))

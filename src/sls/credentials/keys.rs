@@ -22,7 +22,7 @@ const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a request whose key was refused waits for a new key.
 const OTHER_KEY: Duration = Duration::from_secs(1);
 
-/// The source of the key, asked before every signature.
+/// The source of the key, checked before every signature.
 #[derive(Debug)]
 pub struct Keys(Kind);
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How often a provider of keys without expiry is asked again: its file may have changed.
+/// Interval of requests to a provider of keys without expiry: its file may have changed.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Minimum time between two renewals, so that sessions about to expire are not requested in a loop.

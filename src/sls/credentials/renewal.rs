@@ -128,7 +128,7 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// An STS that gives sessions of an hour, numbered, and is away between two moments.
+    /// An STS that issues numbered sessions of one hour, and is unavailable between two times.
     struct Sts {
         began: Instant,
         away: (Duration, Duration),
@@ -154,7 +154,7 @@ mod tests {
         Arc::new(Sts { began: Instant::now(), away, life, given: Mutex::default() })
     }
 
-    /// Looks every second for `time` whether the held session is valid.
+    /// Checks every second for `time` whether the held session is valid.
     async fn watch(held: &SharedSession, time: Duration) -> Vec<State> {
         let end = Instant::now() + time;
         let mut seen = Vec::new();

@@ -104,7 +104,8 @@ fn encode(parameters: &Parameters) -> String {
     pairs.join("&")
 }
 
-/// What STS answered at `now` to `step`, such as "AssumeRole of acs:ram::1:role/x by ECS role y"; the session is `provider`'s.
+/// The answer of STS at `now` to `step`, such as "AssumeRole of acs:ram::1:role/x by ECS role y"; the session names
+/// `provider`.
 ///
 /// # Errors
 /// It refused, or is temporarily unavailable.
@@ -236,7 +237,7 @@ mod tests {
         assert_eq!(sign("GET", &parameters, &Secret::new("testsecret")), "OLeaidS1JvxuMvnyHOwuJ+uX5qY=");
     }
 
-    /// Computed apart from this code, with Python's hmac and urllib.
+    /// Computed independently, with Python's hmac and urllib.
     #[test]
     fn a_call_that_assumes_a_role_is_signed_over_query_and_form() {
         let token = Some(Secret::new("TOKEN+/="));
