@@ -1,4 +1,4 @@
-//! JSON as Python's `json.dumps` writes it, made from other JSON token by token: ASCII only, `", "` and `": "`.
+//! JSON in the form of Python's `json.dumps`, converted from other JSON token by token: ASCII only, `", "` and `": "`.
 //!
 //! Numbers and the order of keys are unchanged, so no digit is lost. (Python itself would shorten `1.50`.)
 

@@ -199,7 +199,7 @@ impl ConcurrencyLimit {
         self.limit = 1;
     }
 
-    /// Half as much, once for all requests that were under way together.
+    /// Halves the limit, once for all requests that were in flight together.
     fn cut(&mut self, ticket: &Ticket) {
         if ticket.cuts == self.cuts {
             self.cuts += 1;
@@ -222,7 +222,7 @@ mod tests {
         ConcurrencyLimit::new(most, busy, hold, Duration::from_secs(10))
     }
 
-    /// All that may be sent now.
+    /// All requests that may be sent now.
     fn admitted(flow: &mut ConcurrencyLimit) -> Vec<Ticket> {
         std::iter::from_fn(|| match flow.admit() {
             Admit::Go(ticket) => Some(ticket),
@@ -391,7 +391,7 @@ mod tests {
         assert_eq!(admitted(&mut flow).len(), 4);
     }
 
-    /// When each of fifty instances, all of which failed at once, first tries again after an outage of so long.
+    /// When each of fifty instances that failed at the same time tries again after an outage of this length.
     fn first_tries(outage: Duration) -> Vec<Duration> {
         let began = Instant::now();
         let first_try = |seed| {

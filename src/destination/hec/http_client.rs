@@ -29,7 +29,7 @@ const USER_AGENT: &str = concat!("forwarder/", env!("CARGO_PKG_VERSION"));
 pub(super) struct ClientFiles {
     tls: TlsFiles,
     config: Config,
-    /// The name in the URL, and the one address that it stands for.
+    /// The name in the URL, and the address to connect to.
     pinned: Option<(String, SocketAddr)>,
     began: Instant,
     certificates: Arc<Certificates>,
@@ -76,8 +76,8 @@ impl FromFiles for ClientFiles {
     }
 }
 
-/// The client for this URL, and for one address of the name in it if there are several. `certificates` learns which one of
-/// ours it shows.
+/// The client for this URL, and for one address of its name if there are several. `certificates` records which of our
+/// certificates it shows.
 ///
 /// # Errors
 /// A setting that cannot work, or a file that cannot be read.
@@ -88,7 +88,7 @@ pub(super) fn client(
     certificates: &Arc<Certificates>,
 ) -> Result<Reread<ClientFiles>, ConfigError> {
     let tls = TlsFiles { ca_file: config.ca_file.clone(), client_cert: config.client_cert.clone() };
-    // The port of the URL takes the place of this one.
+    // The port of the URL replaces this one.
     let pinned = url.domain().zip(address).map(|(name, address)| (name.to_owned(), SocketAddr::new(address, 0)));
     let certificates = Arc::clone(certificates);
     let files = ClientFiles { tls, config: config.clone(), pinned, began: Instant::now(), certificates };

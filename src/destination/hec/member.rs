@@ -26,7 +26,7 @@ use crate::destination::{CheckError, Health};
 pub(super) struct Member {
     /// Its connections.
     pub(super) endpoint: Arc<Endpoint>,
-    /// How it does.
+    /// Its health.
     pub(super) standing: HealthTracker,
     /// The size limit, and whether it accepts gzip.
     pub(super) tally: Tally,
@@ -42,8 +42,8 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Checks the settings and reads the files that they name. It sends nothing yet. `address`: the one that is
-    /// connected to, when its name has several.
+    /// Checks the settings and reads the files that they name. It sends nothing yet. `address`: the one to connect to,
+    /// if the name has several.
     ///
     /// # Errors
     /// A setting is wrong.
@@ -70,7 +70,7 @@ impl Member {
         })
     }
 
-    /// Where requests go, for people: the URL, and the address when its name has several.
+    /// Where requests go, for people: the URL, and the address if its name has several.
     pub(super) fn url(&self) -> &str {
         self.endpoint.name()
     }

@@ -1,4 +1,4 @@
-//! The turns of the requests of all shards.
+//! Assigns the requests of all shards to members.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,29 +22,29 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// These.
+    /// Creates the assignment for these members.
     pub(super) fn new(roster: Roster, token_poll: Duration) -> Self {
         Self { roster, changed: Notify::new(), token_poll }
     }
 
-    /// All of them, as they are now.
+    /// The current members.
     pub(super) fn all(&self) -> Arc<[Arc<Member>]> {
         self.roster.all()
     }
 
-    /// Those, and the ones that get no more requests and still wait for acknowledgements.
+    /// These, and the ones that get no more requests but still wait for acknowledgements.
     pub(super) fn with_leaving(&self) -> Vec<Arc<Member>> {
         self.roster.with_leaving()
     }
 
-    /// Looks for members that come or leave, when that is due.
+    /// Looks up new and removed members, if that is due.
     pub(super) async fn refresh(&self) {
         if self.roster.refresh().await {
             self.changed.notify_waiters();
         }
     }
 
-    /// Looks for them as at this time.
+    /// The same, as if it were this time.
     #[cfg(test)]
     pub(super) async fn look_up(&self, now: Instant) {
         self.roster.look_up(now).await;
@@ -85,7 +85,7 @@ impl Members {
                 Admit::Go(ticket) => return permit(ticket),
                 Admit::Probe(ticket, at) => {
                     let permit = permit(ticket);
-                    // A timer may not call the present moment over, and meanwhile the others' room would end the wait for it.
+                    // A timer may end slightly early, and another member's free slot would end this wait.
                     if at <= Instant::now() {
                         return permit;
                     }

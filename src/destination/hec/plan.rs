@@ -141,8 +141,8 @@ impl<'a> Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// To be sent next, but for the events whose index is known to be refused: they would cost a request each. Those are
-    /// rejected, or sent in requests of their own to the fallback index.
+    /// Queues events again, except those whose index is known to be refused, which would each cost a request. Those are
+    /// rejected, or sent in separate requests to the fallback index.
     fn again(&mut self, range: Range<usize>) {
         if self.refused.is_empty() {
             self.push(range);
@@ -223,7 +223,7 @@ mod tests {
         events
     }
 
-    /// How Splunk would answer, as measured by others on 10.4: from the front, code 7 one higher than code 6.
+    /// The replies of Splunk, as others measured them on 10.4: from the front, code 7 one higher than code 6.
     #[derive(Clone, Copy)]
     enum Splunk {
         Exact,
@@ -231,7 +231,7 @@ mod tests {
         Mute,
         /// Code 7 counts from 0, as the other codes do.
         CountsFromZero,
-        /// Not Splunk at all: it refuses a request with a bad event as a whole, and names the event all the same.
+        /// Not Splunk: it refuses a request with a bad event as a whole, and still names the event.
         Whole,
     }
 
@@ -241,7 +241,7 @@ mod tests {
         requests: usize,
     }
 
-    /// Drives a plan against a collector to which some events are malformed and some indexes not allowed.
+    /// Runs a plan with a collector for which some events are malformed and some indexes are not allowed.
     fn run(events: &Events, malformed: &[usize], allowed: Option<&[&str]>, splunk: Splunk) -> Run {
         let mut plan = Plan::new(events);
         let (mut taken, mut requests) = (Vec::new(), 0);
@@ -396,8 +396,8 @@ mod tests {
         assert_eq!(ranges, [0..2, 2..5]);
     }
 
-    /// Drives a plan against a collector that gives no answer to requests of which `dies` says so, and rejects a lone
-    /// one; what was taken, what was rejected, and what was learnt.
+    /// Runs a plan with a collector that gives no reply to requests for which `dies` is true, and rejects a single
+    /// event; returns the accepted events, the rejected ones, and the learned size.
     fn run_unanswered(
         events: &Events,
         dies: impl Fn(&Range<usize>) -> bool,

@@ -49,7 +49,7 @@ pub struct Reply {
     pub is_splunk: bool,
     /// The encoding of the body if it was not requested; such a body is not read.
     pub encoding: Option<String>,
-    /// The proxy that the request was given to, and that may have answered in the collector's place.
+    /// The proxy through which the request was sent, and which may have answered in place of the collector.
     pub proxy: Option<String>,
 }
 
@@ -131,7 +131,7 @@ pub enum Verdict {
     },
     /// This event is refused for good. Later ones are not accepted.
     Event {
-        /// What became of the events before it.
+        /// The result of the events before it.
         before: Before,
         /// Its number in the request.
         bad: usize,
@@ -146,7 +146,7 @@ pub enum Verdict {
     },
     /// The index of the request's only event is refused, for this event and any other.
     Index {
-        /// Its name; none when the event named none.
+        /// Its name; `None` if the event named none.
         index: Option<String>,
         /// "hec 7".
         code: String,
@@ -155,7 +155,7 @@ pub enum Verdict {
     },
     /// This event is probably the bad one: send it alone. Later ones are not accepted.
     Alone {
-        /// What became of the events before it.
+        /// The result of the events before it.
         before: Before,
         /// Its number in the request.
         suspect: usize,
@@ -229,9 +229,9 @@ pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
     }
 }
 
-/// How this reply fails its request, if it is not from a collector and the request itself may be the cause: the page
-/// of a firewall or a portal, or the error of a gateway whose collector closed the connection. A reply that refuses
-/// everybody, asks for a login or reports load concerns no request in particular.
+/// How this reply fails its request, if it is not from a collector and the request itself may be the cause: the page of
+/// a firewall or a portal, or the error of a gateway whose collector closed the connection. A reply that refuses every
+/// client, asks for a login or reports load does not concern a particular request.
 #[must_use]
 pub fn foreign(reply: &Reply) -> Option<Failure> {
     if ReplyBody::parse(&reply.body).code.is_some() {

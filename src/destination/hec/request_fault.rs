@@ -125,8 +125,8 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Erro
     iter::successors(error.source(), |cause: &&(dyn std::error::Error + 'static)| (**cause).source())
 }
 
-/// The causes behind an error, without its URL, without hyper's word for the step that failed ("client error
-/// (Connect)"), and without saying anything twice.
+/// The causes of an error, without its URL, without hyper's text for the failed step ("client error (Connect)"), and
+/// without repetitions.
 pub(super) fn chain(error: &reqwest::Error) -> String {
     let mut said: Vec<String> = Vec::new();
     for cause in causes(error) {

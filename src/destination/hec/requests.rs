@@ -1,4 +1,4 @@
-//! Sends a request until an answer concerns its events, to whichever member takes it.
+//! Sends a request until a reply decides about its events, to whichever member is available.
 
 use std::ops::Range;
 use std::sync::Arc;

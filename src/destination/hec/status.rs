@@ -33,13 +33,13 @@ pub(super) fn outages(members: &[Arc<Member>]) -> Vec<Outage> {
     }
 }
 
-/// When the first of the members' certificates ends, and the first of ours.
+/// When the first of the members' certificates expires, and the first of ours.
 pub(super) fn certificates(members: &[Arc<Member>]) -> CertificateEnds {
     let ends = members.iter().map(|member| member.endpoint.certificates());
     ends.fold(CertificateEnds::default(), CertificateEnds::earliest)
 }
 
-/// The members, and what waits for acknowledgements: also at those that leave.
+/// The members, and the backlog of acknowledgements, including that of removed members.
 pub(super) fn gauges(members: &[Arc<Member>], with_leaving: &[Arc<Member>]) -> Vec<Gauge> {
     let gauge = |name, help, value| Gauge { name, help, value };
     let up = members.iter().filter(|member| matches!(member.health(), Health::Up { .. })).count();

@@ -95,7 +95,7 @@ mod tests {
     const OTHERS_PASS: Evidence = Evidence { accepted: 1, rejected: 0, quiet: Duration::ZERO };
     const NOTHING_PASSES: Evidence = Evidence { accepted: 0, rejected: 0, quiet: Duration::ZERO };
 
-    /// What is done after each of these failures of a request of so many events.
+    /// The decisions after each of these failures of a request of this many events.
     fn after(failures: &[Failure], events: usize, evidence: Evidence) -> Vec<Next> {
         let mut suspicion = Suspicion::default();
         failures.iter().map(|how| suspicion.failed(*how, events, evidence)).collect()

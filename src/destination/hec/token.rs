@@ -58,7 +58,7 @@ pub(super) fn tokens(token: &Token) -> Result<Vec<Reread<TokenFile>>, ConfigErro
 pub(super) struct UsableToken {
     /// The `Authorization` header.
     pub(super) header: HeaderValue,
-    /// Takes it out of what others say.
+    /// Redacts the token in foreign text.
     pub(super) redactor: Redactor,
 }
 

@@ -323,7 +323,7 @@ mod tests {
         (Connection::plain(stream, peer), listener.accept().await.unwrap().0)
     }
 
-    /// What a close shows, after five bytes, to a peer that reads to the end and then ends its side.
+    /// The result of a close, after five bytes, with a peer that reads to the end and then ends its side.
     async fn closed(forge: impl FnOnce(&mut Watched)) -> Closed {
         let (mut connection, mut peer) = pair().await;
         assert!(matches!(connection.turn(&mut [0; 8], b"bytes").await, Turn::Wrote(5)));
@@ -341,10 +341,10 @@ mod tests {
         assert!(matches!(closed(|_| ()).await, Closed::Proven));
     }
 
-    // Goes red when `all_acked` does not look at what was acknowledged.
+    // Fails if `all_acked` does not look at what was acknowledged.
     #[tokio::test]
     async fn an_end_of_stream_without_every_byte_acknowledged_is_no_proof() {
-        // As much as one byte more than the peer's system can have acknowledged; its acknowledgement of our end is one.
+        // One byte more than the peer's system can have acknowledged: the acknowledgement of our end counts as one.
         assert!(matches!(closed(|watched| watched.written += 2).await, Closed::Broken(_)));
     }
 
@@ -362,7 +362,7 @@ mod tests {
         assert!(matches!(connection.close(Duration::from_millis(50)).await, Closed::Unproven(_)));
     }
 
-    // Goes red when the tenure is not asked.
+    // Fails if the tenure is not asked.
     #[tokio::test]
     async fn nothing_is_written_once_the_tenure_has_ended() {
         let (mut connection, peer) = pair().await;

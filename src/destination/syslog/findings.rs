@@ -8,10 +8,10 @@ use crate::core::state_dir::StateDir;
 /// Its name in the state directory: the addresses of targets that prove nothing, one per line.
 const NAME: &str = "syslog-unproven";
 
-/// Most bytes of it.
+/// Maximum size of the file, in bytes.
 const MOST_BYTES: u64 = 64 << 10;
 
-/// Most addresses in it.
+/// Maximum number of addresses in it.
 const MOST_ADDRESSES: usize = 100;
 
 /// The targets that prove nothing, by address: `tls://siem.example:6514`.
@@ -31,7 +31,7 @@ impl Findings {
     /// Stores the finding in the background, so that delivery does not wait.
     pub(super) fn keep(&self, address: String, doubted: bool) {
         let findings = self.clone();
-        // If the process ends before it is written, it is found out again.
+        // If the process ends before it is written, the next start detects it again.
         drop(spawn_blocking(move || findings.write(address, doubted)));
     }
 

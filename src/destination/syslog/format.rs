@@ -66,7 +66,7 @@ impl SyslogFormat {
         Self { escape, layout, framing, limit }
     }
 
-    /// Appends what goes before the text of a message; [`SyslogFormat::lead`] comes between.
+    /// Appends the part before the text of a message; [`SyslogFormat::lead`] comes between.
     fn open(&self, event: &MessageParts<'_>, out: &mut Vec<u8>) -> Result<(), BodyError> {
         let layout = &self.layout;
         let syslog = &event.head.syslog;
@@ -239,8 +239,8 @@ impl Format for SyslogFormat {
         let brings_tag = rfc3164::brings_tag(&out[start..]);
         let event = MessageParts { head, moment: time, elements: self.elements(head), brings_tag };
         let lead = self.lead(&out[start..]);
-        // What goes before the text needs to know the text. It is written behind it, and then they change places: nothing is
-        // allocated for a message, and its text is moved once.
+        // The opening depends on the text, so it is written after the text and then the two are exchanged: a message
+        // needs no allocation, and its text is moved once.
         let end = out.len();
         self.open(&event, out)?;
         let opened = out.len();

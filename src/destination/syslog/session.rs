@@ -230,8 +230,8 @@ impl<'a> Session<'a> {
         self.window.forget(id);
     }
 
-    /// What the end of a connection entails: everything unproven is to be sent again, after a pause if something went wrong.
-    /// Whether the sink is still there then.
+    /// Handles the end of a connection: everything unproven must be sent again, after a pause if there was an error.
+    /// Returns whether the destination still exists.
     pub(super) async fn recover(&mut self, ended: SessionEnd) -> bool {
         let (how, fault) = match ended {
             SessionEnd::Gone => return false,
@@ -249,7 +249,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// What a target is known by.
+/// The address that identifies a target.
 fn address(transport: &Transport, target: &Target) -> String {
     format!("{}://{target}", transport.scheme())
 }

@@ -1,4 +1,4 @@
-//! What the client and the thread that sends both see.
+//! State shared by the client and the sending thread.
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
@@ -10,17 +10,17 @@ use super::findings::Findings;
 use crate::core::budget::SharedBudget;
 use crate::destination::health::HealthTracker;
 
-/// What the client and its thread both see.
+/// State shared by the client and the sending thread.
 pub(super) struct SyslogShared {
     pub(super) config: Config,
     pub(super) dial: Dial,
     pub(super) standing: HealthTracker,
-    /// Told when somebody stopped waiting for a batch.
+    /// Notified when a caller stops waiting for a batch.
     pub(super) left: Notify,
     pub(super) written_only: AtomicBool,
-    /// Connections whose close proved what they carried.
+    /// Number of closes that proved the delivery of their connection.
     pub(super) proofs: AtomicU64,
-    /// The memory in which events wait for their proof, which all shards and destinations share.
+    /// The memory in which events wait for their proof, shared by all shards and destinations.
     pub(super) budget: SharedBudget,
     pub(super) findings: Findings,
 }

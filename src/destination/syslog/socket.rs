@@ -1,4 +1,4 @@
-//! What is asked of a socket beyond reading and writing.
+//! Socket options and state beyond reading and writing.
 
 use std::io;
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-/// How long written bytes may stay unacknowledged, or a full receiver silent, before the connection is given up.
-/// Without it a peer that vanished is noticed after a quarter of an hour.
+/// How long written bytes may stay unacknowledged, or a full receiver silent, before the connection is closed. Without
+/// it, a vanished peer is noticed after a quarter of an hour.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Sets what every stream needs: a vanished peer is noticed within half a minute, busy or idle, and what is written
-/// leaves at once.
+/// Sets the options of every stream: a vanished peer is noticed within half a minute, busy or idle, and data is sent at
+/// once.
 pub(super) fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
@@ -24,19 +24,19 @@ pub(super) fn tune(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the socket can tell how many bytes the peer acknowledged. Where it cannot, a close proves nothing.
+/// Whether the system reports how many bytes the peer acknowledged. If not, a close proves nothing.
 pub(super) const TELLS_ACKED: bool = cfg!(target_os = "linux");
 
-/// How many of our bytes the peer's kernel has acknowledged, the SYN not counted but the FIN, which comes after all of
-/// them; `None` where that cannot be told.
+/// The number of our bytes that the peer's kernel has acknowledged. The SYN does not count; the FIN, which comes after
+/// all bytes, does. `None` if the system does not report it.
 ///
-/// After a reset the send queue reads empty although bytes were lost; this count does not lie.
+/// After a reset, the send queue is empty although bytes were lost; this count is still correct.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "no library in use reads TCP_INFO")]
 pub(super) fn acked(stream: &TcpStream) -> Option<u64> {
     use std::os::fd::AsRawFd as _;
 
-    /// `tcpi_bytes_acked` of `struct tcp_info` in linux/tcp.h, there since Linux 4.1.
+    /// `tcpi_bytes_acked` of `struct tcp_info` in linux/tcp.h, available since Linux 4.1.
     const BYTES_ACKED: usize = 120;
     let mut info = [0_u8; 256];
     let mut len = libc::socklen_t::try_from(info.len()).expect("256 fits");
@@ -58,7 +58,7 @@ pub(super) fn acked(_: &TcpStream) -> Option<u64> {
 
 /// Makes the drop of the stream a reset, which discards unsent data in the kernel.
 pub(super) fn reset_on_drop(stream: &TcpStream) {
-    // If that fails, the socket is closed in order instead, which only sends more than necessary.
+    // If that fails, the socket is closed normally, which only sends more than necessary.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
@@ -67,8 +67,8 @@ pub(super) fn pending_error(stream: &TcpStream) -> Option<io::Error> {
     stream.take_error().unwrap_or_else(Some)
 }
 
-/// Acknowledge what comes next at once: an answer in small pieces would else wait 40 ms for us (Linux only, and the
-/// kernel forgets it, so it is asked for after every read).
+/// Acknowledges the next data at once: an answer in small pieces would otherwise wait 40 ms for our acknowledgement.
+/// Linux only; the kernel resets this option, so it is set after every read.
 pub(super) fn acknowledge_at_once(stream: &TcpStream) {
     #[cfg(target_os = "linux")]
     let _ = SockRef::from(stream).set_tcp_quickack(true);

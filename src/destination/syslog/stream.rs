@@ -144,7 +144,8 @@ impl Session<'_> {
             let rotate = self.window.rotate_at().filter(|_| closing.is_none());
             let is_due = rotate.is_some_and(|at| at <= now);
             if chunk.is_none() {
-                // One that the receiver ended while it stood by is no witness, and says nothing about the present connection.
+                // A witness that the receiver closed while it was idle proves nothing, and says nothing about the
+                // current connection.
                 let witness = successor.take_if(|_| is_due || proof != Proof::Close);
                 if let Some(next) = witness.filter(|witness| proof == Proof::Close && witness.is_quiet()) {
                     let patience = self.shared.config.timeout.min(CLOSE_PATIENCE);
@@ -169,7 +170,7 @@ impl Session<'_> {
                     progressed = now;
                 }
             }
-            // The witness takes a while to come. Where the receiver is known to take one, it is asked for ahead.
+            // Opening a witness takes a while. If the receiver is known to accept one, it is opened ahead.
             let is_ahead = self.targets.has_proven() && self.window.nears_a_proof();
             if proof == Proof::Close && opening.is_none() && successor.is_none() && (is_due || is_ahead) {
                 let (dial, target, peer) = (self.shared.dial.clone(), self.target().clone(), current.peer());
@@ -190,7 +191,7 @@ impl Session<'_> {
             let tick = [
                 self.window.due().filter(|_| closing.is_none()),
                 rotate.filter(|_| opening.is_none()),
-                // Nobody tells when memory becomes short.
+                // There is no notification when memory becomes short.
                 rotate.filter(|_| !is_crowded).map(|_| now + POLL_INTERVAL),
                 chunk.as_ref().map(|_| progressed + self.shared.config.timeout),
                 self.targets.home_at().filter(|_| going_home.is_none() && home.is_none()),

@@ -201,7 +201,7 @@ mod tests {
         targets.worked();
         assert_eq!([broke(&mut targets), broke(&mut targets), broke(&mut targets)], [0, 0, 1]);
         assert_eq!(targets.home_at(), Some(now + FIRST_TARGET_RETRY));
-        // One that lives but proves nothing is not left.
+        // A target that stays up but proves nothing is not left.
         for _ in 0..5 {
             targets.unproven(now);
             assert_eq!(broke(&mut targets), 1);
@@ -227,7 +227,7 @@ mod tests {
         assert!(!targets.is_written_only());
     }
 
-    /// Goes red when the first tries carry all there is.
+    /// Fails if the first tries carry all there is.
     #[test]
     fn the_window_is_small_until_a_first_proof_and_after_a_missed_one() {
         let mut targets = Targets::new(&[false]);
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(targets.room(), usize::MAX);
     }
 
-    /// Goes red when a target that does not read is taken for one that only proves nothing: a little is taken by its system.
+    /// Fails if a target that does not read is taken for one that only proves nothing: a little is taken by its system.
     #[test]
     fn the_deciding_attempt_sends_everything() {
         let mut targets = Targets::new(&[false]);

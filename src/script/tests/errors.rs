@@ -296,7 +296,7 @@ const SLIPS: [(&str, &str); 44] = [
     ("local t = {\"a\": 1}", "a table is `{ name = 1"),
 ];
 
-/// Goes red when a slip is told in Lua's words alone, or without its place.
+/// Fails if a slip is told in Lua's words alone, or without its place.
 #[test]
 fn python_idioms_get_hints_with_the_lua_form() {
     for (body, part) in SLIPS {
@@ -309,7 +309,7 @@ fn python_idioms_get_hints_with_the_lua_form() {
     }
 }
 
-/// Goes red when Lua that is right is taken for Python.
+/// Fails if Lua that is right is taken for Python.
 #[test]
 fn valid_lua_is_not_taken_for_python() {
     for body in [

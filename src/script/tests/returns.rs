@@ -21,7 +21,7 @@ fn returning_nil_drops_the_log() {
     }
 }
 
-/// Goes red when reasons are counted for logs that are not dropped, or only for the first log.
+/// Fails if reasons are counted for logs that are not dropped, or only for the first log.
 #[test]
 fn a_log_is_dropped_with_a_reason_and_counted_by_it() {
     let mut hook = hook(
@@ -61,7 +61,7 @@ fn the_result_of_drop_stands_for_the_whole_log_and_has_a_reason() {
     }
 }
 
-/// Goes red when what a slip makes of an event counts as dropped.
+/// Fails if what a slip makes of an event counts as dropped.
 #[test]
 fn an_event_emptied_by_a_missing_field_is_an_error_and_not_a_drop() {
     for value in ["{}", "{ event = log.missing }", "{ event = nil, host = nil }"] {

@@ -117,7 +117,7 @@ async fn found_out(protocol: Protocol, fault: ReceiverFault) {
     assert_eq!(sink.promise(), promise::WRITTEN);
 }
 
-/// Goes red when inside TLS the end of the stream has to be acknowledged, which is sent only after an answer.
+/// Fails if inside TLS the end of the stream has to be acknowledged, which is sent only after an answer.
 #[tokio::test]
 async fn a_receiver_that_never_answers_a_close_is_detected() {
     found_out(Protocol::Tcp, ReceiverFault::IgnoreClose).await;
@@ -158,7 +158,7 @@ async fn kept(state: &StateDir, content: &str) {
     timeout(PATIENCE, there).await.expect("it is kept");
 }
 
-/// Goes red when a try carries all there is, when the last try does not count as written, and when nothing is kept.
+/// Fails if a try carries all there is, when the last try does not count as written, and when nothing is kept.
 #[tokio::test]
 async fn a_tls_receiver_without_close_notify_gets_few_duplicates_and_none_after_a_restart() {
     let (receiver, seen) = receiver(Protocol::Tls, Duration::ZERO).await;
@@ -182,7 +182,7 @@ async fn a_tls_receiver_without_close_notify_gets_few_duplicates_and_none_after_
     assert_eq!(seen.len(), 16 * 5_000);
 }
 
-/// Goes red when what was found at an earlier start is believed without a look.
+/// Fails if what was found at an earlier start is believed without a look.
 #[tokio::test]
 async fn a_wrong_finding_from_an_earlier_run_loses_nothing() {
     let (receiver, seen) = receiver(Protocol::Tls, Duration::from_millis(50)).await;
@@ -205,14 +205,14 @@ async fn a_wrong_finding_from_an_earlier_run_loses_nothing() {
     assert_eq!((account.delivered, account.lost, sink.promise()), (4_000, 0, promise::CONFIRMED));
 }
 
-/// Goes red when a witness counts that is ended as soon as it is accepted.
+/// Fails if a witness counts that is ended as soon as it is accepted.
 #[tokio::test]
 async fn a_receiver_that_accepts_only_one_connection_is_detected() {
     found_out(Protocol::Tcp, ReceiverFault::AtMost(1)).await;
     found_out(Protocol::Tls, ReceiverFault::AtMost(1)).await;
 }
 
-/// Goes red when a witness that is refused is a reason to send everything again.
+/// Fails if a witness that is refused is a reason to send everything again.
 #[tokio::test]
 async fn a_receiver_that_refuses_the_second_connection_for_a_while_gets_nothing_twice() {
     let (receiver, seen) = receiver(Protocol::Tcp, Duration::ZERO).await;
@@ -232,7 +232,7 @@ async fn a_receiver_that_refuses_the_second_connection_for_a_while_gets_nothing_
     assert!(matches!(sink.health(), Health::Up { .. }), "{:?}", sink.health());
 }
 
-/// Goes red when only a target that cannot be connected to makes way.
+/// Fails if only a target that cannot be connected to makes way.
 #[tokio::test]
 async fn a_target_that_closes_every_connection_is_left_for_the_next() {
     for protocol in [Protocol::Tcp, Protocol::Relp] {
@@ -306,7 +306,7 @@ async fn only_sent_is_promised_if_the_settings_ask_for_it() {
     assert_eq!(receiver.counts().connections, 1);
 }
 
-/// With an hour between proofs, and memory for eight batches. Goes red when a short memory brings no proof.
+/// With an hour between proofs, and memory for eight batches. Fails if a short memory brings no proof.
 #[tokio::test]
 async fn memory_full_of_unconfirmed_events_triggers_a_proof() {
     const MIB: usize = 1 << 20;

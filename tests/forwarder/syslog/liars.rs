@@ -35,7 +35,7 @@ async fn read(mut stream: TcpStream) -> Vec<u8> {
     bytes
 }
 
-/// Goes red when the receiver's end is taken for an answer though ours has not come yet.
+/// Fails if the receiver's end is taken for an answer though ours has not come yet.
 #[tokio::test]
 async fn an_end_of_stream_from_the_receiver_before_ours_confirms_nothing() {
     let (listener, address) = listener().await;
@@ -63,7 +63,7 @@ async fn an_end_of_stream_from_the_receiver_before_ours_confirms_nothing() {
     assert_eq!(stored, batch(0, 1..2).events.bytes());
 }
 
-/// Goes red when a second connection that is refused counts without a look at whether the receiver lives on.
+/// Fails if a second connection that is refused counts without a look at whether the receiver lives on.
 #[tokio::test]
 async fn a_receiver_that_is_restarted_before_its_first_proof_is_not_taken_for_one_that_proves_nothing() {
     let (mut listening, address) = listener().await;
@@ -88,7 +88,7 @@ async fn a_receiver_that_is_restarted_before_its_first_proof_is_not_taken_for_on
     delivery.abort();
 }
 
-/// Goes red when an answer counts whatever its transaction number.
+/// Fails if an answer counts whatever its transaction number.
 #[tokio::test]
 async fn a_relp_answer_to_another_message_acknowledges_nothing() {
     let (listener, address) = listener().await;
@@ -129,7 +129,7 @@ async fn answer(stream: &mut TcpStream, most: usize) {
     stream.write_all((answers + "0 serverclose 0\n").as_bytes()).await.unwrap();
 }
 
-/// Goes red when what was begun is not begun again after a session that ended in order.
+/// Fails if what was begun is not begun again after a session that ended in order.
 #[tokio::test]
 async fn a_relp_receiver_that_closes_within_a_batch_gets_the_rest_later() {
     let (listener, address) = listener().await;

@@ -1,8 +1,8 @@
-//! Random histories against models of indexers that restart, lose replies and stand behind a balancer: whatever is confirmed
-//! was acknowledged by the life of the indexer that took it.
+//! Random histories with models of indexers that restart, lose replies and are behind a load balancer: every confirmed
+//! request was acknowledged by the life of the indexer that accepted it.
 //!
-//! Planted once each, and seen red: an id that comes twice taken for a new one; a `true` believed while a request of the
-//! channel is under way; the first ids believed in spite of an unclear request.
+//! Each of these bugs was planted once, and found: a repeated id taken for a new one; a `true` believed while a request
+//! of the channel is in flight; the first ids believed in spite of an unclear request.
 
 use fastrand::Rng;
 
@@ -18,7 +18,7 @@ struct Indexer {
 struct Taken {
     request: usize,
     safe: bool,
-    /// `true` was said, and is forgotten.
+    /// `true` was reported, and then forgotten.
     said: bool,
 }
 
@@ -30,7 +30,7 @@ impl Indexer {
     }
 }
 
-/// A reply that is on its way back.
+/// A reply that is in transit.
 enum Reply {
     Accepted { post: Post, id: u64, request: usize },
     Refused { post: Post },
@@ -41,13 +41,13 @@ enum Reply {
 struct World {
     rng: Rng,
     indexers: Vec<Indexer>,
-    /// The indexer that a channel's cookie names, where there are cookies.
+    /// The indexer that a channel's cookie selects, if there are cookies.
     cookies: Option<BTreeMap<ChannelNumber, usize>>,
     tracker: AckTracker<usize>,
     now: Instant,
-    /// What travels back, in no order.
+    /// Replies in transit, in no order.
     replies: Vec<Reply>,
-    /// Requests that some life of an indexer has made safe.
+    /// Requests that some life of an indexer has indexed.
     safe: BTreeSet<usize>,
     ended: BTreeMap<usize, Fate>,
     sent: usize,
@@ -122,7 +122,7 @@ impl World {
                 }
             }
             55..57 => {
-                // With its queue lost; and the balancer sends its channels elsewhere.
+                // With its queue lost; and the load balancer sends its channels to others.
                 let dead = self.rng.usize(..self.indexers.len());
                 self.indexers[dead] = Indexer::default();
                 if let Some(cookies) = &mut self.cookies {

@@ -1,4 +1,4 @@
-//! One rule a test.
+//! One rule per test.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn accept(tracker: &mut Tracker, waiter: &'static str, id: u64, now: Instant) ->
     (post, told)
 }
 
-/// Polls all there is; these ids are said to be safe.
+/// Polls all ids; these are reported as acknowledged.
 fn poll(tracker: &mut Tracker, safe: &[u64]) -> Told<&'static str> {
     let safe = safe.iter().copied().collect();
     tracker.start_round();

@@ -1,4 +1,4 @@
-//! The client against a collector on a loopback socket that answers as each test wants.
+//! The client with a collector on a loopback socket, whose replies each test defines.
 
 mod acks;
 mod addresses;
@@ -38,14 +38,14 @@ const QUICK: Timing = Timing {
     ack_poll: Duration::from_millis(10),
 };
 
-/// Nobody waits so long in a test that goes well.
+/// A time limit that no passing test reaches.
 const LONG: Duration = Duration::from_secs(20);
 
 fn config(url: &str) -> Config {
     Config::plain(url, TOKEN)
 }
 
-/// For tests in which nothing may come too late, however busy the machine is.
+/// For tests in which nothing may be late, however busy the machine is.
 fn patient(url: &str) -> Config {
     Config { timeout: LONG, connect_timeout: LONG, ..config(url) }
 }
@@ -58,7 +58,7 @@ fn hec_with(config: &Config) -> Arc<Hec> {
     Arc::new(Hec::with(config, QUICK, LookUp::system()).unwrap())
 }
 
-/// Events `{"event":"e0"}`, `{"event":"e1"}`, …; those in `bad` say `BAD` instead.
+/// Events `{"event":"e0"}`, `{"event":"e1"}`, …; those in `bad` contain `BAD` instead.
 fn batch_with(count: usize, bad: &[usize]) -> Arc<Output> {
     let mut events = Events::default();
     for event in 0..count {
@@ -77,7 +77,7 @@ fn batch_of(events: Events) -> Arc<Output> {
     Arc::new(Output { shard: ShardId(0), events })
 }
 
-/// A tenure that holds until the hand is raised.
+/// A tenure that is valid until it is stopped.
 fn tenure() -> (Stopper, Tenure) {
     let (stopper, over) = stop();
     (stopper, Tenure::new(Lease::endless(Instant::now()), over))
@@ -114,7 +114,7 @@ fn no_data() -> Act {
     Act::reply(400, r#"{"text":"No data","code":5}"#)
 }
 
-/// What Splunk does: takes objects from the front up to the first bad one.
+/// The behaviour of Splunk: it accepts objects from the front up to the first bad one.
 fn splunk(seen: &Seen, taken: &mut Vec<String>, numbered: bool) -> Act {
     let lines = seen.lines();
     if lines.is_empty() {
@@ -266,7 +266,7 @@ async fn one_event_that_is_too_large_is_rejected_and_the_others_arrive() {
     assert_eq!(collector.taken().len(), 2);
 }
 
-/// A firewall that dislikes a word: it answers instead of Splunk, and takes nothing.
+/// A firewall that blocks a word: it answers in place of Splunk, and accepts nothing.
 fn firewall(seen: &Seen, taken: &mut Vec<String>) -> Act {
     if seen.lines().iter().any(|line| line.contains("BAD")) {
         Act::reply(400, "<html>Request \u{1b}blocked</html>")
@@ -297,14 +297,14 @@ async fn an_event_that_a_firewall_blocks_is_rejected_when_others_pass() {
     assert_eq!(collector.taken().len(), 99 + 40, "the others of the batch arrive once");
 }
 
-/// Something on the way, or a collector, that gives no proper answer to a request with a certain event in it.
+/// An intermediary, or a collector, that gives no valid reply to a request with a certain event.
 fn poisoned(act: impl Fn() -> Act + Send + 'static) -> impl FnMut(&Seen, &mut Vec<String>) -> Act + Send + 'static {
     move |seen, taken| {
         if seen.lines().iter().any(|line| line.contains("BAD")) { act() } else { splunk(seen, taken, true) }
     }
 }
 
-/// What is done to a request.
+/// The treatment of a request.
 type Deed = fn() -> Act;
 
 #[tokio::test]
@@ -558,7 +558,7 @@ async fn a_reply_is_read_only_up_to_the_size_of_a_genuine_one() {
     let seen =
         hec(&collector).members()[0].endpoint.post(Bytes::from_static(b"{}"), false, None).await.unwrap().body.len();
     assert_eq!(seen, 64 * 1024);
-    // One that is not larger counts.
+    // A limit that is not larger is used.
     let hec = hec(&collector);
     deliver_all(&hec, batch(1)).await;
     assert_eq!(hec.snapshot().requests, 1);
@@ -654,7 +654,7 @@ async fn a_changed_token_file_is_tried_at_once() {
     assert_eq!(collector.seen().len(), 1);
     assert!(matches!(hec.health(), Health::Refusing { .. }));
 
-    // Torn and unusable contents on the way change nothing.
+    // Incomplete and unusable contents in between change nothing.
     std::fs::write(file.path(), "").unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(collector.seen().len(), 1);
@@ -860,7 +860,7 @@ async fn the_tenure_is_checked_before_every_send() {
     let collector = first_then_fine(vec![]).await;
     let (stopper, tenure) = tenure();
     stopper.raise();
-    // Without the race against the end of the tenure around it, which may notice late.
+    // Without the race with the end of the tenure, which may be noticed late.
     let hec = hec(&collector);
     assert!(hec.requests.send(&batch(2), 0..2, None, None, &tenure).await.is_none());
     assert!(collector.seen().is_empty());
@@ -958,7 +958,7 @@ async fn a_configured_proxy_is_used() {
     assert_eq!(proxy.seen()[0].line, "POST http://splunk.invalid:8088/services/collector HTTP/1.1");
 }
 
-/// What a check finds out over a proxy that answers like this.
+/// The result of a check through a proxy that answers like this.
 async fn check_over(answer: fn() -> Act, url: &str) -> (String, Result<Checked, CheckError>) {
     let proxy = Collector::start(move |_, _| answer()).await;
     let hec = hec_with(&Config { proxy: Some(proxy.url.clone()), ..config(url) });

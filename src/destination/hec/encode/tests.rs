@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 
-/// A body that is the JSON it is given.
+/// A body of this JSON.
 struct Json(&'static str);
 
 impl Body for Json {

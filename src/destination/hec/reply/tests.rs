@@ -2,7 +2,7 @@ use std::io::Write as _;
 
 use super::*;
 
-/// Events named by their indexes, and what was said about a request with all of them.
+/// Events given by their indexes, and the reply to a request with all of them.
 struct Case {
     events: Events,
     gzip: bool,
@@ -48,7 +48,7 @@ impl Case {
         )
     }
 
-    /// The verdict, with the words left out.
+    /// The verdict without its texts.
     #[track_caller]
     fn check(&self, status: u16, body: &str, expected: &str) {
         let reply = Reply { status, body: body.as_bytes().to_vec(), is_splunk: true, ..Reply::default() };

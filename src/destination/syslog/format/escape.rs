@@ -236,7 +236,7 @@ mod tests {
         check(exact, b"#012 \n", "#012 #012");
     }
 
-    /// These pairs with what they are separated by, as a text of pairs.
+    /// A text of these pairs, with the separator of each.
     fn paired(escape: Escape, separator: &str, pairs: &[(String, String)]) -> String {
         let (mut out, mut places) = (b"kept\n".to_vec(), PairPlaces::default());
         for (key, value) in pairs {
@@ -268,7 +268,7 @@ mod tests {
     }
 
     proptest! {
-        /// The rule that docs/syslog.md gives to the authors of parsers.
+        /// The decoding rule that docs/syslog.md gives.
         #[test]
         fn pairs_can_be_decoded(
             pairs in proptest::collection::vec(("[|=#174a]{0,6}", "[|=#0174a\n ]{0,8}"), 1..40),

@@ -21,7 +21,7 @@ pub(super) struct Opening<'a> {
     pub(super) hostname: &'a [u8],
     pub(super) program: &'a [u8],
     pub(super) procid: &'a [u8],
-    /// The message begins with what stands in the place of a tag: see [`brings_tag`].
+    /// The message begins with text that takes the place of a tag: see [`brings_tag`].
     pub(super) brings_tag: bool,
 }
 

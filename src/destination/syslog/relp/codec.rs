@@ -8,10 +8,10 @@ const LAST: u32 = 999_999_999;
 /// Maximum size of an answer.
 const MOST: usize = 128 * 1024;
 
-/// Digits of a number, at most.
+/// Maximum number of digits.
 const DIGITS: usize = 9;
 
-/// Letters of a command, at most.
+/// Maximum number of letters of a command.
 const LETTERS: usize = 32;
 
 /// One frame of the receiver.
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     fn check(bytes: &[u8], expected: &[(u32, &str, &[u8])]) {
-        // Whatever pieces the bytes come in.
+        // For any division of the bytes into pieces.
         for size in [1, 2, 7, bytes.len().max(1)] {
             let mut answers = Answers::default();
             let mut frames = Vec::new();

@@ -20,20 +20,20 @@ pub(super) fn is_poll(seen: &Seen) -> bool {
     seen.line.starts_with("POST /services/collector/ack ")
 }
 
-/// The ids that a poll asks about.
+/// The ids in a poll.
 fn asked(seen: &Seen) -> Vec<u64> {
     let poll: serde_json::Value = serde_json::from_slice(&seen.body).unwrap();
     poll["acks"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect()
 }
 
-/// Answers a poll: these of the ids are safe.
+/// Answers a poll: these ids are acknowledged.
 pub(super) fn safe(seen: &Seen, is_safe: impl Fn(u64) -> bool) -> Act {
     let acks: Vec<String> = asked(seen).iter().map(|id| format!("\"{id}\":{}", is_safe(*id))).collect();
     Act::reply(200, &format!(r#"{{"acks":{{{}}}}}"#, acks.join(",")))
 }
 
-/// A collector whose ids count up over all channels, and whose polls are answered by `poll`; the first one, which asks
-/// whether there are acknowledgements, as it should be.
+/// A collector whose ids count up over all channels, and whose polls `poll` answers; the first poll, which asks whether
+/// there are acknowledgements, gets a regular answer.
 pub(super) async fn indexer(poll: impl Fn(&Seen, usize) -> Act + Send + 'static) -> Collector {
     let (mut ids, mut polls) = (0.., 0);
     Collector::start(move |seen, taken| {
@@ -57,7 +57,7 @@ fn polls(collector: &Collector) -> Vec<Seen> {
     collector.seen().into_iter().filter(is_poll).collect()
 }
 
-/// Delivers until so many requests of a kind have arrived, and asserts that this did not end it.
+/// Delivers until this many requests of a kind have arrived, and asserts that this did not complete the delivery.
 async fn not_delivered(hec: &Hec, batch: Arc<Output>, arrived: impl Fn() -> bool) {
     let (_stopper, tenure) = tenure();
     let waiting = async {
@@ -143,7 +143,7 @@ async fn events_that_are_accepted_without_an_id_are_not_delivered() {
 #[tokio::test]
 async fn an_unacknowledged_request_is_sent_again_unchanged_and_the_wait_is_logged() {
     let (_log, lines) = log();
-    // The second time it has another id.
+    // The second time it has a different id.
     let collector = indexer(|seen, _| safe(seen, |id| id > 0)).await;
     let hec = hec_with(&with_acks(&collector, Duration::from_millis(200)));
     deliver_all(&hec, batch(3)).await;
@@ -162,11 +162,11 @@ async fn an_indexer_that_restarts_gets_its_events_again_at_once() {
     let restarted = Arc::clone(&posts);
     let collector = Collector::start(move |seen, taken| {
         if is_poll(seen) {
-            // It knows of nothing before it has started the second time.
+            // It acknowledges nothing before its second start.
             return safe(seen, |_| restarted.load(Ordering::Relaxed) > 2);
         }
         taken.extend(seen.lines());
-        // The first two are numbered 0, in two lives.
+        // The first two ids are 0, in two lives.
         ack(restarted.fetch_add(1, Ordering::Relaxed).saturating_sub(1))
     })
     .await;
@@ -204,7 +204,7 @@ async fn an_accepted_request_no_longer_counts_against_the_concurrency() {
     tokio::time::timeout(LONG, async { tokio::join!(all, watch) }).await.expect("in time");
 }
 
-/// A collector that refuses the event that is `BAD`, and acknowledges what stands before it in the given polls.
+/// A collector that refuses the event `BAD`, and acknowledges the events before it in the given polls.
 async fn with_a_bad_event(acknowledges: bool) -> Collector {
     let mut ids = 0..;
     Collector::start(move |seen, taken| {

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use super::acks::{ack, is_poll, safe};
 use super::*;
 
-/// Where the name leads, changed as a test wants.
+/// The addresses of the name, which a test can change.
 #[derive(Clone)]
 struct Dns(Arc<Mutex<Vec<IpAddr>>>);
 
@@ -104,7 +104,7 @@ async fn requests_pending_at_a_removed_address_are_still_polled_there() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         dns.leads_to(&[3]);
-        // Long after it was looked up last.
+        // Long after the last lookup.
         hec.requests.members.look_up(Instant::now() + Duration::from_secs(3_600)).await;
         let acknowledge = async {
             while waiting(&hec) < 3 {

@@ -7,7 +7,7 @@ fn of(urls: &[&str]) -> Config {
     Config { members, ..config(urls[0]) }
 }
 
-/// An address where nobody listens: the system never gives this port to a test that asks for any.
+/// An address without a listener: the system never assigns this port to a program that asks for any port.
 const NOWHERE: &str = "http://127.0.0.1:9";
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn what_one_collector_does_not_support_applies_to_that_one_only() {
 
 #[tokio::test]
 async fn acceptance_by_other_collectors_is_no_evidence_against_an_event() {
-    // It answers what is empty, resets everything else, and so accepts nothing.
+    // It answers empty requests, resets all others, and so accepts nothing.
     let broken = Collector::start(|seen, _| if seen.body.is_empty() { no_data() } else { Act::Reset }).await;
     let good = first_then_fine(vec![]).await;
     let hec = hec_with(&of(&[&broken.url, &good.url]));
@@ -173,7 +173,7 @@ async fn two_refused_tokens_are_tried_in_turn_until_one_changes_and_neither_is_s
     assert!(!lines.text().contains("s3cr3t"), "{}", lines.text());
 }
 
-/// Takes events of these indexes and refuses others as Splunk does: code 7 counts from one.
+/// Accepts events with these indexes and refuses others as Splunk does: code 7 counts from one.
 async fn with_indexes(allowed: &'static [&'static str]) -> Collector {
     Collector::start(move |seen, taken| {
         let lines = seen.lines();

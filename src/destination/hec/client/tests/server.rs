@@ -1,4 +1,4 @@
-//! A collector on a loopback socket: reads requests whole, keeps them, and answers as it is told.
+//! A collector on a loopback socket: reads complete requests, keeps them, and replies as a test defines.
 
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -16,29 +16,29 @@ pub enum Act {
         headers: String,
         body: String,
         after: Duration,
-        /// FIN behind it.
+        /// Closes the connection after it.
         last: bool,
     },
-    /// RST instead of a reply.
+    /// A reset instead of a reply.
     Reset,
-    /// FIN instead of a reply.
+    /// A close instead of a reply.
     Close,
-    /// No reply, for ever.
+    /// No reply, forever.
     Silent,
-    /// A reply that comes a byte at a time, for ever.
+    /// An endless reply, one byte at a time.
     Trickle,
-    /// A reply with a body of so many bytes.
+    /// A reply with a body of this many bytes.
     Flood(usize),
 }
 
 impl Act {
-    /// As Splunk replies.
+    /// A reply of Splunk.
     pub fn reply(status: u16, body: &str) -> Self {
         let headers = "Server: Splunkd\r\n".to_owned();
         Self::Reply { status, headers, body: body.to_owned(), after: Duration::ZERO, last: false }
     }
 
-    /// As a receiver replies that is not Splunk.
+    /// A reply of a receiver that is not Splunk.
     pub fn without_server(mut self) -> Self {
         if let Self::Reply { headers, .. } = &mut self {
             headers.clear();
@@ -109,7 +109,7 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// `answer` sees every request, and notes the events that it takes.
+    /// `answer` sees every request, and records the events that it accepts.
     pub async fn start(answer: impl FnMut(&Seen, &mut Vec<String>) -> Act + Send + 'static) -> Self {
         Self::start_at(([127, 0, 0, 1], 0).into(), answer).await
     }
@@ -160,12 +160,12 @@ impl Collector {
         self.state.lock().unwrap().seen.clone()
     }
 
-    /// The requests that brought events.
+    /// The requests with events.
     pub fn with_events(&self) -> Vec<Seen> {
         self.seen().into_iter().filter(|seen| !seen.body.is_empty()).collect()
     }
 
-    /// The events that were taken, in order.
+    /// The accepted events, in order.
     pub fn taken(&self) -> Vec<String> {
         self.state.lock().unwrap().taken.clone()
     }
@@ -174,7 +174,7 @@ impl Collector {
         self.state.lock().unwrap().connections
     }
 
-    /// The most requests that were under way at once.
+    /// The maximum number of concurrent requests.
     pub fn peak(&self) -> usize {
         self.state.lock().unwrap().peak
     }
@@ -183,7 +183,7 @@ impl Collector {
         self.state.lock().unwrap().peak = 0;
     }
 
-    /// Bytes of floods that the client let us send.
+    /// Bytes of floods that the client accepted.
     pub fn flooded(&self) -> usize {
         self.state.lock().unwrap().flooded
     }
@@ -235,7 +235,7 @@ async fn request(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<Se
     Ok(Some(seen))
 }
 
-/// Returns whether the connection goes on.
+/// Returns whether the connection continues.
 async fn answer(stream: &mut TcpStream, act: Act, state: &Mutex<State>) -> std::io::Result<bool> {
     match act {
         Act::Reply { status, headers, body, after, last } => {

@@ -1,4 +1,4 @@
-//! Whom the client trusts.
+//! The certificates that the client trusts.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ const ISSUER: &[u8] = include_bytes!("tls/issuer.pem");
 const CERTIFICATE: &[u8] = include_bytes!("tls/server.pem");
 const KEY: &[u8] = include_bytes!("tls/server.key");
 
-/// A collector behind TLS that takes one connection; joined when the test is through.
+/// A collector behind TLS that accepts one connection; joined at the end of the test.
 struct TlsCollector {
     port: u16,
     thread: JoinHandle<bool>,
@@ -43,13 +43,13 @@ impl TlsCollector {
         Self { port, thread }
     }
 
-    /// Whether the client got as far as a request, and what it found.
+    /// Whether the client sent a request, and the result of its check.
     async fn check(self, host: &str, change: impl FnOnce(&mut Config)) -> (bool, Result<Checked, CheckError>) {
         let (asked, checked, _) = self.check_with_certificates(host, change).await;
         (asked, checked)
     }
 
-    /// The same, and when the certificates end.
+    /// The same, and when the certificates expire.
     async fn check_with_certificates(
         self,
         host: &str,
@@ -107,7 +107,7 @@ async fn the_connection_reports_when_the_certificates_expire() {
 async fn a_certificate_for_another_name_is_refused() {
     let issuer = pem(ISSUER);
     let trust = |config: &mut Config| config.ca_file = Some(issuer.path().to_owned());
-    // The same collector under a name that its certificate does not have.
+    // The same collector under a name that is not in its certificate.
     let (asked, checked) = TlsCollector::start().check("127.0.0.1", trust).await;
     let Err(CheckError::Refused(cause)) = checked else { panic!("{checked:?}") };
     assert!(!asked && cause.hint.is_some_and(|hint| hint.contains("use a host name that is in it")), "{cause}");
@@ -124,7 +124,7 @@ async fn tls_verifies_the_name_even_when_each_address_is_a_member() {
             ca_file: Some(issuer.path().to_owned()),
             ..config(&format!("https://{name}:{}", collector.port))
         };
-        // Nobody listens at the second one.
+        // The second address has no listener.
         let look_up = LookUp::new(|_| Box::pin(async { Ok(vec![[127, 0, 0, 1].into(), [127, 9, 9, 9].into()]) }));
         let hec = Hec::with(&config, QUICK, look_up).unwrap();
         let checked = hec.check().await;
@@ -184,7 +184,7 @@ async fn a_handshake_that_is_cut_short_is_an_outage() {
         let port = listener.local_addr().unwrap().port();
         let cut = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            // What is unread when it is closed turns the end into a reset.
+            // Unread data turns the close into a reset.
             let _ = stream.read(&mut vec![0; if reset { 1 } else { 10_000 }]);
         });
         let config = Config { timeout: LONG, connect_timeout: LONG, ..config(&format!("https://localhost:{port}")) };
@@ -211,7 +211,7 @@ fn a_client_certificate_and_its_key_are_read() {
 const OTHER_CERTIFICATE: &[u8] = include_bytes!("../../../../../tests/forwarder/syslog/tls/client.pem");
 const OTHER_KEY: &[u8] = include_bytes!("../../../../../tests/forwarder/syslog/tls/client.key");
 
-/// A collector that asks for a certificate, takes whichever is shown, and tells for whom each was. It takes `connections`.
+/// A collector that requests a certificate, accepts any, and reports the subject of each. It accepts `connections`.
 #[cfg(feature = "emulator")]
 fn demanding(connections: usize) -> (u16, JoinHandle<Vec<String>>) {
     use openssl::nid::Nid;
@@ -223,7 +223,7 @@ fn demanding(connections: usize) -> (u16, JoinHandle<Vec<String>>) {
     acceptor.set_certificate(&X509::from_pem(CERTIFICATE).unwrap()).unwrap();
     acceptor.set_private_key(&PKey::private_key_from_pem(KEY).unwrap()).unwrap();
     acceptor.set_verify_callback(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT, |_, _| true);
-    // A session that is resumed would show the certificate of the one before.
+    // A resumed session would show the certificate of the previous one.
     acceptor.set_session_id_context(b"test").unwrap();
     let acceptor = acceptor.build();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -274,7 +274,7 @@ async fn renewed_certificates_are_used_but_half_a_pair_is_not() {
     assert!(!ask().await, "its issuer is not in the file yet");
     std::fs::write(issuer.path(), ISSUER).unwrap();
     assert!(ask().await);
-    // The new certificate is there, its key is not.
+    // The new certificate is there, but not its key.
     std::fs::write(certificate.path(), CERTIFICATE).unwrap();
     assert!(ask().await && ask().await);
     assert_eq!(lines.text().matches("key values mismatch").count(), 1, "{}", lines.text());
