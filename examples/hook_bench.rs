@@ -1,12 +1,12 @@
-//! What the way from a page to events costs per log, on one core: reading the page, and a script on top of it.
+//! The cost per log of the way from a page to events, on one core: reading the page, and the script.
 //!
 //! `cargo run --release --example hook_bench -- [WHAT] [PASSES]`
 //!
-//! With WHAT, only the rows whose `corpus what` contains it, such as `nginx transform.lua`; PASSES (15) are the passes
-//! that the median is taken of.
+//! With WHAT, only the rows whose `corpus what` contains it, such as `nginx transform.lua`; PASSES (15) is the number
+//! of passes, of which the median is printed.
 //!
 //! Two generated corpora: audit logs of about 1.1 KB with nested JSON in one field, and access logs of about 450 bytes.
-//! Each figure is the median of the passes over four pages of 1000 logs, in nanoseconds of computing time per log.
+//! Each figure is the median of the passes over four pages of 1000 logs, in nanoseconds of CPU time per log.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -122,7 +122,7 @@ fn median(passes: usize, work: &mut dyn FnMut()) -> Duration {
     spent[spent.len() / 2]
 }
 
-/// Computing time of this thread, which other programs on the machine do not add to.
+/// CPU time of this thread, which other programs on the machine do not affect.
 #[expect(unsafe_code, reason = "asks the kernel for the computing time of the thread")]
 fn computed() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -1,7 +1,7 @@
-//! How long a log takes from SLS to Splunk when its shard was idle: `cargo run --release --example latency -- [LOGS]`.
+//! The time from SLS to Splunk for a log of an idle shard: `cargo run --release --example latency -- [LOGS]`.
 //!
-//! One log at a time is written to an embedded SLS, at moments that have nothing to do with our pulls, and the program
-//! runs with its defaults. What is measured ends when the embedded receiver indexes the event.
+//! One log at a time is written to an embedded SLS, at times that are independent of the pulls, and the program runs
+//! with its defaults. The measurement ends when the embedded receiver indexes the event.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use forwarder::settings::{Environment, Machine};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Logs to measure, unless the command line says otherwise.
+/// Number of logs to measure; the command line overrides it.
 const LOGS: usize = 30;
 
 /// Longest time for one log.
@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let sls = SlsEmulator::start(sls::Config { shards: 1, ..sls::Config::default() }).await?;
     let mut receiver = hec::Config::new(Secret::new("token"));
     receiver.tap = Some(Arc::new(move |_: &Received<'_>| {
-        // Full only if an event came twice, and then the first one counts.
+        // Full only if an event arrived twice; then the first one counts.
         let _ = indexed.try_send(Instant::now());
     }));
     let hec = HecEmulator::start(receiver).await?;

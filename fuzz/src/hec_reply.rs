@@ -1,4 +1,4 @@
-//! Any sequence of replies of a collector: every event ends up taken or rejected, once, and the plan comes to an end.
+//! Any sequence of replies of a collector: every event is accepted or rejected exactly once, and the plan terminates.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -20,7 +20,7 @@ enum State {
 const STATUSES: [u16; 20] =
     [200, 400, 503, 413, 403, 401, 404, 415, 429, 500, 301, 407, 408, 201, 501, 0, 405, 418, 999, 65535];
 
-/// How the events look, then one reply after the other; from the end of the input on the collector takes all.
+/// The events, then one reply after the other; when the input is used up, the collector accepts everything.
 pub fn hec_reply(input: &[u8]) {
     let mut input = Input::new(input);
     let count = usize::from(input.byte() % 40);
@@ -64,7 +64,7 @@ pub fn hec_reply(input: &[u8]) {
         let gzip = input.byte() & 1 == 1;
         let sent = Sent { events: &events, range: range.clone(), gzip, index: default, partial };
         let verdict = match foreign(&reply) {
-            // What the client makes of it when it happens again and again.
+            // The conclusion of the client when this happens repeatedly.
             Some(_) if range.len() > 1 && input.byte() & 1 == 1 => Verdict::Halve,
             _ => classify(&reply, &sent),
         };

@@ -1,6 +1,6 @@
-//! Takes a target's input apart. An input that is too short reads as zeros, so every input means something.
+//! Splits a target's input. An input that is too short is read as zeros, so every input is valid.
 
-/// What is left of the input.
+/// The rest of the input.
 pub struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
@@ -23,7 +23,7 @@ impl<'a> Input<'a> {
         u32::from_le_bytes(bytes)
     }
 
-    /// Bytes behind their length in one byte.
+    /// Bytes with their length in one byte before them.
     pub fn piece(&mut self) -> &'a [u8] {
         let len = self.byte();
         self.take(len.into())

@@ -1,4 +1,4 @@
-//! The fuzz targets: each takes any bytes, and panics when the program breaks a promise on them.
+//! The fuzz targets: each takes any bytes, and panics if the program breaks a promise for them.
 //!
 //! libFuzzer calls them through `targets/`, and `cargo test` through `tests/forwarder/corpus.rs`.
 

@@ -1,4 +1,4 @@
-//! What a hook makes of a log in HEC's format: one line, valid JSON, HEC's seven keys, and the event that was returned.
+//! The events of a hook in HEC's format: one line, valid JSON, HEC's seven keys, and the event that was returned.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 use super::input::Input;
 
-/// `mode` picks what is returned; the log's other fields are the input's.
+/// `mode` selects the returned value; the log's other fields come from the input.
 const SCRIPT: &str = "
 local modes = {
     function(log) return log end,
@@ -106,7 +106,7 @@ pub fn lua_event(input: &[u8]) {
     let blank = text.trim_ascii().is_empty();
     match mode {
         1 | 2 => assert_eq!(log(&events[0].inside()), flattened(&fields)),
-        // A blank text is no event for Splunk, so it fails.
+        // Blank text is not an event for Splunk, so it fails.
         3 if !blank => assert_eq!(events[0].text(), text),
         4 => same_json(&text, &events),
         7 if !blank => {
@@ -156,7 +156,7 @@ fn page(fields: &[(Vec<u8>, Vec<u8>)], mode: u8) -> Page {
     page_with(ShardId(0), Cursor::new("c"), 0, group)
 }
 
-/// The log as a script that changes nothing sends it.
+/// The log in the form in which an unchanging script sends it.
 fn flattened(fields: &[(Vec<u8>, Vec<u8>)]) -> Vec<(String, String)> {
     let start: [(&[u8], &[u8]); 3] = [(b"__time__", b"1700000000"), (b"__topic__", b""), (b"__source__", b"")];
     let mut dict: Vec<(&[u8], &[u8])> = start.to_vec();
@@ -170,11 +170,11 @@ fn flattened(fields: &[(Vec<u8>, Vec<u8>)]) -> Vec<(String, String)> {
     dict.into_iter().map(|(key, value)| (text(key), text(value))).collect()
 }
 
-/// What was decoded and not changed means the same when it is written.
+/// Decoded and unchanged JSON has the same meaning when it is written.
 fn same_json(text: &str, events: &[Event]) {
     let container = text.trim_ascii().starts_with(['{', '[']);
     let Ok(value) = serde_json::from_str::<Value>(text) else {
-        // Its limits are narrower than JSON's: depth, size of a number, surrogates without a partner. What is sent keeps them.
+        // Its limits are narrower than JSON's: depth, size of a number, unpaired surrogates. Sent JSON keeps them.
         let valid = serde_json::from_str::<IgnoredAny>(text).is_ok();
         assert!(valid || events.is_empty(), "an event of what is no JSON: {text:?}");
         for event in events {
@@ -191,7 +191,7 @@ fn same_json(text: &str, events: &[Event]) {
     assert_eq!(written, value);
 }
 
-/// The JSON of `event`; under `compat` what its text holds, unless it was text before.
+/// The JSON of `event`; under `compat` the JSON in its text, unless it was text before.
 struct Event {
     json: String,
     compat: bool,
@@ -207,7 +207,7 @@ impl Event {
     }
 }
 
-/// Checks everything that holds for any line, whatever the script.
+/// Checks the properties of any line, whatever the script.
 fn event(line: &[u8], compat: bool) -> Event {
     let (end, inside) = line.split_last().expect("an event has bytes");
     assert_eq!(*end, b'\n');
@@ -231,7 +231,7 @@ fn event(line: &[u8], compat: bool) -> Event {
     }
     let json = event.unwrap_or_else(|| panic!("no event: {line}"));
     let blank = match json.as_bytes()[0] {
-        // Not parsed: half a surrogate pair, written as an escape, is JSON, and more than a String of Rust can hold.
+        // Not parsed: half a surrogate pair, written as an escape, is valid JSON, but not a Rust String.
         b'{' | b'[' => json[1..json.len() - 1].trim_ascii().is_empty(),
         b'"' => serde_json::from_str::<String>(&json).is_ok_and(|text| text.trim_ascii().is_empty()),
         _ => json == "null",
@@ -260,7 +260,7 @@ fn log(json: &str) -> Vec<(String, String)> {
     members(json).into_iter().map(|(key, value)| (key, string(value.get()))).collect()
 }
 
-/// The members of an object in their order, with those that repeat.
+/// The members of an object in their order, including repeated ones.
 fn members(json: &str) -> Vec<(String, Box<RawValue>)> {
     struct Members;
     impl<'de> Visitor<'de> for Members {

@@ -1,4 +1,4 @@
-//! Lua patterns: the engine's own matcher gives the same, wherever ours comes to an end.
+//! Lua patterns: the engine's own matcher gives the same result wherever ours reaches one.
 
 use std::cell::OnceCell;
 
@@ -7,7 +7,7 @@ use mlua::{Lua, MultiValue, Value};
 
 use super::input::Input;
 
-/// Steps that are granted. The engine has no limit, so it is asked only about what ours is done with.
+/// The step limit. The engine has none, so it runs only patterns that ours completes.
 const STEPS: u64 = 20_000;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub fn pattern(input: &[u8]) {
 
 fn check(function: &str, arguments: &[&[u8]], ours: Result<Vec<Part>, PatternError>) {
     let ours = match ours {
-        // Ours counts the depth of its own recursion, and the engine that of its own.
+        // Ours counts the depth of its own recursion, and the engine that of its recursion.
         Err(PatternError::TooManySteps(_) | PatternError::TooDeep) => return,
         other => other.map_err(|error| error.to_string()),
     };
@@ -77,7 +77,7 @@ fn part(value: Value) -> Part {
     }
 }
 
-/// The message without the place in front of it and the traceback behind it.
+/// The message without the place before it and the traceback after it.
 fn engine_words(error: &str) -> String {
     let error = error.strip_prefix("runtime error: ").unwrap_or(error);
     let error = error.split("\nstack traceback:").next().unwrap_or(error);
@@ -104,7 +104,7 @@ fn gmatch(text: &[u8], pattern: &[u8]) -> Result<Vec<Part>, PatternError> {
     let (mut parts, mut last) = (Vec::new(), None);
     while let Some(found) = matcher.next(last.unwrap_or(0), last)? {
         inside(text, found);
-        // The engine looks at every capture, we at the first: one that was never closed is an error wherever it is.
+        // The engine checks every capture, ours only the first: an unclosed one is an error wherever it is.
         for index in 1..matcher.captured() {
             matcher.capture(index, found)?;
         }

@@ -1,4 +1,4 @@
-//! Pages: read like prost reads them, whatever the bytes, and unpacked only when they are what the headers say.
+//! Pages: decoded as prost decodes them, whatever the bytes, and unpacked only if they match the headers.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::input::Input;
 
 type Dict = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// First byte even: the rest is an unpacked page. Odd: a packed reply with its headers.
+/// First byte even: the rest is an unpacked page. Odd: a compressed reply with its headers.
 pub fn pull_body(input: &[u8]) {
     let mut input = Input::new(input);
     if input.byte().is_multiple_of(2) {
@@ -45,7 +45,7 @@ fn page() -> Page {
     }
 }
 
-/// Both readers take it and read the same, or both refuse it.
+/// Both decoders accept it and decode the same, or both refuse it.
 fn agree(page: &Page) {
     let mut logs = Logs::default();
     let ours = read(&mut logs, page);
@@ -70,7 +70,7 @@ fn read(logs: &mut Logs, page: &Page) -> Result<Vec<Dict>, PageError> {
     Ok(all)
 }
 
-/// What the vendor's SDK makes of a decoded page, with a list in place of its dict.
+/// A decoded page in the form of the vendor's SDK, with a list in place of its dict.
 fn flatten(list: &proto::LogGroupList) -> Vec<Dict> {
     fn set(dict: &mut Dict, key: &[u8], value: &[u8]) {
         match dict.iter_mut().find(|(known, _)| known == key) {
@@ -133,7 +133,7 @@ fn packed(input: &mut Input<'_>) {
     let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let reply = Reply { status: 200, headers, body: body.into() };
 
-    // As if it had been asked for, where that is possible.
+    // As if it had been requested, if possible.
     let compression = if named == Some("zstd") { Compression::Zstd } else { Compression::Lz4 };
     match api::read_pull(&Config { compression, ..config() }, ShardId(3), &Cursor::new("c"), reply) {
         Ok(page) => {

@@ -1,6 +1,6 @@
-//! RFC 3164 messages, read strictly: written apart from the program's code, to judge it.
+//! A strict parser of RFC 3164 messages, independent of the program's code.
 
-/// A message taken apart.
+/// A parsed message.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message {
     pub priority: u8,
@@ -11,7 +11,7 @@ pub struct Message {
     pub text: String,
 }
 
-/// Reads one message with this timestamp; panics when it is none.
+/// Parses one message with this timestamp; panics if it is invalid.
 pub fn message(bytes: &[u8], timestamp: &str) -> Message {
     let whole = std::str::from_utf8(bytes).expect("UTF-8");
     let (priority, rest) = whole.strip_prefix('<').and_then(|rest| rest.split_once('>')).expect("PRI");

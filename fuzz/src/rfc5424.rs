@@ -1,12 +1,12 @@
-//! RFC 5424 messages and their frames, read strictly by the grammar of section 6: written apart from the program's code, to
-//! judge it.
+//! A strict parser of RFC 5424 messages and their frames, by the grammar of section 6, independent of the program's
+//! code.
 
-/// A message taken apart.
+/// A parsed message.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message {
     pub facility: u8,
     pub severity: u8,
-    /// The NILVALUE is none, here and below.
+    /// The NILVALUE is `None`, here and below.
     pub timestamp: Option<String>,
     pub hostname: Option<String>,
     pub program: Option<String>,
@@ -20,7 +20,7 @@ pub struct Message {
 /// Id, then names and values.
 pub type Element = (String, Vec<(String, String)>);
 
-/// Takes a stream apart by counts (RFC 6587 section 3.4.1).
+/// Splits a stream by octet counts (RFC 6587 section 3.4.1).
 pub fn counted(mut stream: &[u8]) -> Vec<&[u8]> {
     let mut messages = Vec::new();
     while !stream.is_empty() {
@@ -34,7 +34,7 @@ pub fn counted(mut stream: &[u8]) -> Vec<&[u8]> {
     messages
 }
 
-/// Takes a stream apart at line feeds, as a receiver does that looks for counts too: by the first octet of each frame.
+/// Splits a stream at line feeds, like a receiver that also detects counts by the first octet of each frame.
 pub fn lines(stream: &[u8]) -> Vec<&[u8]> {
     let mut messages: Vec<&[u8]> = stream.split(|&byte| byte == b'\n').collect();
     assert_eq!(messages.pop(), Some(&b""[..]), "the last line has no end");
@@ -42,7 +42,7 @@ pub fn lines(stream: &[u8]) -> Vec<&[u8]> {
     messages
 }
 
-/// Reads one message; panics when it is none.
+/// Parses one message; panics if it is invalid.
 pub fn message(bytes: &[u8]) -> Message {
     let whole = bytes.escape_ascii().to_string();
     let mut rest = Rest(bytes);
@@ -76,7 +76,7 @@ impl Rest<'_> {
         self.0 = rest.unwrap_or_else(|| panic!("{what:?} is expected at {}", self.0.escape_ascii()));
     }
 
-    /// What is before this byte, which is passed over.
+    /// The text before this byte, which is skipped.
     fn until(&mut self, end: u8) -> String {
         let at = self.0.iter().position(|&byte| byte == end).expect("an end");
         let before = &self.0[..at];
@@ -86,7 +86,7 @@ impl Rest<'_> {
         before
     }
 
-    /// A header field and the space behind it.
+    /// A header field and the space after it.
     fn field(&mut self, most: usize) -> Option<String> {
         let field = self.until(b' ');
         assert!((1..=most).contains(&field.len()), "{} characters: {field}", field.len());

@@ -1,6 +1,6 @@
-//! CEF, LEEF and logfmt: what a reader of each format finds in a line is what was put in, whatever the bytes.
+//! CEF, LEEF and logfmt: a parser of each format reads the original values from a line, whatever the bytes.
 //!
-//! The readers share nothing with the writers but the rules of the formats.
+//! The parsers share only the rules of the formats with the writers.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use forwarder::fuzzing::{CefHeader, Fields, LeefHeader, LeefVersion, encode_cef,
 
 use super::input::Input;
 
-/// Delimiters that LEEF 2.0 may have.
+/// Delimiters that LEEF 2.0 allows.
 const DELIMITERS: [u8; 5] = [b'\t', b'^', b';', b',', b'"'];
 
-/// Six parts of a header, then names and values.
+/// Six header fields, then names and values.
 pub fn siem_line(input: &[u8]) {
     let mut input = Input::new(input);
     let delimiter = input.pick(&DELIMITERS);
@@ -23,7 +23,7 @@ pub fn siem_line(input: &[u8]) {
     check_lines(&head, &fields, delimiter);
 }
 
-/// Panics where a reader finds something else in one of the lines.
+/// Panics if a parser reads something else from one of the lines.
 pub fn check_lines(head: &CefHeader, fields: &Fields, delimiter: u8) {
     let line = encode_cef(head, fields);
     one_line(&line);
@@ -55,7 +55,7 @@ fn one_line(line: &[u8]) {
     assert!(!line.contains(&b'\n') && !line.contains(&b'\r'), "two lines: {}", line.escape_ascii());
 }
 
-/// The values in their order, under names of which none is there twice.
+/// The values in their order, under unique names.
 fn same(format: &str, line: &[u8], fields: &Fields, read: &Fields, expected: impl Fn(&[u8]) -> Vec<u8>) {
     let shown = line.escape_ascii();
     let values: Vec<Vec<u8>> = fields.iter().map(|(_, value)| expected(value)).collect();
@@ -80,7 +80,7 @@ fn spaced(text: &[u8], ends: &[u8]) -> Vec<u8> {
     text.iter().map(|byte| if ends.contains(byte) { b' ' } else { *byte }).collect()
 }
 
-/// The header's parts up to the seventh bar that no backslash is before, then the extension.
+/// The header fields up to the seventh unescaped bar, then the extension.
 fn read_cef(line: &[u8]) -> (Vec<Vec<u8>>, Fields) {
     let rest = line.strip_prefix(b"CEF:0|").expect("it begins as CEF");
     let (mut parts, mut part, mut at) = (Vec::new(), Vec::new(), 0);
@@ -99,7 +99,7 @@ fn read_cef(line: &[u8]) -> (Vec<Vec<u8>>, Fields) {
     (parts, read_extension(&rest[at..]))
 }
 
-/// Looks for every `=` that no backslash escapes: before it is a name, which a space separates from the value before.
+/// Finds every unescaped `=`: before it is a name, which a space separates from the previous value.
 fn read_extension(text: &[u8]) -> Fields {
     let mut signs = Vec::new();
     let mut at = 0;

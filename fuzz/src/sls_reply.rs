@@ -1,4 +1,4 @@
-//! Replies of SLS: what a reader takes is what another JSON parser finds there, and a refusal is fit for a log line.
+//! Replies of SLS: parsed values are those that another JSON parser finds, and an error is safe for a log line.
 
 use std::collections::BTreeSet;
 
@@ -41,8 +41,8 @@ const HEADERS: [&str; 8] = [
     "x-log-end-of-cursor",
 ];
 
-/// Longest line about a refusal, in characters: the server's code, text and id at 300 each, all of them escaped
-/// (`\u{202e}` are eight), and our own words.
+/// Longest error line, in characters: the server's code, text and id with 300 characters each, all of them escaped
+/// (`\u{202e}` has eight), and our own words.
 const LONGEST: usize = 3 * 301 * 8 + 200;
 
 /// Call, status, headers, body.
@@ -82,7 +82,7 @@ fn fit_to_show(error: &SourceError) {
 }
 
 fn read(call: Call, reply: &Reply) -> Result<(), ReadError> {
-    // Another parser. It refuses more than a reader that skips what it does not know: then there is nothing to compare.
+    // Another parser. It refuses more than a parser that skips unknown parts: then there is nothing to compare.
     let other: Option<Value> = serde_json::from_slice(&reply.body).ok();
     match call {
         Call::ListGroups => {
@@ -158,7 +158,7 @@ fn read(call: Call, reply: &Reply) -> Result<(), ReadError> {
     Ok(())
 }
 
-/// A member by its name. An array stands for an object with its members in order: the JSON library reads both.
+/// A member by its name. An array can replace an object with its members in order: the JSON library reads both.
 fn member<'a>(value: &'a Value, name: &str, place: usize) -> &'a Value {
     value.get(name).or_else(|| value.get(place)).unwrap_or(&Value::Null)
 }

@@ -1,5 +1,5 @@
-//! Whatever an event holds is exactly one message of RFC 5424 with the fields that it had, in either framing; a long one is
-//! parts that make it up.
+//! Every event is exactly one RFC 5424 message with the fields of the event, in either framing; a long one is split
+//! into parts that contain all of it.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -15,15 +15,15 @@ use super::input::Input;
 use super::rfc3164;
 use super::rfc5424::{self, Element, Message};
 
-/// The standard, and the time in it.
+/// The standard, and the form of its time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Look {
     #[default]
     New,
-    /// As the vendor's script did.
+    /// In the form of the vendor's script.
     Compat,
     Old,
-    /// The old one with a whole time.
+    /// RFC 3164 with a full time.
     OldWhole,
 }
 
@@ -39,12 +39,12 @@ impl Look {
 #[derive(Debug, Clone, Default)]
 pub struct Case {
     pub look: Look,
-    /// The zone's, in minutes.
+    /// The offset of the zone, in minutes.
     pub offset: i16,
     pub octet: bool,
     pub bom: bool,
     pub truncate: bool,
-    /// Beside the least that there is.
+    /// In addition to the minimum.
     pub max_message: usize,
     pub facility: u8,
     pub severity: u8,
@@ -73,7 +73,7 @@ impl Body for Text<'_> {
     }
 }
 
-/// How the event looks, its fields, then its text.
+/// The attributes of the event, its fields, then its text.
 pub fn syslog_message(input: &[u8]) {
     let mut input = Input::new(input);
     let look = input.byte();
@@ -160,7 +160,7 @@ pub fn check(case: &Case) {
     assert_eq!(ids.len(), 1, "parts of one message have one id");
 }
 
-/// The texts are the whole, or the beginning of it and how much there was.
+/// The texts of the parts make up the whole, or the beginning of it and its length.
 fn same_text(case: &Case, longest: usize, whole: &str, texts: &[&str]) {
     let max_message = config(case).layout.max_message;
     if let [text] = texts
@@ -171,7 +171,7 @@ fn same_text(case: &Case, longest: usize, whole: &str, texts: &[&str]) {
         let (length, _) = note.split_once(" bytes, sha256 ").expect("how long it was");
         assert!(length.parse::<usize>().unwrap() >= whole.len(), "{note}");
         assert!(length.parse::<usize>().unwrap() > kept.len() && note.ends_with(']'), "{note}");
-        // No more is cut off than an escape, and room for a mark.
+        // At most an escape and the room for a byte order mark are cut off.
         assert!(max_message < longest + 8, "{longest} bytes");
         return;
     }
@@ -190,17 +190,18 @@ fn same_text(case: &Case, longest: usize, whole: &str, texts: &[&str]) {
     assert_eq!(unescaped(case, &joined), sent(case, whole));
 }
 
-/// What was written, as it can be had back.
+/// The written text, decoded.
 fn unescaped(case: &Case, text: &str) -> String {
     rfc5424::unescape(text, !case.octet)
 }
 
-/// What can be had back of a text: the vendor's look has no way to tell what reads as an escape from one.
+/// The part of a text that can be decoded: the vendor's form does not distinguish an escape from text that looks like
+/// one.
 fn sent(case: &Case, text: &str) -> String {
     if case.look == Look::Compat { unescaped(case, text) } else { text.to_owned() }
 }
 
-/// The time as it has to be written, made of the parts that a calendar gives.
+/// The expected time, from the parts of a calendar.
 fn timestamp(case: &Case) -> String {
     let zone = if case.look == Look::New { TimeZone::UTC } else { zone(case) };
     let moment = jiff::Timestamp::new(case.seconds, case.nanos as i32).unwrap().to_zoned(zone);
@@ -243,7 +244,7 @@ fn cleaned(bytes: &[u8], most: usize) -> Option<String> {
     text.filter(|text| text != "-")
 }
 
-/// A name as it has to be written; that it can be had back is tested where it is made.
+/// The expected name; the tests of `name` check that it can be decoded.
 fn named(bytes: &[u8], most: usize, allowed: impl Fn(u8) -> bool) -> String {
     let mut out = Vec::new();
     forwarder::core::name::write(bytes, most, allowed, &mut out);

@@ -1,4 +1,5 @@
-//! `forwarder check` against emulators and small servers: each fault is named with its fix, and a sound set-up gives no alarm.
+//! `forwarder check` with emulators and small servers: each fault is named with its fix, and a valid setup raises no
+//! alarm.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,17 +28,17 @@ const PROJECT: &str = "p";
 const LOGSTORE: &str = "l";
 const TOKEN: &str = "c4n4ry-hec-token";
 const SECRET: &str = "c4n4ry-key-secret";
-/// An address where nobody listens: the system never gives this port to a test that asks for any.
+/// An address without a listener: the system never assigns this port to a program that asks for any port.
 const CLOSED: &str = "127.0.0.1:9";
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// An SLS, a Splunk and a directory; a sound set-up until a fault is seeded.
+/// An SLS, a Splunk and a directory: a valid setup until a fault is planted.
 struct Site {
     directory: TempDir,
     sls: SlsEmulator,
     hec: HecEmulator,
     environment: BTreeMap<String, String>,
-    /// What else listens, as long as the site is there.
+    /// Other servers, which run as long as the site exists.
     others: Vec<tokio::task::JoinHandle<()>>,
     receivers: Vec<SyslogEmulator>,
 }
@@ -110,7 +111,7 @@ impl Site {
         address
     }
 
-    /// Syslog instead of Splunk.
+    /// Uses syslog instead of Splunk.
     fn over_syslog(&mut self, address: &str, protocol: &str) {
         let (host, port) = address.rsplit_once(':').unwrap();
         self.environment.remove("FORWARDER_HEC_URL");
@@ -127,7 +128,7 @@ impl Site {
         self.over_syslog(&address, protocol);
     }
 
-    /// What is found, the exit code first.
+    /// The exit code and the findings.
     async fn check(&self) -> (i32, Vec<Value>) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_forwarder"));
         command.args(["check", "--json"]).env_clear().envs(&self.environment).current_dir(self.directory.path());
@@ -143,12 +144,12 @@ impl Site {
     }
 }
 
-/// What was expected and did not come, so that one run shows all of it.
+/// Missing findings, collected so that one run shows all of them.
 #[derive(Default)]
 struct Wrongs(Vec<String>);
 
 impl Wrongs {
-    /// The fault is found, in these words, with this fix, and ends with this code.
+    /// Expects a finding with these words, this fix and this exit code.
     fn found(&mut self, name: &str, found: &(i32, Vec<Value>), level: &str, what: &str, fix: &str, expected: i32) {
         let (code, findings) = found;
         let has = |finding: &Value, key: &str, part: &str| finding[key].as_str().unwrap_or_default().contains(part);
@@ -167,7 +168,7 @@ impl Wrongs {
         }
     }
 
-    /// Nothing is alarmed about.
+    /// Expects no alarm.
     fn sound(&mut self, name: &str, (code, findings): &(i32, Vec<Value>)) {
         let is_alarm = |finding: &&Value| finding["level"] == "warn" || finding["level"] == "fail";
         let alarms: Vec<_> = findings.iter().filter(is_alarm).map(Value::to_string).collect();
@@ -513,7 +514,7 @@ async fn each_fault_on_the_way_to_sls_is_named_with_its_fix() {
     wrongs.end();
 }
 
-/// What a group that was at work leaves behind.
+/// Writes the checkpoints that a running group leaves behind.
 fn saved(site: &Site, consumer: &str) {
     let logs = forwarder::emulator::generate::Generator::new(7, 1_800_000_000).nginx(5);
     site.sls.put(PROJECT, LOGSTORE, 0, [logs.clone(), logs]).unwrap();

@@ -8,7 +8,7 @@ use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use forwarder::settings::keys;
 use tempfile::TempDir;
 
-/// The program with nothing of our environment.
+/// The program without our environment.
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forwarder"));
     command.args(arguments).env_clear().stdin(Stdio::null());
@@ -34,13 +34,13 @@ fn the_help_explains_the_first_run_and_lists_every_flag() {
     let flags: Vec<_> = keys::all().filter_map(|key| key.flag).collect();
     assert!(flags.len() > 10);
     for flag in flags {
-        // A switch needs no value.
+        // A boolean flag needs no value.
         let shown = [format!("--{flag} <"), format!("--{flag}[=<")];
         assert!(shown.iter().any(|flag| help.contains(flag)), "--{flag}");
     }
 }
 
-/// Lines on a terminal of the usual size.
+/// Lines of a usual terminal.
 const SCREEN: usize = 50;
 
 #[test]
@@ -80,7 +80,7 @@ fn the_example_settings_file_has_every_setting_and_changes_none() {
         });
         assert!(is_there, "{}", key.name);
     }
-    // With the marks taken off it is what the defaults are.
+    // Without the comment marks it has the default values.
     let uncommented: String = example
         .lines()
         .filter_map(|line| {
@@ -197,7 +197,7 @@ fn wrong_settings_end_with_2_and_one_block_on_standard_error() {
     assert!(!said.contains('\u{1b}'), "{said:?}");
 }
 
-/// The program at work against an SLS that accepts connections and says nothing, in a directory of its own.
+/// The running program with an SLS that accepts connections and never answers, in its own directory.
 #[cfg(unix)]
 struct Running {
     child: Child,
@@ -223,7 +223,7 @@ impl Running {
         Self { stderr: BufReader::new(child.stderr.take().unwrap()), child, directory, _sls: sls }
     }
 
-    /// Waits for a line of the log with these words; returns all of standard error up to it.
+    /// Waits for a log line with these words; returns all of standard error up to it.
     fn wait_for(&mut self, words: &str) -> String {
         let mut read = String::new();
         while !read.contains(words) {
@@ -264,7 +264,7 @@ fn sigterm_and_sigint_end_it_with_0() {
 fn the_start_is_logged_with_source_and_destination_and_the_stop_with_its_deadline() {
     let mut running = Running::start(&["--log-level", "warn"]);
     for (signal, level) in [(libc::SIGUSR2, "ERROR"), (libc::SIGUSR1, "WARN"), (libc::SIGUSR1, "INFO")] {
-        // Once this file is there it listens.
+        // The program listens as soon as this file exists.
         while !running.directory.path().join("state").exists() {
             std::thread::yield_now();
         }
@@ -351,7 +351,7 @@ fn the_log_goes_to_the_file_too_and_is_complete_at_the_end() {
         lines.map(|line| line["message"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(messages(&file).last().unwrap(), "stopped");
-    // Lines that two threads log at the same moment may stand in either order in each of them.
+    // Lines that two threads log at the same time can be in different order in the two outputs.
     let sorted = |lines: &str| {
         let mut messages = messages(lines);
         messages.sort();

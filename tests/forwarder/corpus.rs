@@ -1,16 +1,16 @@
-//! The fuzz targets without a fuzzer: every committed input again, and a fixed run of mutations of them.
+//! The fuzz targets without a fuzzer: every committed input, and a fixed sequence of mutations of them.
 //!
-//! How to let a fuzzer search for more: `docs/fuzzing.md`.
+//! `docs/fuzzing.md` describes how to search with a fuzzer.
 
 use std::path::{Path, PathBuf};
 
 #[path = "../../fuzz/src/lib.rs"]
 pub mod targets;
 
-/// Mutations of each corpus, unless `FORWARDER_FUZZ_MUTATIONS` says otherwise. The gate tries 20,000.
+/// Mutations of each corpus; `FORWARDER_FUZZ_MUTATIONS` overrides it. The gate uses 20,000.
 const MUTATIONS: usize = 2_000;
 
-/// Makes inputs out of inputs. SplitMix64: the same inputs on every machine.
+/// Mutates inputs. SplitMix64: the same mutations on every machine.
 struct Mutator {
     seed: u64,
 }
@@ -80,7 +80,7 @@ fn check(target: &str, run: fn(&[u8])) {
     }
 }
 
-/// Names the input on which a target panicked.
+/// Prints the input for which a target panicked.
 fn told(run: fn(&[u8]), input: &[u8], name: impl Fn() -> String) {
     struct Tell<F: Fn() -> String>(F);
     impl<F: Fn() -> String> Drop for Tell<F> {
@@ -125,7 +125,7 @@ fn written_lines_can_be_read_back() {
 }
 
 proptest::proptest! {
-    /// Texts of the characters that mean something in one of the formats.
+    /// Texts of the special characters of the formats.
     #[test]
     fn values_of_special_characters_stay_unchanged(
         head in proptest::array::uniform6("[a|\\\\\n\r= ]{0,6}"),

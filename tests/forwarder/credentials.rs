@@ -1,5 +1,5 @@
-//! Who signs requests to SLS: each provider from the settings to a call that the emulated SLS takes, and what is said when it is
-//! refused.
+//! The providers of signing keys: each one from its settings to a call that the emulated SLS accepts, and the errors
+//! when it is refused.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -18,7 +18,7 @@ use crate::settings::{CANARY, MINIMAL, Typed};
 const ROLE: &str = "acs:ram::1234567890123456:role/log-reader";
 const OIDC_PROVIDER: &str = "acs:ram::1234567890123456:oidc-provider/ack-rrsa-c1";
 
-/// The services, and a user of them without any key.
+/// The services, and a user without any key.
 struct Bench {
     given: CredentialsEmulator,
     _sls: SlsEmulator,
@@ -30,7 +30,7 @@ impl Bench {
         Self::with(credentials::Config::default()).await
     }
 
-    /// The AccessKey `LTAI-id` may assume roles, and does not sign for SLS.
+    /// The AccessKey `LTAI-id` may assume roles, and cannot sign for SLS.
     async fn with(config: credentials::Config) -> Self {
         let keys = Some(("LTAI-id".to_owned(), Secret::new(CANARY)));
         let oidc_token = Some(Secret::new("the.oidc.token"));
@@ -72,7 +72,7 @@ impl Bench {
         self.set("ALIBABA_CLOUD_CREDENTIALS_URI", &url)
     }
 
-    /// A file in the home directory that nobody else may read.
+    /// A file in the home directory that only its owner can read.
     fn with_file(self, name: &str, text: &str) -> Self {
         let path = self.typed().path("home").join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -98,7 +98,7 @@ impl Bench {
         Sls::new(&self.typed().good(MINIMAL).sources[0].sls).unwrap()
     }
 
-    /// A call works, signed with what this provider gave.
+    /// Expects that a call succeeds, signed with the key of this provider.
     async fn works(&self, provider: &str) {
         let sls = self.client();
         sls.shards().await.unwrap_or_else(|error| panic!("{provider}: {error}"));
@@ -110,7 +110,7 @@ impl Bench {
         assert!(!format!("{sls:?}{status:?}").contains(CANARY));
     }
 
-    /// Why there is no key.
+    /// The error when there is no key.
     async fn refused(&self) -> String {
         match self.client().sign_in().await {
             Err(SourceError::Refused(cause)) => self.plain(&cause.to_string()),
@@ -118,7 +118,7 @@ impl Bench {
         }
     }
 
-    /// Why there is no key now, though there may be one soon.
+    /// The transient error when there is no key yet.
     async fn busy(&self) -> String {
         match self.client().sign_in().await {
             Err(SourceError::Busy { cause, .. }) => self.plain(&cause.to_string()),
@@ -189,7 +189,7 @@ async fn each_type_of_an_ini_section_gives_a_key_that_signs() {
     Bench::new().await.with_ini(lines).works(&section("ram_role_arn", &role)).await;
 }
 
-/// What is set up later in the order of the vendor's chain is not even asked.
+/// Providers after the first configured one in the vendor's chain are not contacted.
 #[tokio::test]
 async fn the_first_configured_provider_is_used_and_an_explicit_key_before_all() {
     let ini = "type = ecs_ram_role\nrole_name = demo-role";

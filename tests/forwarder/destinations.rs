@@ -1,4 +1,4 @@
-//! Several destinations in one process: what is typed, and what is said when it is wrong.
+//! The settings of several destinations in one process, and their errors.
 
 use forwarder::destination::registry::DestinationConfig;
 use forwarder::settings::Settings;
@@ -11,7 +11,7 @@ fn with(destinations: &str) -> String {
     format!("{before}{destinations}")
 }
 
-/// `name: where` of each.
+/// `name: address` of each.
 fn who(settings: &Settings) -> Vec<String> {
     let place = |config: &DestinationConfig| match config {
         DestinationConfig::Hec(hec) => hec.members[0].url.clone(),

@@ -1,4 +1,4 @@
-//! What users copy and read stays in step with the settings there are.
+//! Documents and examples match the existing settings.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -76,7 +76,7 @@ fn the_systemd_unit_sets_variables_that_exist() {
     }
 }
 
-/// To write it anew after a change of the settings, copy what this test prints.
+/// After a change of the settings, copy the table that this test prints.
 #[test]
 fn the_documentation_has_the_table_of_settings() {
     let table = table();
@@ -134,7 +134,7 @@ fn ways(key: &Row) -> String {
     variables.chain(flag).map(|way| format!("`{way}`")).collect::<Vec<_>>().join("<br>")
 }
 
-/// Each row of the README's table of rights is a statement of the policy, in order.
+/// Each row of the README's table of permissions is a statement of the policy, in order.
 #[test]
 fn the_readme_has_the_permissions_of_the_policy() {
     let readme = include_str!("../../README.md");
@@ -156,8 +156,8 @@ fn the_readme_has_the_permissions_of_the_policy() {
     assert_eq!(shown.len(), 3);
 }
 
-/// A block of Lua with a file name is written beside the hook, one without is the hook, and what stands in the block of
-/// JSON below are its cases.
+/// A Lua block with a file name is written beside the hook, one without is the hook, and the JSON block below it
+/// contains its cases.
 #[test]
 fn every_script_of_the_hook_page_produces_the_output_shown_below_it() {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/write-your-hook.md")).unwrap();

@@ -1,10 +1,11 @@
-//! The rules of the house: imports go down, no two files import each other, and a library is named where it belongs.
+//! The rules of the folders: imports go down, no two files import each other, and a library is used only where it
+//! belongs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The rooms from the roof to the ground. A room imports only from itself and from rooms below it.
+/// The folders from top to bottom. A folder imports only from itself and from folders below it.
 const ROOMS: [&str; 13] = [
     "cli",
     "app",
@@ -21,7 +22,7 @@ const ROOMS: [&str; 13] = [
     "core",
 ];
 
-/// Names that may stand only in these folders or files.
+/// Names that may be used only in these folders or files.
 const NAMED_ONLY_IN: [(&str, &[&str]); 12] = [
     ("mlua::", &["script/"]),
     ("reqwest::", &["sls/client", "sls/credentials/http/", "destination/hec/"]),
@@ -37,12 +38,12 @@ const NAMED_ONLY_IN: [(&str, &[&str]); 12] = [
     ("fs::write", &["core/named_file/", "cli/commands/test/"]),
 ];
 
-/// `core::named_file` asks of each file whether it can be trusted, and never waits for one. A directory is opened to be synced,
-/// and `forwarder test --update` writes the file of cases that it has just read.
+/// `core::named_file` checks whether each file can be trusted, and never waits for one. A directory is opened to be
+/// synced, and `forwarder test --update` writes the file of cases that it has just read.
 const OPENS_FILES: &[&str] = &["core/named_file/", "core/line_file/"];
 
-/// Unsafe code talks to the Lua library, or makes a system call that no library in use makes. The lint `unsafe_code` asks for
-/// a reason beside each; this list asks for a look at the list.
+/// Unsafe code calls the Lua library, or makes a system call that no used library makes. The lint `unsafe_code`
+/// requires a reason for each; this list makes additions visible.
 const UNSAFE_IN: &[&str] = &[
     "script/engine/",
     "script/stdlib/patterns/",
@@ -58,7 +59,7 @@ type Module = Vec<String>;
 struct House {
     /// The text of each module's file.
     files: BTreeMap<Module, String>,
-    /// What each module hands on under a name of its own: `script::Hook` is `script::hook::Hook`.
+    /// The re-exports of each module under its own name: `script::Hook` is `script::hook::Hook`.
     handed_on: BTreeMap<Module, Module>,
 }
 
@@ -98,7 +99,7 @@ impl House {
         house
     }
 
-    /// A path as it stands in `module`, from the root of the crate. `None`: it is another crate's.
+    /// A path as used in `module`, from the root of the crate. `None`: it belongs to another crate.
     fn absolute(&self, module: &Module, path: &[String]) -> Option<Module> {
         let mut base = module.clone();
         let mut rest = path;
@@ -118,7 +119,7 @@ impl House {
         Some(base)
     }
 
-    /// The file in which what has this path is written.
+    /// The file that contains the item with this path.
     fn home(&self, path: &Module) -> Option<Module> {
         let mut path = path.clone();
         for _ in 0..8 {
@@ -128,7 +129,7 @@ impl House {
         (1..=path.len()).rev().map(|end| path[..end].to_vec()).find(|prefix| self.files.contains_key(prefix))
     }
 
-    /// Which files each file imports from. A file that only hands a name on imports nothing by that.
+    /// The files from which each file imports. A file that only re-exports a name imports nothing by that.
     fn arrows(&self) -> BTreeMap<&Module, BTreeSet<Module>> {
         let of = |module: &Module, text: &str| -> BTreeSet<Module> {
             let (imports, code) = imports(text);
@@ -140,7 +141,7 @@ impl House {
         self.files.iter().map(|(module, text)| (module, of(module, text))).collect()
     }
 
-    /// Imports from a room above.
+    /// Imports from a folder above.
     fn upward(&self) -> Vec<String> {
         let floor = |module: &Module| ROOMS.iter().position(|room| module.first().is_some_and(|first| first == room));
         let mut found = Vec::new();
@@ -156,7 +157,7 @@ impl House {
         found
     }
 
-    /// Files that import each other, straight or through others: each such set once.
+    /// Sets of files that import each other, directly or indirectly, each set once.
     fn circles(&self) -> BTreeSet<BTreeSet<Module>> {
         let arrows = self.arrows();
         let reach = |start: &Module| {
@@ -194,7 +195,7 @@ fn without_tests(text: &str) -> String {
 /// One `use` statement.
 struct Import {
     is_public: bool,
-    /// The paths that it names, each with the name that it has afterwards.
+    /// The paths that it names, each with its local name.
     names: Vec<(Vec<String>, String)>,
 }
 
@@ -258,8 +259,8 @@ fn leaves(
     out.push((path, name));
 }
 
-/// Paths that stand in the code itself: `crate::core::stop::stop()`, `super::escape::integer`, or those that begin with a
-/// module which the file declares.
+/// Paths in the code itself: `crate::core::stop::stop()`, `super::escape::integer`, or those that begin with a module
+/// that the file declares.
 fn paths(text: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let children = text.lines().filter_map(|line| {
@@ -323,7 +324,7 @@ fn no_two_files_import_each_other() {
     assert!(circles.is_empty(), "files that import each other:\n{lines}");
 }
 
-/// Whether a text has this name, and not just one that ends like it.
+/// Whether a text contains this name, and not just one with the same ending.
 fn names(text: &str, name: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     text.match_indices(name).any(|(at, _)| !text[..at].ends_with(is_part))

@@ -23,7 +23,7 @@ async fn f55_one_rejected_event_of_a_thousand_is_dead_lettered_and_the_others_ar
     let sls = SlsEmulator::start(config).await.unwrap();
     let config = hec::Config { max_event: 1_000, ..hec::Config::new(Secret::new("token")) };
     let hec = HecEmulator::start(config).await.unwrap();
-    // What is longer than its longest event the collector refuses with code 6 and the number of the event.
+    // The collector refuses an event above its maximum size with code 6 and the number of the event.
     let id = |id: usize| if id == 617 { format!("log-617 {}", "x".repeat(2_000)) } else { format!("log-{id}") };
     let log = |log: usize| Log {
         time: 1_700_000_000,
@@ -85,7 +85,7 @@ async fn f55_one_rejected_event_of_a_thousand_is_dead_lettered_and_the_others_ar
     assert!(id.ends_with("-617-0"), "{list}");
     assert!(dlq(&["show", id]).contains("log-617"));
 
-    // Once the script is corrected, the letter is delivered and leaves.
+    // Once the script is corrected, the dead letter is delivered and removed.
     std::fs::write(&script, SCRIPT.replace("log.id", "log.id:sub(1, 900)")).unwrap();
     let script = script.to_str().unwrap();
     let shown = dlq(&["replay", id, "--script", script, "--dry-run"]);

@@ -1,4 +1,4 @@
-//! The program as its users meet it: one binary of tests, by what they exercise.
+//! Tests of the program from the outside, in one binary, by topic.
 
 mod check;
 mod cli;

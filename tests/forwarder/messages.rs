@@ -1,4 +1,4 @@
-//! From a log to syslog messages: the scripts that are shipped, the hook, the format, and a parser that knows the grammar only.
+//! From a log to syslog messages: the shipped scripts, the hook, the format, and a parser that knows only the grammar.
 
 use std::fs;
 use std::path::Path;
@@ -17,12 +17,12 @@ use crate::corpus::targets::rfc5424;
 use crate::corpus::targets::syslog_message::{Case, Look, check};
 use crate::settings::Typed;
 
-/// What `script` makes of a log with these fields, by these lines of `[syslog]`; and what it could not make.
+/// The messages of `script` for a log with these fields, with these lines of `[syslog]`; and its errors.
 fn messages(script: &str, lines: &str, fields: &[(&[u8], &[u8])]) -> (Vec<u8>, Vec<String>) {
     messages_at(None, script, lines, fields)
 }
 
-/// The same, with this many nanoseconds beside the log's seconds.
+/// The same, with this many nanoseconds in addition to the log's seconds.
 fn messages_at(nanos: Option<u32>, script: &str, lines: &str, fields: &[(&[u8], &[u8])]) -> (Vec<u8>, Vec<String>) {
     let text = format!("script = \"scripts/transform.lua\"\n[syslog]\nhost = \"siem\"\n{lines}\n");
     let mut typed = Typed::new();
@@ -62,7 +62,7 @@ fn golden(script: &str, lines: &str, fields: &[(&str, &str)], expected: &str) {
 fn the_shipped_scripts_send_the_message_of_the_vendors_script() {
     let fields = [("status", "200"), ("user", "用户"), ("path", "C:\\new||x=1")];
     let theirs = "||__topic__=audit||__source__=10.0.0.1||status=200||user=用户||path=C:\\new||x=1";
-    // Where it would be taken for a separator, a bar is escaped.
+    // A bar that would be read as a separator is escaped.
     let ours = theirs.replace("new||x", "new#174|x");
     for script in ["syslog.lua", "transform.lua"] {
         let script = shipped(script);
@@ -116,7 +116,7 @@ fn a_string_a_table_and_the_log_itself_are_messages_with_the_time_of_the_log() {
     assert!(read[2].text.ends_with("||k=\"v\"]#012"), "{}", read[2].text);
 }
 
-/// A key of a pair as it is written: none here has what could be taken for an escape.
+/// A key of a pair in its written form: no key here contains text that looks like an escape.
 fn rfc5424_escaped(key: &[u8], octet: bool) -> String {
     let line_feed = if octet { "\n" } else { "#012" };
     String::from_utf8_lossy(key).replace('\n', line_feed).replace('=', "#075")
@@ -174,7 +174,7 @@ fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(byte, 0..most)
 }
 
-/// The first and the last second of the years that there are.
+/// The first and the last second of the supported years.
 const FIRST: i64 = -62_135_596_800;
 const LAST: i64 = 253_402_207_200;
 

@@ -1,4 +1,4 @@
-//! What is said when settings are wrong: what, where, and what to do.
+//! The messages for wrong settings: the problem, its place, and the fix.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use forwarder::settings;
 
 use crate::settings::{CANARY, MINIMAL, Typed};
 
-/// What is said about one wrong thing: the whole block.
+/// The message for one problem: the whole block.
 fn check(typed: &Typed, text: &str, expected: &str) {
     let said = typed.said(text);
     assert_eq!(said.trim_end(), expected.trim_end(), "\n--- said:\n{said}");
@@ -266,7 +266,7 @@ fn a_group_timeout_must_outlast_a_late_heartbeat() {
     assert_eq!(settings.sources[0].sls.group_timeout, Duration::from_secs(15));
 }
 
-/// What is said about a `[syslog]` with these lines: the line of each problem that says what.
+/// The messages for a `[syslog]` table with these lines: the first line of each problem.
 fn syslog_said(lines: &str) -> Vec<String> {
     let text = format!("script = \"scripts/transform.lua\"\n[syslog]\n{lines}\n");
     let problems = Typed::new().load(&text).expect_err("it should be refused").problems;
@@ -352,8 +352,8 @@ fn an_impossible_syslog_setting_is_named() {
     }
 }
 
-/// What an operator may type on a bad day, in a line added to the end of the shortest settings file: what is said about
-/// it. Each is named with its line.
+/// Mistakes that an operator might make, in a line added to the minimal settings file, with their messages. Each is
+/// named with its line.
 #[test]
 fn an_impossible_value_is_reported_with_the_reason() {
     let typed = Typed::new();
@@ -434,7 +434,7 @@ fn a_settings_file_with_invalid_utf8_is_named_with_its_line() {
     assert!(said.contains("the settings file is not UTF-8 text") && said.contains("latin.toml line 2"), "{said}");
     let said = load(&typed.path("scripts")).unwrap_err().to_string();
     assert!(said.contains("the settings file can't be read: it is not a regular file but a directory"), "{said}");
-    // What Windows editors put in front is no mistake.
+    // The byte order mark of Windows editors is not a mistake.
     fs::write(&path, format!("\u{feff}{MINIMAL}")).unwrap();
     load(&path).unwrap();
 }

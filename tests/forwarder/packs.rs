@@ -1,4 +1,4 @@
-//! The ready scripts make of their sample logs what stands beside them.
+//! The packs turn their sample logs into the expected events.
 
 use std::fs;
 use std::path::{Path, PathBuf};

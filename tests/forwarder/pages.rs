@@ -1,4 +1,4 @@
-//! What the pages for people name is there: files, settings, messages, orders.
+//! The documentation names only existing files, settings, messages and faults.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ use forwarder::settings::keys;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Every page for people, with its name.
+/// Every page of the documentation, with its name.
 fn pages() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs =
@@ -27,7 +27,7 @@ fn pages() -> Vec<(PathBuf, String)> {
     paths.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }
 
-/// What stands in backquotes, and the words of blocks of code.
+/// The texts in backquotes, and the words of code blocks.
 fn code(page: &str) -> impl Iterator<Item = &str> {
     page.split('`').skip(1).step_by(2).chain(page.split("\n```").skip(1).step_by(2).flat_map(str::split_whitespace))
 }
@@ -52,7 +52,7 @@ fn every_link_has_a_target() {
     assert!(seen > 30, "{seen} links");
 }
 
-/// What a heading is called in a link, as GitHub does it.
+/// The anchor of a heading, as GitHub makes it.
 fn slug(heading: &str) -> String {
     let heading = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
@@ -90,7 +90,7 @@ fn every_setting_and_variable_in_the_documentation_exists() {
     assert!(seen.len() > 100, "{seen:?}");
 }
 
-/// The first column of the table of troubles in the README, piece by piece: what stands for `…` and `N` differs each time.
+/// The first column of the README's table of messages, piece by piece: the text for `…` and `N` varies.
 #[test]
 fn every_message_that_the_readme_explains_exists_in_the_program() {
     let readme = include_str!("../../README.md");
@@ -116,7 +116,7 @@ fn sources(folder: &Path, text: &mut String) {
     }
 }
 
-/// Each order in the tables of the page is taken by the emulator that it is for.
+/// The emulators accept each fault in the tables of the page.
 #[tokio::test]
 async fn every_fault_of_the_rehearsal_can_be_triggered() {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rehearsal.md")).unwrap();
@@ -136,7 +136,7 @@ async fn every_fault_of_the_rehearsal_can_be_triggered() {
     for (part, address) in [(of_hec, hec_address), (of_sls, sls_address), (of_keys, keys_address)] {
         for row in part.lines().filter(|line| line.starts_with("| ") && line.contains("`{")) {
             let order = row.split('`').nth(1).unwrap();
-            // A collector that is away would keep the other orders out.
+            // A collector that is down would not receive the other faults.
             if order.contains("\"do\": \"refuse\"") || order.contains("\"kill\"") {
                 continue;
             }

@@ -20,10 +20,10 @@ use tempfile::TempDir;
 
 pub const CANARY: &str = "c4n4ry-c4n4ry";
 
-/// The shortest settings file, as it is shipped.
+/// The minimal settings file, as shipped.
 pub const MINIMAL: &str = include_str!("../../examples/minimal.toml");
 
-/// A project directory, and what is typed there.
+/// A project directory, and the settings given there.
 pub struct Typed {
     directory: TempDir,
     pub flags: Flags,
@@ -91,7 +91,7 @@ impl Typed {
         self.load(text).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// What is said about this text, with the directory cut out.
+    /// The error message for this text, without the directory.
     pub fn said(&self, text: &str) -> String {
         let said = self.load(text).expect_err("it should be refused").to_string();
         said.replace(&format!("{}/", self.directory.path().display()), "")
@@ -103,7 +103,7 @@ pub fn hec(settings: &Settings) -> &Hec {
     hec
 }
 
-/// The URL of the one collector.
+/// The URL of the only collector.
 fn only_url(settings: &Settings) -> &str {
     let [MemberConfig { url, weight: 1 }] = &hec(settings).members[..] else { panic!("several collectors") };
     url

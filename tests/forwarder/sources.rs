@@ -1,4 +1,4 @@
-//! Several sources in one process: what is typed, and what is said when it is wrong.
+//! The settings of several sources in one process, and their errors.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use forwarder::sls::credentials::KeyFiles;
 
 use crate::settings::{CANARY, MINIMAL, Typed};
 
-/// The environment of the vendor's script but for the logstore.
+/// The environment of the vendor's script without the logstore.
 fn typed() -> Typed {
     Typed::new().unset("SLS_LOGSTORE").unset("SLS_PROJECT")
 }

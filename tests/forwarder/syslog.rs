@@ -1,4 +1,4 @@
-//! Syslog receivers that work, break and lie, and what arrives nevertheless.
+//! Syslog receivers that work, fail and lie, and the messages that arrive nevertheless.
 
 mod bench;
 mod certificates;

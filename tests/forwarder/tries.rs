@@ -45,7 +45,7 @@ fn ended(mut command: Command) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-/// The text with the figures of time and memory, and the rules that they shorten, taken out.
+/// The text without the figures of time and memory, and without the rules whose length depends on them.
 fn without_figures(text: &str) -> String {
     let lines = text.lines().map(|line| match (line.strip_prefix("── "), line.split_once("failed; ")) {
         (Some(title), _) => format!("── {}", title.split("  ").next().unwrap()),
@@ -270,7 +270,7 @@ async fn try_reads_from_the_logstore_and_does_not_touch_the_group() {
     }
 }
 
-/// The page shows what the program says: its own files, run as it says.
+/// The output in the documentation is that of the program for the files of the documentation.
 #[test]
 fn the_documented_output_of_try_and_test_is_real() {
     let page = include_str!("../../docs/try-and-test.md");
@@ -316,7 +316,7 @@ fn try_shows_what_a_syslog_receiver_sees() {
         format!("<14>1 2023-11-14T22:13:21Z h p - - - ||__topic__=||__source__=||a=1||b=x{line_feed}y")
     };
     let names = "[syslog]\nhostname = \"h\"\nprogram = \"p\"\n";
-    // Neither the address of the receiver nor its certificates are needed.
+    // Neither the address of the receiver nor its certificates are required.
     assert_eq!(
         tried("syslog.lua", &format!("{names}ca_file = \"not here\"\nprotocol = \"tls\"\n"), &[]),
         json!([message("\n")])

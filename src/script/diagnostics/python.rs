@@ -1,9 +1,9 @@
-//! What people write who come from Python, and how Lua says it.
+//! Python idioms, and their form in Lua.
 
 use super::excerpt::words;
 use crate::script::source::tokens::{Token, Tokens};
 
-/// Constants that Lua would take for variables without a value, so that no error came of them.
+/// Constants that Lua would treat as variables without a value, and so without an error.
 const CONSTANTS: [(&str, &str); 3] = [("None", "nil"), ("True", "true"), ("False", "false")];
 
 /// Words that begin a statement.
@@ -45,7 +45,7 @@ const FUNCTIONS: [(&str, &str); 14] = [
     ("f", "there are no f-strings: join with `..`, \"user \" .. log.user"),
 ];
 
-/// Methods of Python's texts, lists and dicts.
+/// Methods of Python's strings, lists and dicts.
 const METHODS: [(&str, &str); 16] = [
     ("get", "write `x.name or \"default\"` instead of `x.get(\"name\", \"default\")`"),
     ("append", "write `x[#x + 1] = item`, or `table.insert(x, item)`"),
@@ -65,7 +65,7 @@ const METHODS: [(&str, &str); 16] = [
     ("splitlines", "write `for line in x:gmatch(\"[^\\n]+\") do`"),
 ];
 
-/// The first of Python's constants that the script uses and nowhere defines: its line, its name, and the word of Lua.
+/// The first of Python's constants that the script uses without defining it: its line, its name, and its form in Lua.
 pub(crate) fn constant(text: &[u8]) -> Option<(usize, &'static str, &'static str)> {
     let known = |name: &[u8]| CONSTANTS.iter().find(|(python, _)| python.as_bytes() == name);
     let mut found = None;
@@ -75,7 +75,7 @@ pub(crate) fn constant(text: &[u8]) -> Option<(usize, &'static str, &'static str
         if let (Token::Name(name), false) = (token, is_member)
             && let Some((python, lua)) = known(name)
         {
-            // `None = nil`, `local None`, `{ None = 1 }`: it is the script's own word.
+            // `None = nil`, `local None`, `{ None = 1 }`: the script defines the name itself.
             let mut after = tokens.clone();
             let is_set = after.next() == Some(Token::Other(b'=')) && after.next() != Some(Token::Other(b'='));
             if is_set || before == Some(Token::Name(b"local")) {
@@ -100,7 +100,7 @@ pub(crate) fn method(name: &str) -> Option<&'static str> {
     METHODS.iter().find(|(python, _)| *python == name).map(|(_, hint)| *hint)
 }
 
-/// Arithmetic on a text.
+/// Arithmetic on text.
 pub(crate) fn arithmetic(line: &str) -> Option<&'static str> {
     let words = words(line);
     let is_text = |word: &str| word.starts_with(['"', '\'']);
@@ -112,7 +112,7 @@ pub(crate) fn arithmetic(line: &str) -> Option<&'static str> {
     beside_text("+").then_some("`..` joins texts, `+` adds numbers: \"user \" .. log.user")
 }
 
-/// An item of a list that is not there.
+/// An item of a list that does not exist.
 pub(crate) fn item(line: &str) -> Option<&'static str> {
     let words = words(line);
     if words.windows(3).any(|three| three == ["[", "0", "]"]) {
@@ -124,7 +124,8 @@ pub(crate) fn item(line: &str) -> Option<&'static str> {
         .then_some("x[#x] is the last item of a list, there are no negative places")
 }
 
-/// What Lua cannot read on `line`, or found out only there: `before` has some lines of code before it, the nearest first.
+/// A syntax error on `line`, or one that Lua noticed only there: `before` has some lines of code before it, the nearest
+/// first.
 pub(crate) fn syntax(message: &str, line: &str, before: &[String]) -> Option<&'static str> {
     let near = message.rsplit_once(" near '").map(|(_, near)| near.trim_end_matches('\''));
     if near == Some("#") {
@@ -143,7 +144,7 @@ fn of_line(words: &[&str]) -> Option<&'static str> {
     let first = *words.first()?;
     let two = |a: &str, b: &str| words.windows(2).any(|two| two == [a, b]);
     let has = |word: &str| words.contains(&word);
-    // A variable or a function of the script's may have the name.
+    // The script may have a variable or a function with this name.
     let is_own = words.get(1).is_some_and(|next| ["=", ".", "[", "(", ","].contains(next));
     if let Some((_, hint)) = STATEMENTS.iter().find(|(statement, _)| *statement == first && !is_own) {
         return Some(hint);

@@ -316,7 +316,7 @@ fn regular_expressions_are_stopped() {
     stopped("for _ in re.gmatch(('a'):rep(100000), 'a*b|a') do end", TIME);
 }
 
-/// A pattern and a text made for each other: as many states at once as there can be.
+/// A pattern and a text that need the maximum number of simultaneous states.
 #[test]
 fn the_longest_search_is_stopped_by_the_time_limit() {
     let mut seed = 1_u32;

@@ -33,7 +33,7 @@ fn encoders_write_the_log_in_its_order() {
     check("return (logfmt.encode(log):match(' 1=.*'))", &[("1", "one")], r#"" 1=one""#);
 }
 
-/// Each example of the page is the top level of a script of its own, beside the two files that the page shows.
+/// Each example of the page is the top level of its own script, beside the two files that the page shows.
 #[test]
 fn every_example_of_the_documentation_holds() {
     let page = fs::read_to_string("docs/hook-library.md").unwrap();

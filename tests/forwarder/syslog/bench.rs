@@ -1,4 +1,4 @@
-//! A receiver, the sink, and shards that deliver numbered events.
+//! A receiver, the destination, and shards that deliver numbered events.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 pub const CERTIFICATE: &[u8] = include_bytes!("../../../src/destination/hec/client/tests/tls/server.pem");
 pub const KEY: &[u8] = include_bytes!("../../../src/destination/hec/client/tests/tls/server.key");
 
-/// How often each message arrived.
+/// The number of arrivals of each message.
 #[derive(Debug, Default)]
 pub struct Seen(Mutex<BTreeMap<Vec<u8>, u64>>);
 
@@ -35,13 +35,13 @@ impl Seen {
         self.0.lock().unwrap().contains_key(message.as_bytes())
     }
 
-    /// How many different messages arrived.
+    /// The number of different messages that arrived.
     pub fn len(&self) -> usize {
         self.0.lock().unwrap().len()
     }
 }
 
-/// A receiver that tells what it has written down.
+/// A receiver that reports the messages that it has written to disk.
 pub async fn receiver(protocol: Protocol, memory: Duration) -> (SyslogEmulator, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let config = Receiver {
@@ -86,7 +86,7 @@ pub fn config(protocol: Protocol, targets: &[&SyslogEmulator]) -> Config {
     }
 }
 
-/// What event `number` of a shard's batch looks like.
+/// The text of event `number` of a shard's batch.
 pub fn message(shard: u32, number: usize) -> String {
     format!("<14>1 - test - - - - shard {shard} event {number:08} {}", "x".repeat(100))
 }
@@ -104,23 +104,23 @@ pub fn batch_of(shard: u32, messages: &[String]) -> Arc<Output> {
     Arc::new(Output { shard: ShardId(shard), events })
 }
 
-/// A tenure that holds until the hand is raised.
+/// A tenure that is valid until it is stopped.
 pub fn tenure() -> (Stopper, Tenure) {
     let (stopper, over) = stop();
     (stopper, Tenure::new(Lease::endless(Instant::now()), over))
 }
 
-/// What a delivery was said to come to, and what the receiver had by then.
+/// The reported result of a delivery, and what the receiver had by then.
 #[derive(Debug, Default)]
 pub struct Account {
     pub delivered: usize,
-    /// Said to be delivered, and not there.
+    /// Reported as delivered, and missing.
     pub lost: usize,
     pub rejected: Vec<Rejected>,
 }
 
-/// Delivers so many batches of each shard, several at a time, and looks at once whether what is said to be delivered is
-/// there; `written` waits for what a receiver has read to be written down.
+/// Delivers this many batches of each shard, several at a time, and checks at once whether everything reported as
+/// delivered has arrived; `written` waits until the receiver has written what it read.
 pub async fn deliver_all(sink: &Arc<Syslog>, seen: &Arc<Seen>, shards: u32, batches: usize, events: usize) -> Account {
     let mut running = JoinSet::new();
     for shard in 0..shards {

@@ -1,4 +1,4 @@
-//! Who has to show a certificate, and whose.
+//! Client certificates and their errors.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,14 +14,14 @@ use super::bench::{CERTIFICATE, KEY, batch, config, tenure};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The files are looked at once a second, when there is a connection to make.
+/// The files are checked once a second, before a connection is made.
 const LOOK: Duration = Duration::from_millis(1_100);
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/forwarder/syslog/tls").join(name)
 }
 
-/// A receiver that wants a certificate of the issuer, and the settings of somebody who shows this one.
+/// A receiver that requires a certificate of the issuer, and the settings of a client with this one.
 async fn demanding(protocol: Protocol, shown: Option<&str>) -> (SyslogEmulator, Config) {
     let receiver = SyslogEmulator::start(Receiver {
         identity: Some((CERTIFICATE.to_vec(), KEY.to_vec())),
@@ -49,14 +49,14 @@ async fn a_valid_client_certificate_is_accepted() {
     }
 }
 
-/// None is delivered; the check and the health say what to do.
+/// No event is delivered; the check and the health have the remedy.
 async fn refused(protocol: Protocol, shown: Option<&str>, advice: &str) {
     let (receiver, config) = demanding(protocol, shown).await;
     let sink = Syslog::new(&config, StateDir::none(), SharedBudget::new(64 << 20)).unwrap();
     let error = sink.check().await.unwrap_err().to_string();
     assert!(error.contains(advice), "{protocol:?}, {shown:?}: {error}");
 
-    // A sink that has not checked before finds out when it delivers.
+    // A destination that has not been checked before detects it at delivery.
     let sink = Syslog::new(&config, StateDir::none(), SharedBudget::new(64 << 20)).unwrap();
     let (_stopper, tenure) = tenure();
     let delivery = sink.deliver(batch(0, 0..100), tenure);
@@ -90,7 +90,7 @@ async fn an_untrusted_and_an_expired_certificate_are_reported_differently() {
     }
 }
 
-/// What is said of the receiver's certificate: it is good for `localhost` only, and nobody knows its issuer.
+/// The error for the receiver's certificate, which is valid for `localhost` only and has an unknown issuer.
 async fn distrusted(tls: Tls, host: &str, advice: &str) {
     let (_receiver, mut config) = demanding(Protocol::Tls, None).await;
     config.transport = Transport::Tls(Tls { verify: true, ..tls });
@@ -137,13 +137,13 @@ async fn a_renewed_client_certificate_is_used_without_a_restart() {
         let outcome = timeout(3 * PATIENCE, delivery).await.unwrap_or_else(|_| panic!("{:?}", sink.health()));
         assert_eq!((outcome, receiver.counts().messages), (Outcome::Done(vec![]), 100));
 
-        // A certificate whose key is not there yet is not used, and the receiver takes the one from before.
+        // A certificate without its key is not used, and the receiver accepts the previous one.
         std::fs::write(&certificate, CERTIFICATE).unwrap();
         for _ in 0..2 {
             tokio::time::sleep(LOOK).await;
             sink.check().await.unwrap();
         }
-        // With its key it is, and is refused: nobody knows its issuer.
+        // With its key it is used, and refused because its issuer is unknown.
         std::fs::write(&key, KEY).unwrap();
         let refused = async { while sink.check().await.is_ok() {} };
         timeout(PATIENCE, refused).await.unwrap();

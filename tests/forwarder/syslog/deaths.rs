@@ -1,4 +1,4 @@
-//! Receivers that die, reset and stall with a backlog.
+//! Receivers that die, reset and stall while they have a backlog.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,18 +13,19 @@ use super::bench::{Account, config, deliver_all, receiver};
 
 const DEATHS: u64 = 18;
 
-/// How long a receiver has to live on. The two tests of what is confirmed go red with no more than the receiver's [`MEMORY`],
-/// when a batch counts as soon as it is written, and when a close counts without a look at the witness.
+/// How long a receiver must stay alive. The two tests of confirmed delivery fail if this is no longer than the
+/// receiver's [`MEMORY`], if a batch counts as soon as it is written, and if a close counts without a check of the
+/// witness.
 const LAG: Duration = Duration::from_millis(300);
 
-/// How long the receiver has a message in memory before it writes it down: less than the lag, or nobody could promise
-/// anything, and long enough for a death to meet some.
+/// How long the receiver keeps a message in memory before it writes it: less than the lag, otherwise no promise would
+/// be possible, and long enough that a death loses some messages.
 const MEMORY: Duration = Duration::from_millis(100);
 
-/// How long messages are waited for at most before the next trouble.
+/// Maximum wait for messages before the next fault.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// A crowd of deaths, resets and stalls, each while messages come.
+/// Many deaths, resets and stalls, each while messages arrive.
 async fn torment(receiver: &SyslogEmulator, between: u64) {
     let faults = receiver.faults();
     for turn in 0..DEATHS {
@@ -35,7 +36,7 @@ async fn torment(receiver: &SyslogEmulator, between: u64) {
                 sleep(Duration::from_millis(1)).await;
             }
         };
-        // With nothing left to send there is none.
+        // When everything has been sent, there is no traffic.
         let _ = timeout(SILENCE, traffic).await;
         match turn % 6 {
             4 => {
@@ -83,7 +84,7 @@ async fn confirmed_tls_loses_nothing_when_the_receiver_dies() {
     assert!(forgotten > 0, "no death met a message in memory: the test shows nothing");
 }
 
-/// A RELP receiver answers when it has written a message down.
+/// A RELP receiver answers when it has written a message.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn relp_loses_nothing_when_the_receiver_dies() {
     let (account, _) = under_torment(Protocol::Relp, Duration::ZERO, None).await;

@@ -1,4 +1,4 @@
-//! Receivers that do what they should, and those that never prove anything.
+//! Receivers that behave correctly, and receivers that never prove anything.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const MEMORY: Duration = Duration::from_millis(20);
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Everything arrives, and is there when it is said to be delivered.
+/// Expects that everything arrives, and has arrived when it is reported as delivered.
 async fn check(protocol: Protocol, promise: Promise) {
     let memory = if protocol == Protocol::Tcp || protocol == Protocol::Tls { MEMORY } else { Duration::ZERO };
     let (receiver, seen) = receiver(protocol, memory).await;
@@ -105,7 +105,7 @@ async fn a_receiver_that_never_reads_confirms_nothing() {
     assert!(matches!(sink.health(), Health::Down { .. }), "{:?}", sink.health());
 }
 
-/// Its messages arrive, and count as written.
+/// Expects that its messages arrive and count as written.
 async fn found_out(protocol: Protocol, fault: ReceiverFault) {
     let (receiver, seen) = receiver(protocol, Duration::ZERO).await;
     receiver.faults().add(fault);
@@ -129,7 +129,7 @@ async fn a_tls_receiver_without_close_notify_is_detected() {
     found_out(Protocol::Tls, ReceiverFault::BareClose).await;
 }
 
-/// What a run of the sink comes to at a TLS receiver: what it promises in the end, and how many messages came twice.
+/// The result of a run with a TLS receiver: the final promise, and the number of repeated messages.
 async fn run(
     receiver: &SyslogEmulator,
     seen: &Arc<Seen>,
@@ -148,7 +148,7 @@ async fn run(
     (sink.promise(), receiver.counts().messages - seen.len() as u64 - before)
 }
 
-/// Until what was found out is in the state directory, which is written behind the back of the sink.
+/// Waits until the finding is in the state directory, which is written in the background.
 async fn kept(state: &StateDir, content: &str) {
     let there = async {
         while state.read("syslog-unproven", 1_000).unwrap().unwrap_or_default() != content.as_bytes() {
@@ -166,13 +166,13 @@ async fn a_tls_receiver_without_close_notify_gets_few_duplicates_and_none_after_
     let dir = tempfile::tempdir().unwrap();
     let state = StateDir::open(&dir.path().join("state")).unwrap();
     let address = format!("tls://{}", receiver.address());
-    // Two trials of 64 messages each, of which one may be spared by the order in which connections end.
+    // Two attempts with 64 messages each; the order in which connections end can save one of them.
     let little = |(promise, repeats)| promise == promise::WRITTEN && (64..=2 * 64).contains(&repeats);
     let first = run(&receiver, &seen, &state, 0..4).await;
     assert!(little(first), "{first:?}");
     kept(&state, &address).await;
     assert_eq!(run(&receiver, &seen, &state, 4..8).await, (promise::WRITTEN, 0));
-    // Without the hint it costs what it cost at first, with a wrong one nothing.
+    // Without the hint there are as many repeats as at first, with a wrong one there are none.
     state.write("syslog-unproven", b"\xff\0").unwrap();
     let misled = run(&receiver, &seen, &state, 8..12).await;
     assert!(little(misled), "{misled:?}");

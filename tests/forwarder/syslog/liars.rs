@@ -1,4 +1,4 @@
-//! Receivers that behave as no process of the emulator would, and must not be believed.
+//! Receivers that behave unlike any real one, and must not be trusted.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ fn towards(protocol: Protocol, address: SocketAddr) -> Config {
     Config { targets: vec![target], ..config(protocol, &[]) }
 }
 
-/// All bytes up to the sender's end, which is answered.
+/// Reads everything up to the sender's end, and answers that.
 async fn read(mut stream: TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.unwrap();
@@ -48,7 +48,8 @@ async fn an_end_of_stream_from_the_receiver_before_ours_confirms_nothing() {
         let first = listener.accept().await.unwrap().0;
         let (mut second, _) = listener.accept().await.unwrap();
         assert!(!read(first).await.is_empty());
-        // One process for each connection: this one takes everything, stores nothing and ends; the others live on.
+        // This connection's process accepts everything, stores nothing and ends; those of the other connections stay
+        // alive.
         let mut lost = vec![0; 64 * 1024];
         assert!(second.read(&mut lost).await.unwrap() > 0);
         drop(second);
@@ -73,11 +74,11 @@ async fn a_receiver_that_is_restarted_before_its_first_proof_is_not_taken_for_on
     let (_stopper, tenure) = tenure();
     let delivery = tokio::spawn({
         let sink = Arc::clone(&sink);
-        // More than the kernel holds, so that the witness is asked for only after an interval, of 200 ms.
+        // More than the kernel buffers, so that the witness is opened only after an interval, of 200 ms.
         async move { sink.deliver(batch(0, 0..60_000), tenure).await }
     });
     for _ in 0..4 {
-        // A stop in order: nothing more is accepted, a little later the connections end.
+        // A normal stop: no new connection is accepted, and a little later the existing ones are closed.
         let (connection, _) = timeout(PATIENCE, listening.accept()).await.unwrap().unwrap();
         drop(listening);
         sleep(Duration::from_millis(250)).await;
@@ -112,7 +113,7 @@ async fn a_relp_answer_to_another_message_acknowledges_nothing() {
     lying.abort();
 }
 
-/// Answers the beginning of a session, then this many messages, all at once, and says goodbye.
+/// Answers the beginning of a session, then this many messages, all at once, and closes the session.
 async fn answer(stream: &mut TcpStream, most: usize) {
     let mut bytes = vec![0; 64 * 1024];
     assert!(stream.read(&mut bytes).await.unwrap() > 0);
@@ -137,7 +138,7 @@ async fn a_relp_receiver_that_closes_within_a_batch_gets_the_rest_later() {
         Syslog::new(&towards(Protocol::Relp, address), StateDir::none(), SharedBudget::new(64 << 20)).unwrap(),
     );
     let answering = tokio::spawn(async move {
-        // As many as may be unanswered at once.
+        // The maximum number of unanswered messages, and fewer.
         for most in [128, 72] {
             answer(&mut listener.accept().await.unwrap().0, most).await;
         }

@@ -1,4 +1,4 @@
-//! An event that the receiver dies of.
+//! Events that kill the receiver.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::bench::{batch_of, config, message, receiver, tenure};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The culprit ends as a rejected event, its neighbours are delivered.
+/// Expects that the culprit is rejected and its neighbours are delivered.
 async fn check(protocol: Protocol, fault: ReceiverFault) {
     let (receiver, seen) = receiver(protocol, Duration::ZERO).await;
     receiver.faults().add(fault);

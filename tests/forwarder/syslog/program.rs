@@ -10,7 +10,7 @@ fn program(arguments: &[&str]) -> Command {
     command
 }
 
-/// Ends the program with the test.
+/// Kills the program at the end of the test.
 struct Ending(Child);
 
 impl Drop for Ending {
