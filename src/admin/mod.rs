@@ -139,10 +139,7 @@ impl<P: Program> Asked<P> {
     /// The tap, only for clients that could also read the files of the process.
     fn tap(&self, query: Option<&str>, reach: Reach) -> Response<Body> {
         if reach != Reach::Socket {
-            return text(
-                StatusCode::FORBIDDEN,
-                "what passes is shown at the socket of the process alone: forwarder tap\n",
-            );
+            return text(StatusCode::FORBIDDEN, "events are shown only at the socket of the process: forwarder tap\n");
         }
         let tapped = match Wanted::parse(query.unwrap_or_default()) {
             Ok(wanted) => self.program.tap(wanted),
@@ -169,7 +166,7 @@ impl<P: Program> Asked<P> {
                 let dialect = dialect(headers);
                 answer(StatusCode::OK, dialect.content_type(), metrics::text(&self.read(), dialect))
             }
-            _ => text(StatusCode::NOT_FOUND, "there are /, /status, /metrics, /live and /ready\n"),
+            _ => text(StatusCode::NOT_FOUND, "the paths are /, /status, /metrics, /live and /ready\n"),
         }
     }
 

@@ -106,7 +106,7 @@ fn rest(snapshot: &Snapshot) -> [Option<Reason>; 4] {
 fn certificates(snapshot: &Snapshot) -> Vec<Reason> {
     let sls = snapshot.sources.iter().map(|source| {
         let whose = format!("the certificate of SLS{}", of(source, snapshot));
-        (whose, source.certificate_end, "SLS renews it; if a proxy stands between, renew the proxy's")
+        (whose, source.certificate_end, "SLS renews it; if there is a proxy in between, renew the proxy's")
     });
     let is_alone = snapshot.destinations.len() == 1;
     let of_destinations = snapshot.destinations.iter().flat_map(|destination| {
@@ -138,12 +138,12 @@ fn of_destination(destination: &DestinationStatus, is_alone: bool) -> Option<Rea
         None if is_alone => ("logs wait in SLS", Effect::Pauses, WAITS),
         None => ("all logs wait in SLS", Effect::Pauses, WAITS),
         Some(IsolationMode::Direct) => (
-            "the others go on: its events wait in memory while there is room",
+            "the others continue: its events wait in memory while there is room",
             Effect::Flows,
             "when that memory is used up, its events become dead letters, and are replayed when it is back",
         ),
         Some(IsolationMode::Aside | IsolationMode::Returning) => (
-            "the others go on: its events become dead letters, and are replayed when it is back",
+            "the others continue: its events become dead letters, and are replayed when it is back",
             Effect::Flows,
             "it gets its events late",
         ),
@@ -195,14 +195,13 @@ fn probe(source: &SourceSnapshot, snapshot: &Snapshot) -> Option<Reason> {
     if let Some(failing) = probe.failing.as_ref().filter(|failing| failing.is_trouble(snapshot.at)) {
         let since = in_words(snapshot.at.saturating_duration_since(failing.since));
         let text = format!("no probe log{of} can be written for {since}: {}", failing.cause);
-        let reason = Reason::new(State::Trouble, text).so(Effect::Flows, "nobody watches whether logs arrive");
+        let reason = Reason::new(State::Trouble, text).so(Effect::Flows, "the arrival of logs is not monitored");
         return Some(reason.remedy("correct what it names, or leave out probe.enabled"));
     }
     let age = probe.waiting.filter(|age| *age >= LATE_PROBE)?;
     let text = format!("a probe log{of} that was written {} ago is not delivered", roughly(age));
-    let reason =
-        Reason::new(State::Trouble, text).so(Effect::Flows, "what is written now arrives as late, or not at all");
-    Some(reason.remedy("look at the lag and at what stands beside this; sls.query has to let the probe log pass"))
+    let reason = Reason::new(State::Trouble, text).so(Effect::Flows, "logs written now arrive as late, or not at all");
+    Some(reason.remedy("check the lag and the other reasons; sls.query must let the probe log pass"))
 }
 
 /// The membership of a consumer group.

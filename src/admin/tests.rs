@@ -202,7 +202,7 @@ fn the_page_shows_the_same_with_the_problems_first() {
         "<td data-is=\"checkpoint saved\">1 min 0 s ago</td>",
         "<dd>https://sls.example</dd>",
         "<dt>its certificate ends</dt><dd>1970-01-21 00:01:45 UTC (in 20 d 0 h)</dd>",
-        "<dt>probe</dt><dd>the last log took 1.5 s; one of 9 s ago is on its way</dd>",
+        "<dt>probe</dt><dd>the last log took 1.5 s; one written 9 s ago is not delivered yet</dd>",
         "<td>pull</td><td>Unauthorized</td><td>3</td>",
         "<b class=\"bad\">down</b> since 1970-01-01 00:01:45 UTC (0 s)",
         "<dd>confirmed: the receiver read every byte</dd>",

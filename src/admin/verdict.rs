@@ -102,8 +102,8 @@ pub(super) fn verdict(snapshot: &Snapshot) -> Verdict {
     };
     if let Some(within) = losing {
         let text = format!("the oldest logs that wait in SLS expire in {}", roughly(within));
-        let reason = Reason::new(State::Trouble, text).so(Effect::Flows, "what expires is lost");
-        reasons.push(reason.remedy("deal with the other reasons first, or raise the retention of the logstore"));
+        let reason = Reason::new(State::Trouble, text).so(Effect::Flows, "expired logs are lost");
+        reasons.push(reason.remedy("fix the other problems first, or raise the retention of the logstore"));
     } else if !is_paused && lag >= FAR_BEHIND && snapshot.lag_change.is_some_and(|change| change >= STEADY) {
         let text = format!("the oldest undelivered log is {} old, and the lag grows", roughly(lag));
         let reason = Reason::new(State::Trouble, text).so(Effect::Flows, "logs arrive late, and will expire");
@@ -199,7 +199,7 @@ mod tests {
             Snapshot { destinations: vec![to("a", Health::Up { since: Instant::now() }), one], ..well() }
         };
         let down = || Health::Down { since: Instant::now(), cause: "refused".into() };
-        let text = "the destination b is down, the others go on: its events become dead letters";
+        let text = "the destination b is down, the others continue: its events become dead letters";
         check(&isolated(IsolationMode::Aside, down()), State::Trouble, text);
         says(&isolated(IsolationMode::Aside, down()), "Delivering");
         let up = Health::Up { since: Instant::now() };

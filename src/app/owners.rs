@@ -31,7 +31,7 @@ impl Owners {
                 Ok(saved) => saved.into_iter().map(owner).collect(),
                 Err(error) => {
                     // An old result must not be shown as the current one.
-                    debug!(%error, "whose the shards are cannot be looked up");
+                    debug!(%error, "the owners of the shards cannot be looked up");
                     Vec::new()
                 }
             };

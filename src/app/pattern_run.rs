@@ -134,7 +134,7 @@ impl PatternRun {
 }
 
 fn nothing(config: &sls::Config) -> SourceError {
-    let what = format!("no logstore of project {} is called {}", config.project, config.logstore);
+    let what = format!("no logstore of project {} matches {}", config.project, config.logstore);
     SourceError::Absent(Cause { what, hint: Some("it is waited for, and looked up again every minute") })
 }
 
@@ -201,7 +201,7 @@ impl<'a> Found<'a> {
     fn is_gone(&mut self, logstore: &str) {
         self.read.remove(logstore);
         if let Some(stop) = self.stops.get(logstore).filter(|stop| !stop.is_raised()) {
-            warn!(logstore, "the logstore is gone: its source ends; what was not delivered of it is gone, too");
+            warn!(logstore, "the logstore was deleted: its source ends; its undelivered logs are lost");
             stop.raise();
         }
     }

@@ -53,7 +53,7 @@ pub(super) async fn write_probes(pipeline: Arc<Pipeline<Sls, AnyDestination>>) {
             Err(error) => {
                 probes.failed(source, &id, &error, Instant::now());
                 if !std::mem::replace(&mut is_told, true) {
-                    warn!(%source, cause = %error.cause(), "no probe log can be written, so nobody watches whether logs arrive");
+                    warn!(%source, cause = %error.cause(), "no probe log can be written, so the arrival of logs is not monitored");
                 }
             }
         }

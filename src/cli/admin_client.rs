@@ -126,14 +126,14 @@ pub(crate) fn get(place: &Place, path: &str, patience: Option<Duration>) -> io::
         let before = head.len();
         reading.read_line(&mut head)?;
         match &head[before..] {
-            "" => return Err(io::Error::new(io::ErrorKind::InvalidData, "no HTTP is spoken there")),
+            "" => return Err(io::Error::new(io::ErrorKind::InvalidData, "the reply is not HTTP")),
             "\r\n" => break,
             _ => {}
         }
     }
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("no HTTP is spoken there: {}", excerpt(&head)))
+        io::Error::new(io::ErrorKind::InvalidData, format!("the reply is not HTTP: {}", excerpt(&head)))
     })?;
     Ok(Reply { status, body })
 }
@@ -170,6 +170,6 @@ mod tests {
             std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"220 hello\r\n\r\n").unwrap());
         let said = read(&place, "/status").unwrap_err();
         answering.join().unwrap();
-        assert!(said.contains("answers") || said.contains("no HTTP"), "{said}");
+        assert!(said.contains("answers") || said.contains("not HTTP"), "{said}");
     }
 }

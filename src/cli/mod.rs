@@ -150,8 +150,8 @@ fn tip(error: &clap::Error) -> Option<String> {
             let secret = keys::all().find(|key| is_meant(key, text(ContextKind::InvalidArg)))?;
             let variable = secret.variable().expect("only tables have no variable");
             Some(format!(
-                "secrets are never flags, because anybody on the machine can read a command line: set {variable}, or \
-                 name a file that holds it with {}_file",
+                "secrets are never flags, because every user of the machine can read command lines: set {variable}, or \
+                 name a file that contains it with {}_file",
                 secret.name
             ))
         }

@@ -45,10 +45,10 @@ const STICKY: u32 = 0o1000;
 enum Distrust {
     #[error("it is not a regular file but {0}")]
     NotRegular(&'static str),
-    #[error("it is a symbolic link, and what is written to it would end up elsewhere: name the file that is meant")]
+    #[error("it is a symbolic link, so writes would go to another file: name that file")]
     Link,
     #[error(
-        "it has {links} names (hard links), and what is written to it would show under each: move it away, or cp it \
+        "it has {links} names (hard links), so writes would appear under each: move it away, or cp it \
          and mv the copy to {path}",
         path = path.display()
     )]

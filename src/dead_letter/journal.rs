@@ -29,7 +29,7 @@ impl Journal {
         let file = named_file::append(path).map_err(StoreError::of("open", path))?;
         let len = file.metadata().map_err(StoreError::of("read the size of", path))?.len();
         let mut journal = Self { path: path.to_owned(), file, len };
-        journal.mend().map_err(StoreError::of("mend the end of", path))?;
+        journal.mend().map_err(StoreError::of("repair the end of", path))?;
         // The name must be durable too. Otherwise a power failure could leave synced bytes without a name.
         sync_parent(path).map_err(StoreError::of("sync the directory of", path))?;
         Ok(journal)

@@ -66,7 +66,7 @@ impl Copies {
         if let Some((id, why)) = refused {
             warn!(
                 destination = %route.name, id, why,
-                "dead letters are refused by the destination that is to have copies of them (dead_letters.to): they are on disk alone"
+                "the destination for copies of dead letters (dead_letters.to) refuses some of them: these exist only on disk"
             );
         }
         Some(())

@@ -384,12 +384,12 @@ impl<S: Source, K: Destination> Shard<S, K> {
         if by == self.pipeline.source.consumer() {
             error!(
                 shard = %self.name, found = at, ours, consumer = by,
-                "another process uses the same consumer name, and both deliver the same logs: give each process its own name (sls.consumer); going on from the checkpoint found"
+                "another process uses the same consumer name, and both deliver the same logs: give each process its own name (sls.consumer); continuing from the checkpoint found"
             );
         } else {
             warn!(
                 shard = %self.name, found = at, ours, by,
-                "the checkpoint was changed from outside: going on from there"
+                "the checkpoint was changed from outside: continuing from there"
             );
         }
     }

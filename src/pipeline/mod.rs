@@ -263,7 +263,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         match self.stop.or(self.pipeline.hooks.differs_from(version)).await {
             None => stopped,
             Some(()) => {
-                info!(shard = %self.name, "another version of the script runs: going on from the checkpoint");
+                info!(shard = %self.name, "another version of the script runs: continuing from the checkpoint");
                 ShardEnd::Reloaded
             }
         }
@@ -325,7 +325,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
     async fn without_checkpoint(&self) -> Result<Cursor, SourceError> {
         if let Some(cursor) = self.account.read().position {
             let at = cursor.when();
-            warn!(shard = %self.name, at, "there is no checkpoint any more: going on from where this process was");
+            warn!(shard = %self.name, at, "there is no checkpoint any more: continuing from where this process was");
             debug!(shard = %self.name, %cursor, "starts");
             return Ok(cursor);
         }

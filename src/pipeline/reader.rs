@@ -272,7 +272,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         };
         error!(
             shard = %self.name, received_after = %time(after), received_before = %time(before), %cause,
-            "GAP: logs expired in SLS before they were pulled; going on with the oldest log"
+            "GAP: logs expired in SLS before they were pulled; continuing with the oldest log"
         );
     }
 }

@@ -502,7 +502,7 @@ pub struct LogstoreNames {
 pub fn read_logstores(reply: &Reply) -> Result<LogstoreNames, ReadError> {
     let names: LogstoreNames = read_json(&reply.body)?;
     if names.total > MAX_LOGSTORES {
-        return Err(garbled(format!("it tells of {} logstores, and a project may have {MAX_LOGSTORES}", names.total)));
+        return Err(garbled(format!("it lists {} logstores; a project may have at most {MAX_LOGSTORES}", names.total)));
     }
     Ok(names)
 }

@@ -21,7 +21,7 @@ pub enum UnpackError {
     #[error("a page of {0} bytes is above the limit of {MAX_RAW_SIZE} bytes")]
     TooLarge(u64),
     /// A compression that was not requested.
-    #[error("the page is compressed with {0:?}, which was not asked for")]
+    #[error("the page is compressed with {0:?}, which was not requested")]
     Unknown(String),
     /// Not in the announced format, or truncated.
     #[error("the {compression} body of {packed} bytes is damaged: {problem}")]
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn an_unrequested_compression_is_named() {
-        let error = r#"the page is compressed with "deflate", which was not asked for"#;
+        let error = r#"the page is compressed with "deflate", which was not requested"#;
         check(Some("deflate"), 129, bytes(RAW), Err(error));
         assert_eq!(unpack(Some("gzip"), 129, bytes(RAW)), Err(UnpackError::Unknown("gzip".into())));
     }

@@ -465,7 +465,7 @@ async fn a_pattern_is_checked_with_the_first_logstore_that_it_matches() {
     wrongs.found("may not save", &found, "fail", "denied by", "log:ConsumerGroupUpdateCheckPoint", 77);
     site.sls.faults().clear(Call::Save);
     site.set("SLS_LOGSTORE", "audit-*");
-    let what = "no logstore of project p is called audit-*";
+    let what = "no logstore of project p matches audit-*";
     wrongs.found("a pattern that finds nothing", &site.check().await, "warn", what, "every minute", 0);
     site.deny(Call::ListLogstores);
     let found = site.check().await;

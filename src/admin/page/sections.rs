@@ -133,7 +133,7 @@ fn probe_words(probe: &ProbeStatus) -> String {
         |took| format!("the last log took {:.1} s", took.as_secs_f64()),
     );
     match waiting {
-        Some(age) => format!("{took}; one of {} ago is on its way", span(age.as_secs())),
+        Some(age) => format!("{took}; one written {} ago is not delivered yet", span(age.as_secs())),
         None => took,
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn write(out: &mut String, source: &SourceSnapshot, snapshot: &Snapsh
             at => format!("{} ago", span(u64::try_from(snapshot.now - at).unwrap_or(0))),
         };
         let state = match consumer.as_str() {
-            "" => "saved by nobody named".to_owned(),
+            "" => "saved by an unnamed consumer".to_owned(),
             consumer => format!("last saved by {}", Text(consumer)),
         };
         let mut cells = [const { String::new() }; COLUMNS.len()].map(|_| NOTHING.to_owned());

@@ -486,7 +486,7 @@ fn cause(reply: &Reply, said: &ReplyBody, hint: Option<&'static str>) -> Cause {
     let what = match (said.code, &said.text) {
         (Some(code), text) => format!("HTTP {status}, code {code}: {}", text.as_deref().unwrap_or("no text")),
         (None, _) => match (&reply.encoding, words(&String::from_utf8_lossy(&reply.body))) {
-            (Some(encoding), _) => format!("HTTP {status}{over}, encoded as {encoding}, which was not asked for"),
+            (Some(encoding), _) => format!("HTTP {status}{over}, encoded as {encoding}, which was not requested"),
             (None, body) if body.is_empty() => format!("HTTP {status}{over}, no body"),
             (None, body) => format!("HTTP {status}{over}, not from a collector: {body}"),
         },

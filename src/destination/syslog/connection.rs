@@ -170,7 +170,7 @@ impl Connection {
                 Ok(Turn::Failed(error)) => return Closed::Broken(error),
                 Ok(Turn::Read(_) | Turn::Wrote(_)) => {}
                 Err(_) if self.is_quiet() => {}
-                Err(_) => return Closed::Broken(aborted("the receiver sends without end")),
+                Err(_) => return Closed::Broken(aborted("the receiver sends endless data")),
             }
         }
         match timeout_at(Instant::now() + patience, self.shut()).await {

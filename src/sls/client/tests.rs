@@ -423,7 +423,7 @@ async fn a_body_that_never_ends_is_abandoned_at_the_deadline() {
 async fn a_reply_with_an_unrequested_encoding_is_refused_and_reported() {
     let encoded = raw(200, &[("content-encoding", "gzip")], b"\x1f\x8b");
     let server = Server::start([Answer::Whole(encoded)]).await;
-    check_busy(pull(&server.sls()).await, "the reply is encoded as gzip, which was not asked for");
+    check_busy(pull(&server.sls()).await, "the reply is encoded as gzip, which was not requested");
 }
 
 #[tokio::test]
@@ -640,7 +640,7 @@ async fn logstores_are_listed_page_by_page_to_the_last() {
         |listed: Result<BTreeSet<String>, SourceError>| listed.unwrap().into_iter().collect::<Vec<_>>().join(" ");
     assert_eq!(names(sls.logstores().await), "a b c");
     assert_eq!(names(sls.logstores().await), "a", "fewer than were announced: nothing more comes");
-    check_busy(sls.logstores().await, "it tells of 10001 logstores, and a project may have 10000");
+    check_busy(sls.logstores().await, "it lists 10001 logstores; a project may have at most 10000");
     let lines: Vec<_> = server.received().into_iter().map(|request| request.line).collect();
     let line = |offset| format!("GET /logstores?offset={offset}&size=500");
     assert_eq!(lines[..2], [line(0), line(2)]);

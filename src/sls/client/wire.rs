@@ -123,7 +123,7 @@ impl Wire {
         let mut reply =
             Reply { status: response.status().as_u16(), headers: text_headers(response.headers()), body: Bytes::new() };
         if let Some(encoding) = reply.header("content-encoding").filter(|encoding| *encoding != "identity") {
-            let problem = format!("the reply is encoded as {}, which was not asked for", excerpt(encoding));
+            let problem = format!("the reply is encoded as {}, which was not requested", excerpt(encoding));
             return Err(busy(call, problem, Some("does a proxy compress replies?")));
         }
         let is_page = call == Call::Pull && reply.status == 200;

@@ -341,7 +341,7 @@ async fn a_pattern_adds_new_logstores_and_removes_deleted_ones() {
 
     many.sls.delete_logstore("p", "audit-a");
     program.signal(libc::SIGHUP);
-    program.to_say("the logstore is gone: its source ends").await;
+    program.to_say("the logstore was deleted: its source ends").await;
     until_or("its source is not shown any more", 60, || !is_shown("audit-a"), metrics).await;
     many.put("audit-b", 20);
     many.put("named", 20);
@@ -364,9 +364,9 @@ async fn a_pattern_without_matches_waits_and_says_so() {
     let many = Many::new(&[("audit-a", "p", "audit-a"), ("waf", "p", "waf")]).await;
     many.sls.delete_logstore("p", "audit-a");
     let program = many.start_file("[sls]\nproject = \"p\"\nlogstore = \"audit-*\"\n", &[]);
-    program.to_say("no logstore of project p is called audit-*").await;
+    program.to_say("no logstore of project p matches audit-*").await;
     let answers = |path: &str| super::told::get(&program, path);
-    let words = "no logstore of project p is called audit-*";
+    let words = "no logstore of project p matches audit-*";
     until_or("/ready says so", 60, || answers("/ready").contains(words), || answers("/ready")).await;
     assert!(answers("/").contains(words), "{}", answers("/"));
     many.sls.create_logstore("p", "audit-a");

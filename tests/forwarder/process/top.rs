@@ -143,7 +143,7 @@ async fn keys_filter_and_pause_every_line_fits_and_the_terminal_is_restored() {
         terminal.press("p");
         terminal.shows("PAUSED").await;
         terminal.press("p?");
-        terminal.shows("these keys").await;
+        terminal.shows("show or hide the keys").await;
         terminal.press("q");
         assert_eq!(terminal.ends().await, Some(0));
         terminal.is_as_before().await;

@@ -29,17 +29,17 @@ use table::Measured;
 const PAGES: usize = 4;
 
 const HELP: &str = "\
-Without --logs, audit logs (one large field of JSON) and web logs (many small fields) are made up. The stages
+Without --logs, it generates audit logs (one large field of JSON) and web logs (many small fields). The stages
 are measured in this process, and then the whole program as a child process, from an emulated SLS to emulated
-receivers. `gzip -1` of the same events, timed in the same run, is the yardstick: times depend on the machine and
-on what else runs there, ratios hardly do.
+receivers. The reference is `gzip -1` of the same events in the same run: times depend on the machine and its load,
+the ratio to the reference hardly does.
 
-With --logs, your own logs go through your script, stage by stage: `script` is what it costs per log. Below is which
-line costs it: the time of each line with the functions of the library that it calls, and without lines of the script
-that it calls. The logs are written as for `forwarder try`.
+With --logs, your own logs go through your script, stage by stage: `script` is its cost per log. The rows below it
+show the cost of each line, including the library functions that it calls, but not the script lines that it calls.
+The logs have the format of `forwarder try`.
 
-Times are computing time, which other programs do not add to but do slow down. Instructions per log are more
-stable: docs/performance.md tells how to count them.
+Times are CPU time, which other programs do not add to but do slow down. Instructions per log are more
+stable: docs/performance.md explains how to count them.
 
 Exit codes: 0 measured, 1 it could not be measured, 2 usage, settings or script.";
 

@@ -146,8 +146,8 @@ impl View<'_> {
         let found: Vec<_> = listed.into_iter().filter(|name| wildcard::matches(pattern, name)).collect();
         let Some(first) = found.first() else {
             self.findings.warn(
-                format!("no logstore of project {} is called {}", excerpt(project), excerpt(pattern)),
-                "correct sls.logstore; or nothing, if such logstores are yet to be made: they are looked up every minute",
+                format!("no logstore of project {} matches {}", excerpt(project), excerpt(pattern)),
+                "correct sls.logstore, or ignore this if such logstores will be created later: they are looked up every minute",
             );
             return None;
         };
@@ -303,7 +303,7 @@ impl View<'_> {
         }
         if self.source.config.probe {
             self.findings.note(format!(
-                "{}, which probe.enabled needs, cannot be tried without writing a log",
+                "{}, which probe.enabled needs, cannot be tested without writing a log",
                 Right::of(Call::Put).action
             ));
         }
@@ -355,7 +355,7 @@ impl View<'_> {
         let Some(received) = received else {
             self.findings.warn(
                 format!(
-                    "shard {shard}: the log at its checkpoint has expired; it goes on with the oldest log there is"
+                    "shard {shard}: the log at its checkpoint has expired; it continues with the oldest remaining log"
                 ),
                 "the expired logs are lost; raise the retention of the logstore, or read faster",
             );

@@ -27,9 +27,9 @@ use state::TROUBLE;
 const INTERVAL: Duration = Duration::from_secs(5);
 
 const HELP: &str = "\
-It asks SLS alone, so it needs no running forwarder and works from any machine. It joins no group and moves
-no checkpoint. SLS does not tell who holds a shard: SAVED BY is the consumer that saved the checkpoint last.
-LAG is the age of the oldest log that is not delivered, LOSS IN how long until SLS deletes it.
+It reads only from SLS, so it needs no running forwarder and works on any machine. It joins no group and moves
+no checkpoint. SLS does not report who holds a shard: SAVED BY is the consumer that saved the checkpoint last.
+LAG is the age of the oldest undelivered log, LOSS IN the time until SLS deletes it.
 
 Exit codes: 0 no shard needs attention, 1 one does (or there is no such group), 2 usage or settings, 69 SLS does
 not answer, 77 a right is missing or SLS refuses.";

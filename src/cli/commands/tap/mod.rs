@@ -20,13 +20,13 @@ const MOST_LINE: u64 = 1 << 20;
 const HELP: &str = "\
 Examples:
   forwarder tap                                   events as they go to the destinations
-  forwarder tap --failures --letters              what does not get there, and why
+  forwarder tap --failures --letters              failed logs and events, and why they failed
   forwarder tap --match '\"status\": *\"?5' --limit 20
-  forwarder tap --logs --field user=ann           raw logs: what the script masks or removes is in them
+  forwarder tap --logs --field user=ann           raw logs, with everything that the script masks or removes
 
-Without --logs nothing is shown that the script took out. It works over the socket of the forwarder alone, which
-only its user and root can open. Nobody waits for a tap: what is beyond --rate, or comes while nobody reads, is
-left out, and how much that was is said on standard error.
+Without --logs, data that the script removes is not shown. It works only over the socket of the forwarder, which
+only its user and root can open. It delays no log: lines beyond --rate, or beyond what the reader keeps up with, are
+left out, and their number is printed on standard error.
 
 Exit codes: 0 the limit is reached, or the forwarder ended, 2 usage, 69 no forwarder answers.";
 

@@ -30,7 +30,7 @@ It finds the forwarder by its settings: at the socket of admin.listen = \"unix:/
 of admin.listen. Run it as the user of the forwarder, or as root.
 
 Keys: q quit, s sort, / filter, p pause, ? help.
-Exit codes: 0 asked to end, 2 usage or no terminal, 69 no forwarder answers.";
+Exit codes: 0 ended by the user, 2 usage or no terminal, 69 no forwarder answers.";
 
 /// Show a running forwarder live: verdict, sources, destinations, shards
 #[derive(Debug, clap::Args)]
@@ -71,7 +71,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
 
 fn look(place: &Place) -> Result<Status, String> {
     let said = read(place, "/status")?;
-    serde_json::from_str(&said).map_err(|error| format!("what answers at {place} is no forwarder: {error}"))
+    serde_json::from_str(&said).map_err(|error| format!("{place} is not a forwarder: {error}"))
 }
 
 async fn show(place: Place, first: Status) -> std::io::Result<()> {

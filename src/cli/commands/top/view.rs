@@ -43,7 +43,7 @@ impl Order {
 
     fn name(self) -> &'static str {
         match self {
-            Self::Trouble => "trouble",
+            Self::Trouble => "problems",
             Self::Lag => "lag",
             Self::Rate => "rate",
             Self::Name => "name",
@@ -237,7 +237,7 @@ impl View {
 
     fn footer(&self, paint: Paint) -> String {
         if self.is_typing {
-            return format!("filter: {}_  (Enter keeps it, Esc ends it)", self.filter);
+            return format!("filter: {}_  (Enter keeps it, Esc clears it)", self.filter);
         }
         let filter = if self.filter.is_empty() { String::new() } else { format!("filter {}  ", self.filter) };
         paint.dim(&format!("{filter}q quit  ? help  p pause  / filter  s sort: {}", self.order.name()))
@@ -247,12 +247,12 @@ impl View {
 const HELP: [&str; 12] = [
     "",
     "q, Ctrl-C   quit",
-    "p, space    pause, and go on",
-    "s           sort by trouble, lag, rate, name",
+    "p, space    pause or continue",
+    "s           sort by problems, lag, rate, name",
     "/           filter by name and state",
-    "Esc         no filter",
+    "Esc         clear the filter",
     "up, down    scroll (k, j, PgUp, PgDn)",
-    "?           these keys, and back",
+    "?           show or hide the keys",
     "",
     "LAG    age of the oldest undelivered log",
     "LOGS/S logs delivered, dropped or kept",

@@ -101,7 +101,7 @@ fn take(place: &str, value: &Value, logs: &mut Vec<Read>) {
         (_, Some(log @ Value::Object(_)), _) => {
             if value.get("log_base64").is_some() {
                 logs.push(Err(format!(
-                    "{place}: this dead letter has bytes that are no UTF-8, which JSON samples cannot hold"
+                    "{place}: this dead letter has invalid UTF-8, which JSON samples cannot contain"
                 )));
                 return;
             }

@@ -995,7 +995,7 @@ async fn a_reply_with_an_unrequested_encoding_does_not_count_and_is_reported() {
     let encoded = || Act::reply(200, r#"{"text":"Success","code":0}"#).with("Content-Encoding: gzip");
     let collector = Collector::start(move |_, _| encoded()).await;
     let Err(error) = hec(&collector).check().await else { panic!("it counts") };
-    assert!(error.to_string().starts_with("HTTP 200, encoded as gzip, which was not asked for"), "{error}");
+    assert!(error.to_string().starts_with("HTTP 200, encoded as gzip, which was not requested"), "{error}");
 
     let collector = first_then_fine(vec![encoded()]).await;
     deliver_all(&hec(&collector), batch(2)).await;
