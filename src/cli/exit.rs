@@ -26,7 +26,7 @@ pub(crate) fn end(error: &str, code: u8) -> ExitCode {
         if number > 0 {
             block.push('\n');
         }
-        write!(Escape(&mut block), "{line}").expect("a String takes everything");
+        write!(Escape(&mut block), "{line}").expect("writing to a String cannot fail");
     }
     eprintln!("{block}");
     ExitCode::from(code)

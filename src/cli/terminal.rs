@@ -30,7 +30,7 @@ pub(crate) fn wrap(line: &str, width: usize) -> Vec<String> {
     }
     let mut lines = vec![String::new()];
     for word in line.split_inclusive(' ') {
-        let last = lines.last_mut().expect("there is one from the beginning");
+        let last = lines.last_mut().expect("there is one from the start");
         if cells(last) + cells(word.trim_end()) <= width {
             last.push_str(word);
             continue;

@@ -86,7 +86,7 @@ impl Budget {
         };
         let _waiting = Waiting { memory, wish };
         memory.grant();
-        receiver.await.expect("a wish is kept until it is granted, or nobody waits any more")
+        receiver.await.expect("a request is kept until it is granted or its caller is gone")
     }
 
     /// Whether at least half of the shared limit is in flight.

@@ -62,7 +62,7 @@ impl Redactor {
             text.bytes().for_each(|byte| write(&mut out, byte));
             out
         };
-        let takes = "a String takes everything";
+        let takes = "writing to a String cannot fail";
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         let percent = |out: &mut String, byte: u8| write!(out, "%{byte:02X}").expect(takes);
         let some_percent =
@@ -144,7 +144,7 @@ fn lower_escapes(text: &str) -> String {
     let mut out = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
         let (code, rest) = piece.split_at(piece.len().min(2));
-        write!(out, "%{}{rest}", code.to_lowercase()).expect("a String takes everything");
+        write!(out, "%{}{rest}", code.to_lowercase()).expect("writing to a String cannot fail");
     }
     out
 }

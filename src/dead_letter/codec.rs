@@ -39,7 +39,7 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
     let start = out.len();
     RecordLine::of(record)
         .serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Printable))
-        .expect("a Vec takes every byte, and every key is a string");
+        .expect("every key is a string, and writing to a Vec cannot fail");
     out.pop();
     let crc = crc(&out[start..]);
     out.extend_from_slice(CRC_KEY);

@@ -80,7 +80,7 @@ impl MissedLetters for DirectoryMissed {
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), ClaimError>> {
-        let ClaimOfOne { claim, .. } = self.claim.expect("no thread works with it");
+        let ClaimOfOne { claim, .. } = self.claim.expect("no thread uses it");
         Box::pin(blocking(move || Ok(claim.close()?)))
     }
 }

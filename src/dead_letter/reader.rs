@@ -105,7 +105,7 @@ impl Reader {
         let mut rest: VecDeque<PathBuf> = delivered::files(dir).map_err(ReadError::of(dir))?.into();
         rest.push_back(dir.join(FILE));
         let delivered = Delivered::read(dir).map_err(ReadError::of(dir))?;
-        let first = rest.pop_front().expect("one was pushed");
+        let first = rest.pop_front().expect("an element was just pushed");
         Ok(Self { file: FileReader::open(&first)?, rest, delivered })
     }
 

@@ -85,7 +85,7 @@ impl ReplayClaim {
         let mut lines = Vec::new();
         for record in records {
             let name = Name::of(record);
-            serde_json::to_writer(&mut lines, &name).expect("a Vec takes every byte");
+            serde_json::to_writer(&mut lines, &name).expect("writing to a Vec cannot fail");
             lines.push(b'\n');
             self.delivered.0.insert(name);
         }

@@ -87,7 +87,7 @@ impl DirectoryStore {
     /// The directory.
     #[must_use]
     pub fn dir(&self) -> &Path {
-        self.path.parent().expect("the letters' file is in a directory")
+        self.path.parent().expect("the file of dead letters is in a directory")
     }
 
     /// Writes all of the records or none. When it returns `Ok` they are on disk, and a checkpoint may move past them.

@@ -145,7 +145,7 @@ impl HealthTracker {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, TrackedHealth> {
-        self.state.lock().expect("nothing panics while it holds the health")
+        self.state.lock().expect("no code panics while it holds the lock")
     }
 }
 

@@ -126,7 +126,11 @@ impl Generator {
             pair("http_user_agent", *dice.pick(BROWSERS)),
             pair("request_id", self.nginx_id(i)),
         ];
-        Log { time, contents, time_ns: Some(u32::try_from(dice.below(1_000_000_000)).expect("less than a billion")) }
+        Log {
+            time,
+            contents,
+            time_ns: Some(u32::try_from(dice.below(1_000_000_000)).expect("the value is below a billion")),
+        }
     }
 
     fn time_of(&self, i: u64) -> u32 {
@@ -153,7 +157,7 @@ impl Generator {
         };
         let resource = format!("{}-bp1{:06x}", call.prefix, dice.busy(2_000) * 7_919);
         let mut json = String::with_capacity(1536);
-        let mut put = |text: std::fmt::Arguments<'_>| json.write_fmt(text).expect("a String takes all");
+        let mut put = |text: std::fmt::Arguments<'_>| json.write_fmt(text).expect("writing to a String cannot fail");
         put(format_args!(
             r#"{{"eventId":"{}","eventVersion":"1","eventName":"{}","eventSource":"{}.{region}.aliyuncs.com","eventTime":"{}","#,
             self.audit_id(i),
@@ -255,7 +259,7 @@ impl Dice {
 
     fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         let at = self.below(from.len() as u64);
-        &from[usize::try_from(at).expect("an index of a slice")]
+        &from[usize::try_from(at).expect("it is an index of a slice")]
     }
 }
 

@@ -40,7 +40,7 @@ impl Issued {
 
     fn with(id: String, end: Duration) -> Self {
         let derived = |what: &str| {
-            let mut mac = Hmac::<Sha256>::new_from_slice(SEED).expect("HMAC takes any key");
+            let mut mac = Hmac::<Sha256>::new_from_slice(SEED).expect("HMAC accepts keys of any length");
             mac.update(what.as_bytes());
             mac.update(id.as_bytes());
             mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>()

@@ -543,7 +543,7 @@ async fn a_checkpoint_after_the_end_stays_where_it_is() {
     bench.delivered(2).await;
     let pipeline = Arc::clone(&bench.pipeline);
     assert_eq!(bench.end().await, ShardEnd::Released);
-    let pipeline = Arc::into_inner(pipeline).expect("nobody else has it");
+    let pipeline = Arc::into_inner(pipeline).expect("no other code has it");
     let pace = Pace { until: Some(Start::Time(1)), ..pipeline.pace };
     let mut late = Bench::on(Arc::new(Pipeline { pace, ..pipeline }), Memory::default());
     assert_eq!(late.task.join_next().await.unwrap().unwrap(), ShardEnd::Past);

@@ -324,7 +324,7 @@ fn demand_both(reader: &mut Reader<'_>, rows: [&'static Row; 3], last: Layer) ->
     let absent = rows[..2].iter().find(|row| !is_given(row));
     let Some(absent) = absent else { return Some(()) };
     let given = rows.iter().find(is_given);
-    let given = given.expect("a set is looked at because something of it was given");
+    let given = given.expect("a set is checked only if a part of it was given");
     let mut ways = reader.ways(&[absent]);
     ways.retain(|way| last == Layer::SharedVariable || !way.starts_with(SHARED_PREFIX));
     let complaint = Complaint::new(

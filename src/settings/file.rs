@@ -41,7 +41,7 @@ pub(super) fn read(path: &Path, typed: &mut Typed) -> Result<Vec<Problem>, Vec<P
         }
     }
     let problems = file.problems;
-    let table = text.parse::<toml::Table>().expect("it was TOML a moment ago");
+    let table = text.parse::<toml::Table>().expect("it was just parsed as TOML");
     if let Some(toml::Value::Table(vars)) = table.get("script").and_then(|script| script.get("vars")) {
         typed.vars = vars.clone();
     }

@@ -97,7 +97,7 @@ pub(super) fn parse_past(
 }
 
 fn instant(second: i64) -> Timestamp {
-    Timestamp::from_second(second).expect("a position is made from a timestamp")
+    Timestamp::from_second(second).expect("a position comes from a timestamp")
 }
 
 /// Parses a position: `begin` or `end` in any case, unix seconds, a span before now (`-2h`, `2h ago`, `20d`), or a

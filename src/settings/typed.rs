@@ -146,8 +146,8 @@ impl Typed {
     /// Adds the flags.
     pub(super) fn put_flags(&mut self, flags: &Flags) {
         for (name, text) in flags {
-            let key = keys::find(name).expect("flags are made from the table of settings");
-            let flag = key.flag.expect("flags are made from the table of settings");
+            let key = keys::find(name).expect("flags are built from the table of settings");
+            let flag = key.flag.expect("flags are built from the table of settings");
             self.common.put(key, Layer::Flag, ValueOrigin::Flag(flag), Raw::Text(text.clone()));
         }
     }

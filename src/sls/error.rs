@@ -79,7 +79,7 @@ impl Refusal {
             }
         }
         if let Some(id) = &self.request_id {
-            write!(text, " [request {}]", excerpt(id)).expect("a String takes any text");
+            write!(text, " [request {}]", excerpt(id)).expect("writing to a String cannot fail");
         }
         text
     }

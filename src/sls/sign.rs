@@ -65,7 +65,8 @@ pub fn v1(key: &AccessKey, request: &Request, date: &str) -> Headers {
         text.push_str(&format!("{}{name}={value}", if at == 0 { '?' } else { '&' }));
     }
 
-    let mut mac = Hmac::<Sha1>::new_from_slice(key.secret.expose().as_bytes()).expect("HMAC takes a key of any size");
+    let mut mac =
+        Hmac::<Sha1>::new_from_slice(key.secret.expose().as_bytes()).expect("HMAC accepts keys of any length");
     mac.update(text.as_bytes());
     let signature = BASE64.encode(mac.finalize().into_bytes());
     added.push(("authorization", format!("LOG {}:{signature}", key.id)));
@@ -121,7 +122,7 @@ fn v4_key(key: &AccessKey, day: &str, region: &str) -> [u8; 32] {
 }
 
 fn hmac_sha256(key: &[u8], text: &str) -> [u8; 32] {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any size");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC accepts keys of any length");
     mac.update(text.as_bytes());
     mac.finalize().into_bytes().into()
 }

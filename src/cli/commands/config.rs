@@ -154,7 +154,7 @@ fn shown(all: &[InForce], only_given: bool) -> String {
     out
 }
 
-const TAKES: &str = "a String takes everything";
+const TAKES: &str = "writing to a String cannot fail";
 
 fn capital(text: &str) -> String {
     let (first, rest) = text.split_at(1);

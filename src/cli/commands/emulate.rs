@@ -364,7 +364,7 @@ impl Tap for Print {
     fn received(&self, message: &[u8]) {
         let mut shown = String::new();
         std::fmt::Write::write_str(&mut Escape(&mut shown), &String::from_utf8_lossy(message))
-            .expect("a String takes everything");
+            .expect("writing to a String cannot fail");
         println!("{shown}");
     }
 }

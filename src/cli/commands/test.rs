@@ -179,7 +179,7 @@ fn shown(script: &Script, cases: &Path, report: &Report, coverage: &[Coverage], 
     out
 }
 
-const TAKES: &str = "a String takes everything";
+const TAKES: &str = "writing to a String cannot fail";
 
 fn push_failure(out: &mut String, cases: &Path, failure: &Failure, paint: Paint) {
     let place = format!("{}:{}", cases.display(), failure.line);

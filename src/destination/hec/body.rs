@@ -86,8 +86,8 @@ pub(super) async fn compress(body: Bytes) -> Bytes {
 #[must_use]
 pub fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(body.len() / 6), flate2::Compression::fast());
-    encoder.write_all(body).expect("a vector takes every byte");
-    encoder.finish().expect("a vector takes every byte")
+    encoder.write_all(body).expect("writing to a Vec cannot fail");
+    encoder.finish().expect("writing to a Vec cannot fail")
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub(super) fn with_index(event: &[u8], index: &str, out: &mut Vec<u8>) {
     }
     match serde_json::from_slice::<Envelope<'_>>(event) {
         Ok(envelope) => {
-            serde_json::to_writer(&mut *out, &Envelope { index, ..envelope }).expect("a vector takes every byte");
+            serde_json::to_writer(&mut *out, &Envelope { index, ..envelope }).expect("writing to a Vec cannot fail");
             out.push(b'\n');
         }
         // It is not one of ours; the collector will reject it.
@@ -207,7 +207,7 @@ fn member(key: &str, value: Option<Cow<'_, str>>, out: &mut Vec<u8>) {
 
 /// Appends `text` as a JSON string.
 fn quote(text: &str, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, text).expect("a string is JSON, and a vector takes every byte");
+    serde_json::to_writer(out, text).expect("a string is valid JSON, and writing to a Vec cannot fail");
 }
 
 /// Appends the digits unchanged: a float cannot hold nanoseconds of this century, and Splunk refuses the exponents

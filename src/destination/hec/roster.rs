@@ -177,7 +177,7 @@ impl Roster {
             };
             missing.into_iter().map(make).collect()
         };
-        match tokio::task::spawn_blocking(make).await.expect("making a client does not panic") {
+        match tokio::task::spawn_blocking(make).await.expect("creating a client does not panic") {
             Ok(made) => self.state().change(made),
             Err(problem) => {
                 tracing::warn!("cannot connect to new addresses of the collector: {problem}");

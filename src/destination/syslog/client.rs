@@ -114,9 +114,9 @@ impl Destination for Syslog {
         let handed_over = async {
             let (done, outcome) = oneshot::channel();
             let job = Job { batch, tenure: tenure.clone(), done };
-            let jobs = self.jobs.as_ref().expect("it is not being dropped while somebody delivers");
-            jobs.send(job).await.expect("the sender runs as long as the sink is there");
-            outcome.await.expect("the sender gives every batch an outcome")
+            let jobs = self.jobs.as_ref().expect("it is not dropped while a caller delivers");
+            jobs.send(job).await.expect("the sending thread runs as long as the destination exists");
+            outcome.await.expect("the sending thread gives every batch an outcome")
         };
         tenure.or(handed_over).await.unwrap_or(Outcome::Abandoned)
     }

@@ -159,7 +159,7 @@ impl Session<'_> {
                     continue;
                 }
                 if home.is_some() && !self.window.is_unproven() {
-                    current = home.take().expect("looked a line above");
+                    current = home.take().expect("checked in the line above");
                     self.targets.home();
                     self.say_promise();
                     tracing::info!(target = %self.target(), "syslog: back at the first target");

@@ -53,7 +53,8 @@ pub(super) fn verify(config: &Config, parameters: &[(String, String)], now: Dura
         .collect();
     pairs.sort();
     let text = format!("POST&%2F&{}", encode(&pairs.join("&")));
-    let mut mac = Hmac::<Sha1>::new_from_slice(format!("{secret}&").as_bytes()).expect("HMAC takes any key");
+    let mut mac =
+        Hmac::<Sha1>::new_from_slice(format!("{secret}&").as_bytes()).expect("HMAC accepts keys of any length");
     mac.update(text.as_bytes());
     let signature = BASE64.decode(need("Signature")?).unwrap_or_default();
     mac.verify_slice(&signature).map_err(|_| {

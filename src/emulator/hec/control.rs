@@ -74,7 +74,7 @@ pub(super) fn answer(shared: &CollectorShared, request: &Request<Option<Bytes>>,
             let events = shared.collector.state().store.kept();
             let mut lines = Vec::new();
             for event in events {
-                serde_json::to_writer(&mut lines, &event).expect("an event is text, and a Vec takes all");
+                serde_json::to_writer(&mut lines, &event).expect("an event is text, and writing to a Vec cannot fail");
                 lines.push(b'\n');
             }
             reply::with(StatusCode::OK, "application/x-ndjson", lines)

@@ -262,7 +262,7 @@ impl Faults {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
-        self.0.lock().expect("nothing panics while it holds the lock")
+        self.0.lock().expect("no code panics while it holds the lock")
     }
 }
 

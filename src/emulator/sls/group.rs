@@ -337,8 +337,8 @@ impl ConsumerGroup {
             let last = |of: &dyn Fn(&Slot) -> bool| self.slots.iter().rfind(|(_, slot)| of(slot)).map(|(id, _)| *id);
             let moved = last(&promised).or_else(|| last(&held));
             let slot = moved.and_then(|id| self.slots.get_mut(&id));
-            let slot = slot.expect("whoever has more than one shard has one to give");
-            let from = slot.holder().expect("a shard that counts is held").to_owned();
+            let slot = slot.expect("a consumer with more than one shard can give one away");
+            let from = slot.holder().expect("a counted shard is held").to_owned();
             slot.phase =
                 if from == least { Phase::AlreadyAlloc(from) } else { Phase::Transfer { from, to: least.clone() } };
             step(&mut counts, &most, -1);

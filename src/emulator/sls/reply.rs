@@ -29,7 +29,7 @@ impl Reply {
     /// 200 with a JSON body.
     #[must_use]
     pub fn json(value: impl Serialize) -> Self {
-        let body = serde_json::to_vec(&value).expect("what the emulator says has only text for keys");
+        let body = serde_json::to_vec(&value).expect("the emulator's JSON has only strings as keys");
         Self::empty().with("content-type", "application/json").body(body)
     }
 

@@ -374,7 +374,7 @@ fn cut(begin: u128, end: u128, count: u32) -> impl Iterator<Item = (u128, u128)>
 
 /// Locks the shared state.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nothing panics while it holds the lock")
+    mutex.lock().expect("no code panics while it holds the lock")
 }
 
 #[cfg(test)]

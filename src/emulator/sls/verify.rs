@@ -97,7 +97,8 @@ impl Verifier {
             text += &format!("{key}={value}");
         }
 
-        let mut mac = Hmac::<Sha1>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes any key");
+        let mut mac =
+            Hmac::<Sha1>::new_from_slice(secret.expose().as_bytes()).expect("HMAC accepts keys of any length");
         mac.update(text.as_bytes());
         let signature = BASE64.decode(signature).unwrap_or_default();
         mac.verify_slice(&signature).map_err(|_| mismatch(&text))
@@ -231,7 +232,7 @@ fn mismatch(text: &str) -> Refusal {
 }
 
 fn hmac_sha256(key: &[u8], text: &str) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes any key");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC accepts keys of any length");
     mac.update(text.as_bytes());
     mac
 }

@@ -75,7 +75,7 @@ impl HookError {
     }
 }
 
-const TAKES: &str = "a String takes everything";
+const TAKES: &str = "writing to a String cannot fail";
 
 /// Longest part of a line of the script that is shown, in characters.
 const WIDEST: usize = 160;

@@ -76,7 +76,7 @@ impl std::ops::Deref for LuaState {
     type Target = Lua;
 
     fn deref(&self) -> &Lua {
-        self.lua.as_ref().expect("it is there until the state is closed")
+        self.lua.as_ref().expect("it exists until the state is closed")
     }
 }
 

@@ -266,7 +266,7 @@ impl Hook {
             names.sort();
             names
         };
-        let globals = &self.vm.as_ref().expect("it is loaded").globals;
+        let globals = &self.vm.as_ref().expect("a loaded state has it").globals;
         let all = globals.pairs::<String, Value>().map(Result::unwrap).filter(|(name, _)| name != "process");
         all.map(|(name, value)| {
             let sealed = value.as_table().and_then(Table::metatable);
@@ -279,14 +279,14 @@ impl Hook {
     /// Sets the script's memory limit to this many bytes above its current use.
     #[cfg(test)]
     pub(super) fn limit_memory(&mut self, more: usize) {
-        let lua = &self.vm.as_ref().expect("it is loaded").lua;
+        let lua = &self.vm.as_ref().expect("a loaded state has it").lua;
         lua.gc_collect().expect("the collector cannot fail");
         lua.set_limit(lua.used() + more);
     }
 
     #[cfg(test)]
     pub(super) fn unlimit_memory(&mut self) {
-        self.vm.as_ref().expect("it is loaded").lua.set_limit(self.config.memory);
+        self.vm.as_ref().expect("a loaded state has it").lua.set_limit(self.config.memory);
     }
 
     fn build(&mut self, state: Option<&KeptState>) -> Result<Vm, HookError> {

@@ -13,14 +13,14 @@ pub(crate) fn float(number: f64, out: &mut Vec<u8>) -> bool {
     }
     match whole(number) {
         Some(whole) => integer(whole, out),
-        None => serde_json::to_writer(out, &number).expect("a Vec takes all that is written"),
+        None => serde_json::to_writer(out, &number).expect("writing to a Vec cannot fail"),
     }
     true
 }
 
 /// Appends an integer.
 pub(crate) fn integer(number: i64, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, &number).expect("a Vec takes all that is written");
+    serde_json::to_writer(out, &number).expect("writing to a Vec cannot fail");
 }
 
 /// The integer that a float represents, if exactly one.

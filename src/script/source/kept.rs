@@ -34,7 +34,7 @@ impl Script {
         };
         let files = self.files.all().map(|(name, content)| (name.to_owned(), file(content))).collect();
         let kept = Kept { name: self.name.clone(), text: STANDARD.encode(&self.text), files };
-        serde_json::to_vec(&kept).expect("a Vec takes every byte, and every key is a string")
+        serde_json::to_vec(&kept).expect("every key is a string, and writing to a Vec cannot fail")
     }
 
     /// Reads a version written by [`Script::to_kept`]; `None` for any other data.

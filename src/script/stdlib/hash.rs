@@ -34,13 +34,13 @@ fn keyed_digest(lua: &Lua, digest: fn(&[u8], &[u8]) -> Vec<u8>) -> mlua::Result<
 }
 
 fn hmac_sha1(key: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut mac = Hmac::<Sha1>::new_from_slice(key).expect("HMAC takes keys of any length");
+    let mut mac = Hmac::<Sha1>::new_from_slice(key).expect("HMAC accepts keys of any length");
     mac.update(value);
     mac.finalize().into_bytes().to_vec()
 }
 
 fn hmac_sha256(key: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC accepts keys of any length");
     mac.update(value);
     mac.finalize().into_bytes().to_vec()
 }

@@ -158,7 +158,7 @@ fn push_escaped(line: &mut String, bytes: &[u8]) {
             }
         }
         for byte in chunk.invalid() {
-            write!(line, "\\x{byte:02x}").expect("a String takes all that is written");
+            write!(line, "\\x{byte:02x}").expect("writing to a String cannot fail");
         }
         if line.len() > MAX_LINE {
             return;

@@ -125,7 +125,7 @@ pub fn hook(script: &Script, config: &Config) -> Result<Hook, HookError> {
 }
 
 fn made_of(hook: &mut Hook, logs: &[Sample]) -> Made {
-    hook.run(&Sample::page(logs)).expect("samples make pages that can be read")
+    hook.run(&Sample::page(logs)).expect("the pages of samples are readable")
 }
 
 /// The events as text.
@@ -141,7 +141,7 @@ fn compare(case: &Case, outcome: &Outcome) -> Result<(), Why> {
                 return Err(Why::TooDeep);
             }
             let read =
-                |event: &String| serde_json::from_str(event).expect("JSON that json.decode or the writer has checked");
+                |event: &String| serde_json::from_str(event).expect("json.decode or the writer has checked this JSON");
             let got = got.iter().map(read).collect();
             let differences = diff::between(&Value::Array(expected.clone()), &Value::Array(got));
             if differences.is_empty() { Ok(()) } else { Err(Why::Differs(differences)) }

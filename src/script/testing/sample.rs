@@ -60,7 +60,7 @@ impl Sample {
     #[must_use]
     pub fn page(samples: &[Self]) -> Page {
         let groups: Vec<LogGroup> = samples.iter().map(Self::group).collect();
-        let count = u32::try_from(groups.len()).expect("samples are typed by people");
+        let count = u32::try_from(groups.len()).expect("a sample is small");
         let body = LogGroupList { groups }.encode_to_vec();
         Page {
             shard: ShardId(0),

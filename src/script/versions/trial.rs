@@ -159,7 +159,7 @@ impl Figures {
     /// Adds the results of the hook for a page; returns its number of logs, and the first failure.
     fn add(&mut self, hook: &mut Hook, page: &Page) -> (usize, Option<HookError>) {
         let started = Instant::now();
-        let mut made = hook.run(page).expect("this page has been read before");
+        let mut made = hook.run(page).expect("a page that was read once is readable");
         self.time += started.elapsed();
         self.dropped += made.dropped as usize;
         self.failed += made.failed.len();

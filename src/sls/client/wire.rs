@@ -195,14 +195,15 @@ fn user_agent(config: &Config) -> HeaderValue {
     let version = env!("CARGO_PKG_VERSION");
     let (group, consumer) = (&config.group, &config.consumer);
     let text = format!("forwarder/{version}-consumergroup-{group}-{consumer}");
-    HeaderValue::from_bytes(text.as_bytes()).expect("names without control characters can stand in a header")
+    HeaderValue::from_bytes(text.as_bytes()).expect("names without control characters are valid in a header")
 }
 
 fn header_map(headers: &[(&'static str, String)]) -> HeaderMap {
     headers
         .iter()
         .map(|(name, value)| {
-            let mut value = HeaderValue::from_str(value).expect("keys, dates and names were checked to be header text");
+            let mut value =
+                HeaderValue::from_str(value).expect("keys, dates and names were checked to be valid in a header");
             value.set_sensitive(is_secret(name));
             (HeaderName::from_static(name), value)
         })

@@ -93,7 +93,7 @@ fn call(sts: &str, query: &Parameters, form: &Parameters, secret: Option<Secret>
 fn sign(method: &str, parameters: &Parameters, secret: &Secret) -> String {
     let text = format!("{method}&%2F&{}", percent_encode(&encode(parameters)));
     let key = format!("{}&", secret.expose());
-    let mut mac = Hmac::<Sha1>::new_from_slice(key.as_bytes()).expect("HMAC takes a key of any size");
+    let mut mac = Hmac::<Sha1>::new_from_slice(key.as_bytes()).expect("HMAC accepts keys of any length");
     mac.update(text.as_bytes());
     BASE64.encode(mac.finalize().into_bytes())
 }

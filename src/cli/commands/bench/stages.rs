@@ -60,7 +60,7 @@ pub(super) fn measure(
     let mut full = load(script, config, formats.to_vec()).map_err(Fault::Script)?;
     let mut events = Vec::new();
     for page in pages {
-        let made = full.run(page).expect("a page that was read can be read");
+        let made = full.run(page).expect("a page that was read once is readable");
         if let Some(failed) = made.failed.first() {
             return Err(Fault::Log(format!("the script fails on log {}: {}", failed.log + 1, failed.error)));
         }
@@ -69,7 +69,7 @@ pub(super) fn measure(
     let each = |work: &mut dyn FnMut()| median(LEAST_LOGS.div_ceil(logs.max(1)), logs, work);
     let inflate = each(&mut || {
         for (body, raw) in &packed {
-            std::hint::black_box(unpack(Some("lz4"), *raw as u64, body.clone()).expect("it was packed here"));
+            std::hint::black_box(unpack(Some("lz4"), *raw as u64, body.clone()).expect("it was compressed here"));
         }
     });
     let decode = each(&mut || {
@@ -80,7 +80,7 @@ pub(super) fn measure(
     let run = |hook: &mut Hook| {
         each(&mut || {
             for page in pages {
-                std::hint::black_box(hook.run(page).expect("a page that was read can be read"));
+                std::hint::black_box(hook.run(page).expect("a page that was read once is readable"));
             }
         })
     };

@@ -139,7 +139,7 @@ pub(super) fn json(findings: &[Finding], seconds: f64) -> Value {
     })
 }
 
-const TAKES: &str = "a String takes everything";
+const TAKES: &str = "writing to a String cannot fail";
 
 #[cfg(test)]
 mod tests {

@@ -117,7 +117,7 @@ fn excerpt(raw: &[u8]) -> String {
     let text = String::from_utf8_lossy(raw);
     let mut shown = String::new();
     let cut: String = text.chars().take(EXCERPT).collect();
-    std::fmt::Write::write_str(&mut Escape(&mut shown), &cut).expect("a String takes everything");
+    std::fmt::Write::write_str(&mut Escape(&mut shown), &cut).expect("writing to a String cannot fail");
     if cut.len() < text.len() {
         shown.push('…');
     }

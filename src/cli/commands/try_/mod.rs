@@ -136,7 +136,7 @@ fn tried(args: &Args, printed: &Printed) -> Result<u64, ExitMessage> {
         let logs = logs.into_iter().map(Ok).collect::<Vec<_>>();
         return try_once(&read_script(&path)?, &trial, &logs, look, printed);
     }
-    let file = args.samples.as_deref().expect("the command line demands one of the two");
+    let file = args.samples.as_deref().expect("the command line requires one of the two");
     if !args.watch {
         let script = read_script(&path)?;
         let logs = samples::read(file).map_err(ExitMessage::Plain)?;
@@ -242,14 +242,13 @@ fn try_once(
 
 /// Events of one log, and why there are none.
 fn run(hook: &mut Hook, sample: &Sample) -> (Events, Option<HookError>) {
-    let mut made =
-        hook.run(&Sample::page(std::slice::from_ref(sample))).expect("a sample makes a page that can be read");
+    let mut made = hook.run(&Sample::page(std::slice::from_ref(sample))).expect("the page of a sample is readable");
     (made.outputs.swap_remove(0), made.failed.pop().map(|failed| failed.error))
 }
 
 fn try_log(hook: &mut Hook, origin: &SampleOrigin, formats: &[(DestinationName, Arc<dyn Preview>)]) -> Tried {
     let page = Sample::page(std::slice::from_ref(&origin.sample));
-    let (mut made, cost): (_, Cost) = hook.measure(&page).expect("a sample makes a page that can be read");
+    let (mut made, cost): (_, Cost) = hook.measure(&page).expect("the page of a sample is readable");
     let of_one = |((name, format), events): (&(DestinationName, Arc<dyn Preview>), &Events)| {
         let to = (formats.len() > 1).then(|| name.clone());
         let tried = |event| TriedEvent { to: to.clone(), texts: format.preview(events.get(event)) };

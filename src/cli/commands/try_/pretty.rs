@@ -43,7 +43,7 @@ fn value(rest: &mut &str, indent: &str, lead: &str, width: usize, lines: &mut Ve
         value(&mut inside, &deeper, &key, width, lines);
         inside = inside.trim_start();
         if let Some(more) = inside.strip_prefix(',') {
-            lines.last_mut().expect("the item is there").push(',');
+            lines.last_mut().expect("the item exists").push(',');
             inside = more.trim_start();
         }
     }

@@ -52,7 +52,7 @@ impl Visit for Line {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
-            "message" => write!(self.message, "{value:?}").expect("a String takes everything"),
+            "message" => write!(self.message, "{value:?}").expect("writing to a String cannot fail"),
             "at" => self.at = format!("{value:?}").trim_matches('"').to_owned(),
             _ => {}
         }

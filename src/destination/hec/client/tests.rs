@@ -789,7 +789,7 @@ async fn a_delivery_ends_with_its_tenure_during_an_outage_and_sends_nothing_more
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     stopper.raise();
-    let ended = tokio::time::timeout(LONG, delivery.join_next()).await.expect("the collector stays busy for ever");
+    let ended = tokio::time::timeout(LONG, delivery.join_next()).await.expect("the collector stays busy forever");
     assert_eq!(ended.unwrap().unwrap(), Outcome::Abandoned);
     tokio::time::sleep(Duration::from_millis(20)).await;
     let sent = collector.seen().len();
@@ -840,7 +840,7 @@ async fn when_the_tenure_ends_the_turn_to_probe_passes_to_others() {
     first_stopper.raise();
     assert_eq!(deliveries.join_next().await.unwrap().unwrap(), Outcome::Abandoned);
     open.raise();
-    let outcome = tokio::time::timeout(LONG, deliveries.join_next()).await.expect("somebody probes");
+    let outcome = tokio::time::timeout(LONG, deliveries.join_next()).await.expect("a request probes");
     assert_eq!(outcome.unwrap().unwrap(), Outcome::Done(Vec::new()));
 }
 

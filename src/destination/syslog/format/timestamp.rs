@@ -72,7 +72,7 @@ impl Moment {
     /// The zone's offset at that time, in whole minutes: the formats have no seconds.
     fn offset(self, zone: &TimeZone) -> Offset {
         let seconds = zone.to_offset(self.0).seconds();
-        Offset::from_seconds(seconds - seconds % 60).expect("nearer to UTC than an offset that there is")
+        Offset::from_seconds(seconds - seconds % 60).expect("an offset rounded towards UTC is valid")
     }
 }
 

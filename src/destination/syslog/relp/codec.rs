@@ -34,7 +34,7 @@ pub(super) fn after(txnr: u32) -> u32 {
 
 /// Appends a frame. Without data its length is 0 and nothing follows.
 pub(super) fn frame(out: &mut Vec<u8>, txnr: u32, command: &str, data: &[u8]) {
-    write!(out, "{txnr} {command} {}", data.len()).expect("a vector takes every byte");
+    write!(out, "{txnr} {command} {}", data.len()).expect("writing to a Vec cannot fail");
     if !data.is_empty() {
         out.push(b' ');
         out.extend_from_slice(data);

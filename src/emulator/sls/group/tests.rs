@@ -316,7 +316,7 @@ proptest! {
                         group.consumers().keys().map(|name| (name.as_str(), 0)).collect();
                     for slot in group.slots().values() {
                         if let Phase::AlreadyAlloc(next) | Phase::Transfer { to: next, .. } = &slot.phase {
-                            *counts.get_mut(next.as_str()).expect("shards belong to consumers that are there") += 1;
+                            *counts.get_mut(next.as_str()).expect("shards belong to existing consumers") += 1;
                         }
                         let free = slot.phase == Phase::NotAlloc;
                         prop_assert!(!free || group.consumers().is_empty(), "somebody is there to take it");

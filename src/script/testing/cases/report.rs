@@ -114,7 +114,7 @@ fn shown(value: Option<&Value>, most: usize) -> String {
     let mut shown = String::new();
     for c in text.chars().take(most) {
         if is_unprintable(c) {
-            write!(shown, "{}", c.escape_default()).expect("a String takes everything");
+            write!(shown, "{}", c.escape_default()).expect("writing to a String cannot fail");
         } else {
             shown.push(c);
         }

@@ -242,7 +242,7 @@ async fn a_refused_fallback_index_pauses_delivery() {
     };
     tokio::select! {
         outcome = hec.deliver(of_indexes(&["main", "gone"]), tenure) => panic!("{outcome:?}"),
-        held = tokio::time::timeout(LONG, held) => held.expect("it is told"),
+        held = tokio::time::timeout(LONG, held) => held.expect("it is reported"),
     }
     let Health::Refusing { cause, .. } = hec.health() else { panic!() };
     assert!(cause.contains("the fallback index \"rest\" is refused"), "{cause}");
