@@ -9,7 +9,7 @@
 //! * `log` and `json` are the two kinds of tables that cost nothing until a script reads them.
 //! * `returned` checks the returned value, `write` writes it.
 //! * [`HookError`] has the error and its place; `excerpt`, `hint` and `render` add the line, the remedy and the layout.
-//! * [`Sample`] is a log that somebody typed, [`cases`] are the tests beside a script, [`coverage`] what they ran,
+//! * [`Sample`] is a log written by a user, [`cases`] are the tests beside a script, [`coverage`] what they ran,
 //!   [`profile`] what each line takes.
 //!
 //! Only `engine` uses the Lua library. Unsafe code is there, behind safe functions, and in `stdlib::patterns`.

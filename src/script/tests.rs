@@ -21,7 +21,7 @@ mod returns;
 mod siege;
 mod values;
 
-/// Lays an event out as `time|host|…|json`, with what is absent left out.
+/// Lays an event out as `time|host|…|json`; absent parts are left out.
 struct Plain;
 
 impl Format for Plain {
@@ -150,7 +150,7 @@ fn outcome(hook: &mut Hook, page: &Page) -> Vec<String> {
     all.into_iter().map(|(_, text)| text).collect()
 }
 
-/// What becomes of one log with these fields, when `body` is the inside of `process(log, meta)`.
+/// The outcome of one log with these fields, if `body` is the body of `process(log, meta)`.
 pub(super) fn process(body: &str, fields: &[(&str, &str)]) -> Vec<String> {
     let fields = fields.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes())).collect();
     outcome(&mut hook(&format!("function process(log, meta) {body} end")), &page_of(&[fields]))

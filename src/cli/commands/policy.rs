@@ -1,4 +1,4 @@
-//! `forwarder policy`: the least RAM policy for these settings.
+//! `forwarder policy`: the minimal RAM policy for these settings.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ Paste it as a custom policy in RAM (JSON) and attach it to the user or the role 
 This command needs the names of project, logstore and consumer group, but no key. Once the group exists,
 log:CreateConsumerGroup can be removed.";
 
-/// Print the least RAM policy for these settings, as JSON
+/// Print the minimal RAM policy for these settings, as JSON
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {

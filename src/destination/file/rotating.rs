@@ -10,7 +10,7 @@ use crate::core::batch::Events;
 use crate::core::line_file::{beside, end_of_lines, rotate, sync_parent};
 use crate::core::named_file;
 
-/// Appends bytes to a file: [`io::Write::write_all`], but where a test wants a disk that fails.
+/// Appends bytes to a file: [`io::Write::write_all`], except that a test can simulate a disk that fails.
 pub(super) type WriteFn = dyn Fn(&mut File, &[u8]) -> io::Result<()> + Send + Sync;
 
 /// The current file and the rotated ones.

@@ -1,6 +1,6 @@
 //! The vocabulary of the generated logs.
 
-/// An API that somebody calls.
+/// An API of a cloud service.
 pub(super) struct Call {
     pub(super) name: &'static str,
     pub(super) service: &'static str,

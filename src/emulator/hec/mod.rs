@@ -2,7 +2,7 @@
 //!
 //! It answers as Splunk 10.4 was measured to (and as its manuals say, where that is silent): reply codes, the number of
 //! the bad event, the prefix that is indexed nevertheless, ack ids per channel. It indexes nothing: it counts, and
-//! remembers what it is told to ([`Keep`]). It speaks plain HTTP, for a loopback address.
+//! keeps events as configured ([`Keep`]). It speaks plain HTTP, for a loopback address.
 
 mod acks;
 mod collector;

@@ -231,7 +231,7 @@ fn text(json: &str) -> Result<Cow<'_, str>, Code> {
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// What stands at the top level of a body.
+/// The values at the top level of a body.
 enum Item<'a> {
     One(Envelope<'a>),
     Many(Vec<Envelope<'a>>),

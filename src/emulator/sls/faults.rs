@@ -180,7 +180,7 @@ struct Scripted {
 }
 
 impl Faults {
-    /// Adds a fault for the next `times` calls of a kind, after the pending ones; `u32::MAX` means for ever.
+    /// Adds a fault for the next `times` calls of a kind, after the pending ones; `u32::MAX` means forever.
     pub fn next(&self, call: Call, fault: SlsFault, times: u32) {
         self.script(call, Scripted { fault, times, of: None });
     }

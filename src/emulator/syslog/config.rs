@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Protocol {
-    /// A stream; each message is octet-counted or ends with a line feed, told apart by its first byte.
+    /// A stream; each message is octet-counted or ends with a line feed, distinguished by its first byte.
     Tcp,
     /// The same inside TLS.
     Tls,

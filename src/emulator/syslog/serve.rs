@@ -21,7 +21,7 @@ use super::frames;
 use super::frames::Garbage;
 use super::tls;
 
-/// How often a stalled receiver checks whether it may go on.
+/// How often a stalled receiver checks whether it may continue.
 const STALL_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How often messages that are old enough are stored.

@@ -72,7 +72,7 @@ impl Script {
         module.and_then(|module| nth(&String::from_utf8_lossy(module))).unwrap_or_default()
     }
 
-    /// The lines of code before a place, one of which may be what is wrong: Lua tells where it noticed.
+    /// The lines of code before a place, one of which may be the cause: Lua reports where it noticed the error.
     fn code_before(&self, text: &str, place: &ScriptLocation) -> Vec<String> {
         let lines = (1..place.line).rev().take(MOST_LINES_BACK).map(|line| self.line_of(text, &place.file, line));
         lines.filter(|line| !line.trim().is_empty()).collect()

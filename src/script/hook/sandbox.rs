@@ -1,6 +1,6 @@
 //! The globals of a script: only those listed here exist.
 //!
-//! A script comes from a trusted file, but anybody may write its logs. It therefore has no functions that could
+//! A script comes from a trusted file, but anyone may write its logs. It therefore has no functions that could
 //! access the machine (`io`, `os`, `package`, `debug`), load unchecked code (`load`, bytecode), run outside of the
 //! time limit (coroutines, finalisers, endless loops inside C functions), or change other functions (metatables of
 //! strings, tables of libraries).

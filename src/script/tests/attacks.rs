@@ -2,12 +2,13 @@
 
 use super::*;
 
-/// What this thread has computed so far: other tests on a busy machine do not count.
+/// The CPU time of this thread so far: other tests on a busy machine do not count.
 pub(super) fn computed() -> Duration {
     crate::script::engine::time_limit::computing()
 }
 
-/// The log is stopped for this reason, in about the time it may have, and the next log is served.
+/// Expects that the log is stopped for this reason, in about the time that it may take, and that the next log is
+/// processed.
 #[track_caller]
 fn stopped(body: &str, expected: &str) {
     let took = refused(body, expected, &config());
@@ -15,7 +16,7 @@ fn stopped(body: &str, expected: &str) {
     assert!(took < config().timeout * 10, "{body} took {took:?}");
 }
 
-/// As [`stopped`], for what is slow where touching memory is: the time limit shall not be what stops it.
+/// As [`stopped`], for a body that is slow if memory access is slow: the time limit must not be what stops it.
 #[track_caller]
 fn too_much(body: &str, expected: &str) {
     let patient = Config { timeout: Duration::from_secs(20), ..config() };
@@ -149,7 +150,7 @@ fn memory_is_bounded() {
     );
 }
 
-/// Each state that has no room costs a log, so that no page is begun for ever.
+/// Each state without room costs a log, so that no page is started forever.
 #[test]
 fn a_state_without_room_for_a_log_fails_that_log() {
     let mut hook = hook("function process(log) return 'fine' end");
@@ -291,7 +292,7 @@ fn patterns_on_hostile_text_are_stopped() {
     stopped("while true do pcall(string.find, ('a'):rep(3000), '.-.-.-.-b$') end", "s.lua:1:");
 }
 
-/// The engine's own takes quadratic time for this, inside C code that nothing can stop.
+/// The engine's own function takes quadratic time for this, inside C code that nothing can stop.
 #[test]
 fn plain_search_in_hostile_text_takes_linear_time() {
     check("return tostring((('a'):rep(1000000)):find(('a'):rep(500000) .. 'b', 1, true))", &[], r#""nil""#);
@@ -310,7 +311,7 @@ fn regular_expressions_are_stopped() {
     stopped("re.gsub('x', 'x', setmetatable({}, { __index = function() while true do end end }))", TIME);
     stopped("for _ in re.gmatch(('a'):rep(100000), '') do while true do end end", TIME);
     stopped("local n = 0 while true do n = n + 1 re.find('a', 'a' .. n) end", TIME);
-    // Each of many matches looks through all of the text that is left.
+    // Each of many matches searches all of the remaining text.
     stopped("re.gsub(('a'):rep(100000), 'a*b|a', 'c')", TIME);
     stopped("re.gsub(('a'):rep(100000), 'a*b|a', function() end)", TIME);
     stopped("for _ in re.gmatch(('a'):rep(100000), 'a*b|a') do end", TIME);

@@ -1,11 +1,11 @@
-//! Errors as people see them: the place, and the hint for the slips that everybody makes.
+//! Errors as users see them: the place, and the hints for common mistakes.
 
 use super::*;
 
 const FIELDS: &[(&str, &str)] =
     &[("event", r#"{"a":null,"u":"x"}"#), ("status", "200"), ("user", "ann"), ("size", "-")];
 
-/// The error of a script on one log.
+/// The error of a script for one log.
 fn error_of(script: &str) -> HookError {
     let pairs = FIELDS.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes()));
     match try_hook(script) {
@@ -22,7 +22,7 @@ fn drawn(script: &str, expected: &str) {
     assert_eq!(error.render(Beside::default()), expected.trim_start_matches('\n'), "{script}");
 }
 
-/// The column, if it can be told, and the hint for a body of `process`.
+/// The column, if known, and the hint for a body of `process`.
 fn hinted(body: &str, column: Option<u32>, hint: &str) {
     let error = error_of(&format!("function process(log)\n{body}\nend"));
     assert_eq!(error.place.as_ref().and_then(|place| place.column), column, "{body}: {error}");
@@ -248,7 +248,7 @@ fn missing_names_and_misspelt_names_get_different_hints() {
     hinted("return user.name", Some(8), "`user` is a field of the log: write log.user");
 }
 
-/// What people write who come from Python, each with a part of what they are told.
+/// Python idioms, each with a part of its hint.
 const SLIPS: [(&str, &str); 44] = [
     ("if log.a != 'b' then end", "write `~=` for unequal"),
     ("if log.a && log.b then end", "write `and` instead of `&&`"),
@@ -296,7 +296,7 @@ const SLIPS: [(&str, &str); 44] = [
     ("local t = {\"a\": 1}", "a table is `{ name = 1"),
 ];
 
-/// Fails if a slip is told in Lua's words alone, or without its place.
+/// Fails if a mistake is reported in Lua's words only, or without its place.
 #[test]
 fn python_idioms_get_hints_with_the_lua_form() {
     for (body, part) in SLIPS {
@@ -309,7 +309,7 @@ fn python_idioms_get_hints_with_the_lua_form() {
     }
 }
 
-/// Fails if Lua that is right is taken for Python.
+/// Fails if valid Lua is mistaken for Python.
 #[test]
 fn valid_lua_is_not_taken_for_python() {
     for body in [

@@ -1,4 +1,4 @@
-//! The library where it needs what only a hook has: the log, JSON, and the files of the script.
+//! Library functions that need the log, JSON, or the files of the script.
 
 use std::fs;
 
@@ -29,7 +29,7 @@ fn encoders_write_the_log_in_its_order() {
         r#""z=12345678901234567890 m=true list=[1]""#,
     );
     check("return logfmt.encode{ { '1', log['1'] } }", &[("1", "one")], r#""1=one""#);
-    // A field of the log that is called 1 does not make the log a list.
+    // A field of the log with the name 1 does not make the log a list.
     check("return (logfmt.encode(log):match(' 1=.*'))", &[("1", "one")], r#"" 1=one""#);
 }
 
@@ -64,7 +64,7 @@ fn errors_name_the_line_of_the_script() {
     check("re.x = 1", &[], "! s.lua:1: the library `re` cannot be changed");
 }
 
-/// What a script beside these files makes of one log, or why it does not load.
+/// The result of a script beside these files for one log, or why it does not load.
 fn beside(files: &[(&str, &str)], script: &str) -> Result<Vec<String>, String> {
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in files {

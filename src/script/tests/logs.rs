@@ -1,10 +1,10 @@
-//! What a script sees of a log, and of decoded JSON.
+//! How scripts see a log, and decoded JSON.
 
 use super::*;
 
 const HEAD: &str = r#"{"__time__":"1700000000","__topic__":"t","__source__":"s","__tag__:host":"h""#;
 
-/// The log as `process` leaves it.
+/// The log after `process`.
 #[track_caller]
 fn left(body: &str, fields: &[(&str, &str)], expected: &str) {
     check(&format!("{body} return {{ event = log }}"), fields, &format!("{HEAD}{expected}}}"));
@@ -200,7 +200,7 @@ fn an_object_reads_the_same_before_and_after_its_members_are_listed() {
     let list = "for k in pairs(d) do end for k in pairs(d.a) do end";
     let same = "assert(d.a.e == early and d.a.n == n and d.z == z and d.none == none)";
     check(&format!("{one} {list} {same} return {{ event = d }}"), &[J], J.1);
-    // Enough reads to have them listed.
+    // Enough reads that the members are listed.
     check(&format!("{one} {same} {same} {same} return {{ event = d }}"), &[J], J.1);
     check(
         &format!("{one} early[1] = d.z {same} d.z = nil return {{ event = d }}"),

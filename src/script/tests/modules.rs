@@ -21,7 +21,7 @@ fn load(directory: &Path) -> Result<Hook, HookError> {
     Hook::load(&Script::read(&directory.join("s.lua")).unwrap(), &config(), Arc::new(Text), meta())
 }
 
-/// What the script makes of an empty log, or why it does not load or fails on it; the directory is called `D`.
+/// The result of the script for an empty log, or its error; the directory is called `D`.
 fn check(files: &[(&str, &str)], expected: &str) {
     let directory = directory(files);
     let outcome = load(directory.path()).and_then(|mut hook| {

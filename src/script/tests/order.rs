@@ -1,4 +1,5 @@
-//! The lazy tables against the obvious: random scripts on random logs, and a model that keeps all in ordered lists.
+//! The lazy tables compared with a simple model: random scripts on random logs, and a model that keeps everything in
+//! ordered lists.
 
 use std::fmt::Write as _;
 
@@ -9,17 +10,17 @@ use super::*;
 
 const KEYS: &[&str] = &["a", "b", "__time__", "__tag__:host", "new", "1", "", "j"];
 
-/// One step of a script, on the log or on something inside of it that was decoded.
+/// One step of a script, on the log or on a decoded value inside of it.
 #[derive(Debug, Clone)]
 enum Step {
-    /// Appends what is read to the trace.
+    /// Appends the value to the trace.
     Read(usize),
     Assign(usize, String),
     AssignNumber(usize, i32),
     Delete(usize),
     /// Appends keys and values to the trace.
     Walk,
-    /// Deletes every field but one while walking.
+    /// Deletes every field but one during the iteration.
     WalkAndDelete(usize),
     /// Appends `json.encode` to the trace.
     Encode,
@@ -29,7 +30,7 @@ enum Step {
     ReadInside(usize, usize),
     AssignInside(usize, usize, String),
     DeleteInside(usize, usize),
-    /// Goes one level further in: `log[key][inner][innermost] = true`.
+    /// Goes one level deeper: `log[key][inner][innermost] = true`.
     AssignDeep(usize, usize, usize),
     /// Appends to a decoded list.
     Append(usize, i32),
@@ -82,7 +83,7 @@ fn fields() -> impl Strategy<Value = Vec<(String, String)>> {
     })
 }
 
-/// The script of these steps. `put` writes any scalar in a way that the model can do too.
+/// The script of these steps. `put` writes any scalar in a form that the model can produce too.
 fn script(steps: &[Step]) -> String {
     let quote = |text: &str| {
         let mut quoted = String::from("\"");
@@ -136,7 +137,7 @@ fn script(steps: &[Step]) -> String {
     text + "out[#out + 1] = json.encode(log) return { event = { trace = json.array(out), log = log } } end"
 }
 
-/// An object whose deleted members keep their places.
+/// An object whose deleted members keep their positions.
 #[derive(Default, Clone)]
 struct Model(Vec<(String, Option<Node>)>);
 
@@ -193,7 +194,7 @@ impl Model {
     }
 }
 
-/// What [`script`] must do.
+/// The expected result of [`script`].
 fn model(steps: &[Step], fields: &[(String, String)]) -> Value {
     let mut log = Model::default();
     let text = |text: &str| Some(Node::Scalar(text.into()));
@@ -231,7 +232,7 @@ fn model(steps: &[Step], fields: &[(String, String)]) -> Value {
             Step::Decode(k) => {
                 if let Some(Node::Scalar(Value::String(text))) = log.get(KEYS[*k])
                     && let Ok(value) = serde_json::from_str::<Value>(text)
-                    // `false` is decoded, and then `or` takes the text.
+                    // `false` is decoded, and then `or` selects the text.
                     && value != Value::Bool(false)
                 {
                     log.set(KEYS[*k], Some(Node::of(value)));
@@ -271,8 +272,8 @@ fn model(steps: &[Step], fields: &[(String, String)]) -> Value {
     Value::Object(event)
 }
 
-/// Traces hold JSON as text, which may be spliced with its white space or written anew: parsed, they must be the same,
-/// order included.
+/// Traces contain JSON as text, which may be copied with its white space or written again: after parsing, they must be
+/// the same, including the order.
 fn parsed(value: &Value) -> Value {
     match value {
         Value::String(text) if text != "nil" => serde_json::from_str(text).unwrap(),

@@ -1,4 +1,4 @@
-//! Pages that a hook leaves half-way.
+//! Pages that a hook leaves before their end.
 
 use std::time::Instant;
 
@@ -33,7 +33,7 @@ fn bytes(bytes: usize) -> Bounds {
     Bounds { bytes, ..Bounds::NONE }
 }
 
-/// The page part by part: of each the logs that it has, and its events.
+/// The page part by part: for each, its logs and its events.
 fn parts(page: &Page, bounds: &Bounds) -> Vec<(Part, u32, String)> {
     let (mut hook, mut parts, mut from) = (quick(SCRIPT), Vec::new(), 0);
     loop {
@@ -127,7 +127,7 @@ fn a_hook_thread_with_a_cancelled_page_is_free_after_the_current_log() {
         assert!(tokio::time::timeout(Duration::from_millis(20), looping).await.is_err());
         let waiting = threads.run(quick(SCRIPT), None, Stretch::whole(logs(&[""])));
         assert_eq!(waiting.await.unwrap().made.unwrap().0.logs, 1);
-        // Under way when the threads end.
+        // Running when the threads end.
         let looping = threads.run(quick(SCRIPT), None, Stretch::whole(page));
         assert!(tokio::time::timeout(Duration::from_millis(20), looping).await.is_err());
     });

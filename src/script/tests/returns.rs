@@ -1,4 +1,4 @@
-//! What a hook may return, and what not.
+//! Valid and invalid results of a hook.
 
 use super::*;
 use crate::core::batch::Events;
@@ -61,7 +61,7 @@ fn the_result_of_drop_stands_for_the_whole_log_and_has_a_reason() {
     }
 }
 
-/// Fails if what a slip makes of an event counts as dropped.
+/// Fails if an event emptied by a mistake counts as dropped.
 #[test]
 fn an_event_emptied_by_a_missing_field_is_an_error_and_not_a_drop() {
     for value in ["{}", "{ event = log.missing }", "{ event = nil, host = nil }"] {
@@ -201,7 +201,7 @@ fn an_invalid_value_is_named_with_its_path() {
     refused("{ event = 'e', time_ns = 5 }", "time_ns: needs a time in seconds, which is missing");
     refused("{ event = 'e', time = '1.5', time_ns = 5 }", "time_ns: the time has a fraction already");
     refused("{ event = 'e', time = 1, time_ns = 1000000000 }", "time_ns: expected nanoseconds: 0 to 999999999");
-    // Which of the two comes first is Lua's choice.
+    // Lua chooses which of the two comes first.
     let said = process("return { event = 'e', host = 'x', hostname = 'y' }", &[]);
     assert!(said[0].ends_with("host and hostname are the same; keep one"), "{said:?}");
     let said = process("return { event = 'e', time = 1, timestamp = 1 }", &[]);
@@ -246,7 +246,7 @@ fn an_invalid_value_is_named_with_its_path() {
     );
 }
 
-/// What each of two destinations gets of a log for which the script does `body`, and what is wrong with it.
+/// The events for each of two destinations of a log for which the script runs `body`, and its error.
 fn routed(body: &str) -> (Vec<String>, Vec<String>) {
     let named = |name| DestinationFormat { name: Some(DestinationName::new(name).unwrap()), format: Arc::new(Plain) };
     let formats: Vec<_> = ["splunk", "archive"].map(named).into();

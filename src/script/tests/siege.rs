@@ -38,7 +38,8 @@ const CALLS: &[&str] = &[
 
 const JSON: &[u8] = br#"{"a":1.50,"b":{"c":{"d":null},"e":"\u00e9"},"list":[1,{"x":true},"s"],"k\n":0}"#;
 
-/// Between two limits on memory, and rounds against the limit on time. With 16 and 100 each test takes some minutes.
+/// The step between two limits on memory, and the number of rounds with a limit on time. With 16 and 100, each test
+/// takes some minutes.
 const STEP: usize = 1999;
 const ROUNDS: usize = 2;
 
@@ -70,7 +71,7 @@ fn memory_may_run_out_anywhere() {
             let got = outcome(&mut hook, &page);
             assert_eq!(got.len(), 2, "{call}: {got:?}");
             failed += usize::from(got[0] != whole[0]);
-            // The first may have left so much behind that the second has no room.
+            // The first log may have left so much behind that the second one has no room.
             assert!(got[1] == whole[1] || got[1].contains("out of memory"), "{call} {more}: {}", got[1]);
             hook.unlimit_memory();
             assert_eq!(outcome(&mut hook, &page), whole, "{call} {more}");

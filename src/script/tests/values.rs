@@ -1,9 +1,9 @@
-//! What a value becomes on its way: the same in every form, and never another value in silence.
+//! How values are written: the same in every form, and never silently changed.
 
 use super::*;
 use crate::core::batch::{Batch, Events, Part};
 
-/// The number in everything that writes numbers.
+/// The number in every form that contains numbers.
 #[track_caller]
 fn number(expression: &str, digits: &str) {
     let all = format!(
@@ -112,7 +112,7 @@ fn a_log_with_a_time_in_another_unit_is_not_passed_on() {
     assert_eq!((logs(&passed_on.left), logs(&passed_on.passed)), (vec![0], vec![1]));
 }
 
-/// What a text of JSON becomes when a script decodes it and sends it as it is. What `json.decode` does not take stays text.
+/// The result for a JSON text that a script decodes and sends unchanged. A text that `json.decode` refuses stays text.
 #[track_caller]
 fn spliced(text: &str, expected: &str) {
     check(
@@ -122,7 +122,7 @@ fn spliced(text: &str, expected: &str) {
     );
 }
 
-/// The table of docs/hook-library.md: what readers behind us do with it decides.
+/// The table of docs/hook-library.md: the behaviour of receivers decides.
 #[test]
 fn json_that_would_break_a_reader_is_repaired_or_stays_text() {
     spliced(r#"{"u":"\ud83d"}"#, r#"{"u":"\ufffd"}"#);
@@ -177,7 +177,7 @@ fn deeply_nested_json_is_decoded_or_stays_text_without_a_stack_overflow() {
         "[]",
         "! s.lua:1: json.decode: the most levels are a whole number from 1 to 1000",
     );
-    // What is changed inside is written from tables, which may not nest that deep.
+    // A changed value is written from tables, which have a lower nesting limit.
     check(
         "local v = json.decode(log.event, 1000) local t = v for _ = 1, 900 do t = t[1] end t[1] = 1 return { event = v }",
         &deep(1000),

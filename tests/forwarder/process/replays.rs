@@ -1,4 +1,4 @@
-//! Dead letters are replayed by a program that is killed on the way.
+//! Replays of dead letters whose process is killed.
 
 use std::collections::BTreeMap;
 use std::process::Command;

@@ -50,7 +50,7 @@ async fn the_group_is_shown_without_a_running_process_and_nothing_is_joined_or_s
     assert_eq!((&shard["saved_by"], &shard["lag_seconds"]), (&"a".into(), &0.into()));
     assert_eq!((&source["group_timeout_seconds"], &source["retention_seconds"]), (&4.into(), &86_400.into()));
 
-    // Shard 1 gets logs that expire before anybody reads them: it is listed first, and its remedy is printed.
+    // Shard 1 gets logs that expire before they are read: it is listed first, and its remedy is printed.
     (0..2).for_each(|shard| bench.put(shard, 5, 20));
     bench.sls.happen(PROJECT, LOGSTORE, &SlsEvent::Expire { shard: 1, keep: 2 }).unwrap();
     let (code, source) = status_json(&bench).await;

@@ -136,7 +136,7 @@ pub struct Inner {
     pub gone: BTreeSet<u32>,
     /// Calls in which members panic, and how often they still will: simulated bugs of ours.
     pub breaking: BTreeMap<(String, Call), u32>,
-    /// The number of next saves that take longer than anybody waits for them.
+    /// The number of next saves that take longer than their callers wait.
     pub slow_saves: u32,
     /// The offset of the next cursor of every page from the requested one.
     pub cursor_off: Option<i64>,
