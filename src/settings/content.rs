@@ -21,13 +21,13 @@ pub(super) fn credential(text: &[u8]) -> Result<&str, Complaint> {
         ));
     }
     if text.iter().any(u8::is_ascii_whitespace) {
-        return Err(Complaint::new("it contains white space", "give the credential alone"));
+        return Err(Complaint::new("it contains white space", "give only the credential"));
     }
     let is_plain = |text: &&str| text.bytes().all(|byte| byte.is_ascii_graphic());
     std::str::from_utf8(text)
         .ok()
         .filter(is_plain)
-        .ok_or_else(|| Complaint::new("it contains characters that no credential has", "give the credential alone"))
+        .ok_or_else(|| Complaint::new("it contains characters that no credential has", "give only the credential"))
 }
 
 /// Certificates in PEM.

@@ -176,10 +176,10 @@ pub(super) fn admin(typed: &Typed) -> Result<(AdminListen, PathBuf), SettingsErr
 
 fn read_admin(reader: &mut Reader<'_>) -> AdminListen {
     let listen = reader.parse(&keys::run::ADMIN_LISTEN, |text| {
-        let fix = "write an address and a port, such as 127.0.0.1:9464, or unix: and the whole path of a socket";
+        let fix = "write an address and a port, such as 127.0.0.1:9464, or unix: and the absolute path of a socket";
         match text.strip_prefix("unix:").map(PathBuf::from) {
             Some(path) if path.is_absolute() => Ok(AdminListen::Socket(path)),
-            Some(path) => Err(Complaint::new(format!("{} is not a whole path", path.display()), fix)),
+            Some(path) => Err(Complaint::new(format!("{} is not an absolute path", path.display()), fix)),
             None => text
                 .parse()
                 .map(AdminListen::Tcp)
@@ -189,7 +189,7 @@ fn read_admin(reader: &mut Reader<'_>) -> AdminListen {
     if let Some(AdminListen::Tcp(address)) = &listen
         && !address.ip().is_loopback()
     {
-        reader.warn(format!("anybody who can reach {address} can read the status and metrics (admin.listen)"));
+        reader.warn(format!("anyone who can reach {address} can read the status and metrics (admin.listen)"));
     }
     listen.unwrap_or(AdminListen::Default)
 }

@@ -223,10 +223,10 @@ fn read_layout(reader: &mut Reader<'_>, protocol: Protocol, machine: &Machine) -
     let (format, zone, compat) = (format?, zone?, compat?);
     let standard = if format == MessageFormat::Rfc3164 {
         let modern = [&keys::syslog::STRUCTURED_DATA.row, &keys::syslog::BOM.row, &keys::syslog::COMPAT.row];
-        refuse(reader, &modern, true, "syslog.format is rfc3164, which has no such thing");
+        refuse(reader, &modern, true, "syslog.format is rfc3164, which does not have it");
         Standard::Rfc3164 { full_time: full_time?, zone: zone.clone() }
     } else {
-        refuse(reader, &[&keys::syslog::FULL_TIME.row], true, "syslog.format is rfc5424, whose time is always whole");
+        refuse(reader, &[&keys::syslog::FULL_TIME.row], true, "syslog.format is rfc5424, whose time is always full");
         refuse(reader, &[&keys::syslog::ZONE.row], !compat, "syslog.format is rfc5424, whose time is in UTC");
         Standard::Rfc5424
     };
@@ -303,7 +303,7 @@ fn read_max_message(reader: &mut Reader<'_>, protocol: Protocol) -> Option<usize
 /// Adds a problem for each of these settings that is given but has no effect here.
 fn refuse(reader: &mut Reader<'_>, rows: &[&'static Row], when: bool, why: &str) {
     for row in rows.iter().filter(|row| when && reader.is_given(row)).copied().collect::<Vec<_>>() {
-        let what = format!("{} has no meaning here: {why}", row.name);
+        let what = format!("{} has no effect here: {why}", row.name);
         reader.complain(row, Complaint::new(what, "leave one of the two out"));
     }
 }

@@ -293,15 +293,15 @@ fn a_setting_without_effect_for_the_protocol_or_format_is_a_mistake() {
     check(
         "verify = true\nserver_name = \"x\"",
         &[
-            "syslog.verify has no meaning here: syslog.protocol is tcp, which has no TLS; tls has",
-            "syslog.server_name has no meaning here: syslog.protocol is tcp, which has no TLS; tls has",
+            "syslog.verify has no effect here: syslog.protocol is tcp, which has no TLS; tls has",
+            "syslog.server_name has no effect here: syslog.protocol is tcp, which has no TLS; tls has",
         ],
     );
     check(
         "protocol = \"relp\"\nframing = \"lf\"\nca_file = \"hec.token\"",
         &[
-            "syslog.ca_file has no meaning here: syslog.protocol is relp, which has no TLS; relp+tls has",
-            "syslog.framing has no meaning here: syslog.protocol is relp, which has a framing of its own",
+            "syslog.ca_file has no effect here: syslog.protocol is relp, which has no TLS; relp+tls has",
+            "syslog.framing has no effect here: syslog.protocol is relp, which has a framing of its own",
         ],
     );
     check(
@@ -309,26 +309,26 @@ fn a_setting_without_effect_for_the_protocol_or_format_is_a_mistake() {
         &[
             "a datagram of 70000 bytes is more than UDP can carry",
             "nothing that is sent over udp can be confirmed",
-            "syslog.confirm_lag has no meaning here: syslog.protocol is udp: nothing is confirmed",
+            "syslog.confirm_lag has no effect here: syslog.protocol is udp: nothing is confirmed",
         ],
     );
-    check("rate = 5", &["syslog.rate has no meaning here: syslog.protocol is tcp: only udp has a rate"]);
+    check("rate = 5", &["syslog.rate has no effect here: syslog.protocol is tcp: only udp has a rate"]);
     check(
         "delivery = \"sent\"\nconfirm_interval = \"2s\"",
-        &["syslog.confirm_interval has no meaning here: syslog.delivery is sent: nothing is confirmed"],
+        &["syslog.confirm_interval has no effect here: syslog.delivery is sent: nothing is confirmed"],
     );
     check(
         "format = \"rfc3164\"\nbom = true\nstructured_data = \"[a]\"",
         &[
-            "syslog.structured_data has no meaning here: syslog.format is rfc3164, which has no such thing",
-            "syslog.bom has no meaning here: syslog.format is rfc3164, which has no such thing",
+            "syslog.structured_data has no effect here: syslog.format is rfc3164, which does not have it",
+            "syslog.bom has no effect here: syslog.format is rfc3164, which does not have it",
         ],
     );
     check(
         "full_time = true\nzone = \"utc\"",
         &[
-            "syslog.full_time has no meaning here: syslog.format is rfc5424, whose time is always whole",
-            "syslog.zone has no meaning here: syslog.format is rfc5424, whose time is in UTC",
+            "syslog.full_time has no effect here: syslog.format is rfc5424, whose time is always full",
+            "syslog.zone has no effect here: syslog.format is rfc5424, whose time is in UTC",
         ],
     );
 }
@@ -409,7 +409,7 @@ fn an_impossible_value_is_reported_with_the_reason() {
     for address in ["9464", ":9464", "localhost:9464", "127.0.0.1", "127.0.0.1:99999", "http://127.0.0.1:9464"] {
         check(&format!("[admin]\nlisten = \"{address}\""), &[&format!("{address:?} is not an address to listen on")]);
     }
-    check("[admin]\nlisten = \"unix:x.sock\"", &["x.sock is not a whole path"]);
+    check("[admin]\nlisten = \"unix:x.sock\"", &["x.sock is not an absolute path"]);
     let twice = "there is script = \"…\" at the top and a table [script] as well, and TOML can't have both";
     check("[script]\ntimeout = \"1s\"", &[twice]);
     check("[script.vars]\na = 1\nb = 2", &[twice]);

@@ -76,14 +76,14 @@ pub(super) fn without_effect(layout: &str) -> Option<String> {
             if let Some(moment) = moment
                 && !matches!(part, Part::Moment | Part::Fraction | Part::Offset)
             {
-                return Some(format!("{directive} has no effect beside {moment}, which is the whole moment"));
+                return Some(format!("{directive} has no effect beside {moment}, which is already the complete time"));
             }
             if has_day && matches!(part, Part::DayOfYear | Part::WeekYear | Part::Week) {
                 return Some(format!("{directive} has no effect beside a month and a day"));
             }
             let again = all[nth + 1..].iter().find(|(_, parts)| parts.contains(&part) && part != Part::Offset);
             if let Some((again, _)) = again {
-                return Some(format!("{directive} has no effect: {again} tells the same"));
+                return Some(format!("{directive} has no effect: {again} sets the same"));
             }
         }
     }
@@ -109,10 +109,10 @@ mod tests {
         }
         let check =
             |layout: &str, expected: &str| assert_eq!(without_effect(layout).as_deref(), Some(expected), "{layout}");
-        check("%s %T", "%T has no effect beside %s, which is the whole moment");
+        check("%s %T", "%T has no effect beside %s, which is already the complete time");
         check("%F %V", "%V has no effect beside a month and a day");
         check("%b %d %Y %j", "%j has no effect beside a month and a day");
-        check("%F %y", "%F has no effect: %y tells the same");
-        check("%s %s", "%s has no effect: %s tells the same");
+        check("%F %y", "%F has no effect: %y sets the same");
+        check("%s %s", "%s has no effect: %s sets the same");
     }
 }

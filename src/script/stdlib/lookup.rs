@@ -299,7 +299,7 @@ impl Records<'_> {
                 self.line += 1;
             }
             None if self.rest.is_empty() => {}
-            None => return Err(format!("line {} goes on behind a closing quote", self.line)),
+            None => return Err(format!("line {} continues after a closing quote", self.line)),
         }
         Ok((field, false))
     }
@@ -339,7 +339,7 @@ mod tests {
         fails("", "it is empty: the first line names the columns");
         fails("a,b\n1,2\n\n3\n", "line 4 has 1 columns, and the header 2");
         fails("a,b\n\"x\ny\",2\n\"3,4\n", "the quote that is opened on line 4 is never closed");
-        fails("a,b\n\"1\"x,2\n", "line 2 goes on behind a closing quote");
+        fails("a,b\n\"1\"x,2\n", "line 2 continues after a closing quote");
         let twice = Csv::read(b"a,b\n1,2\n1,3\n").unwrap();
         assert_eq!(twice.by_key(0).unwrap_err(), "the key '1' is on line 2 and again on line 3");
     }

@@ -53,7 +53,7 @@ fn open(lua: &Lua, script: &Script, globals: &Table, chain: &Chain, name: &Value
         }
     };
     let Some(file) = module_file(&name) else {
-        let why = "is no module: a module is a file beside the script, named by letters, digits, _ and -; a dot stands \
+        let why = "is not a module: a module is a file beside the script, named by letters, digits, _ and -; a dot stands \
                    for a directory";
         return Err(Refused::Text(format!("require: {name:?} {why}")));
     };

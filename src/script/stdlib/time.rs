@@ -242,7 +242,7 @@ mod tests {
     fn a_directive_without_effect_is_a_script_error() {
         check(
             "local ok, why = pcall(function() time.parse('1700000000 2023', '%s %Y') end)
-             assert(why == \"test.lua:1: bad argument #2 to 'parse' (%Y has no effect beside %s, which is the whole moment)\", why)",
+             assert(why == \"test.lua:1: bad argument #2 to 'parse' (%Y has no effect beside %s, which is already the complete time)\", why)",
         );
     }
 

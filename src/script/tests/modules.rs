@@ -87,7 +87,7 @@ fn a_missing_or_invalid_module_is_an_error_that_says_so() {
         check(
             &[("s.lua", &script(name)), ("a.lua", "")],
             &format!(
-                "while the script was loaded: D/s.lua:1: require: {wrong:?} is no module: a module is a file beside the \
+                "while the script was loaded: D/s.lua:1: require: {wrong:?} is not a module: a module is a file beside the \
                  script, named by letters, digits, _ and -; a dot stands for a directory"
             ),
         );

@@ -88,7 +88,7 @@ impl File {
                 let source = self.find(&profile.demand("source_profile", profile.source_profile.as_deref())?)?;
                 let Some(depth) = depth.checked_sub(1) else {
                     let what = format!("more than {MOST_SOURCES} profiles lead to {}", excerpt(&profile.name));
-                    return Err(FetchError::refused(what, Some("correct source_profile: it may lead in a circle")));
+                    return Err(FetchError::refused(what, Some("correct source_profile: it may be circular")));
                 };
                 let base = self.provider(source, services, depth)?;
                 Ok(Provider::Role(Box::new(base), profile.role(services)?))
@@ -239,7 +239,7 @@ pub(super) mod tests {
         check("oauth", false, "RamRoleArn, EcsRamRole or OIDC");
         check("ext", false, "forwarder runs no command");
         check("odd", false, "modes that can be used are AK");
-        check("circle", false, "it may lead in a circle");
+        check("circle", false, "it may be circular");
         check("empty", true, "profile empty has the mode AK but no access_key_id");
         check("none", true, "there is no profile none; there are: ak, sts, role");
     }

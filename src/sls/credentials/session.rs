@@ -56,7 +56,7 @@ impl Given {
         };
         let expiration = self.expiration.ok_or("the reply lacks Expiration")?;
         let at: Timestamp =
-            expiration.parse().map_err(|_| format!("Expiration is no time: {}", excerpt(&expiration)))?;
+            expiration.parse().map_err(|_| format!("Expiration is not a time: {}", excerpt(&expiration)))?;
         let within = Duration::try_from(at.duration_since(now)).unwrap_or_default();
         if within.is_zero() {
             return Err(format!("its key expired at {at}, and this host's clock is at {now:.0}: check the clock"));
@@ -130,7 +130,7 @@ mod tests {
         check("<html>", "not the JSON of a session");
         check("{}", "lacks AccessKeyId");
         check(&reply("Failed", "2026-01-31T09:00:00Z"), "it answers Code Failed");
-        check(&reply("Success", "soon"), "Expiration is no time: soon");
+        check(&reply("Success", "soon"), "Expiration is not a time: soon");
         check(
             &reply("Success", "2026-01-31T07:59:59Z"),
             "its key expired at 2026-01-31T07:59:59Z, and this host's clock is at 2026-01-31T08:00:00Z",

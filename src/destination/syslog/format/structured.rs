@@ -44,7 +44,7 @@ pub(crate) fn read(text: &str) -> Result<Vec<Element>, String> {
     while !rest.is_empty() {
         let (id, mut inside) = rest.strip_prefix('[').ok_or_else(|| told("a [ is needed", rest)).and_then(read_name)?;
         if elements.iter().any(|(known, _)| *known == id) {
-            return Err(format!("{id:?} is there twice"));
+            return Err(format!("{id:?} occurs twice"));
         }
         let mut pairs = Vec::new();
         while let Some(pair) = inside.strip_prefix(' ') {
@@ -194,7 +194,7 @@ mod tests {
         check("[a k=v]", "=\"…\" is needed at \"=v]\"");
         check("[a k=\"v]\"]", "a ] in a value needs a \\ before it at \"]\\\"]\"");
         check("[a k=\"v", "a value has no \" at its end");
-        check("[a][a]", "\"a\" is there twice");
+        check("[a][a]", "\"a\" occurs twice");
         check("[a] [b]", "a [ is needed at \" [b]\"");
         check("[a  k=\"v\"]", "a name is needed at \" k=\\\"v\\\"]\"");
         check(
