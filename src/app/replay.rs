@@ -239,14 +239,18 @@ impl Remaker {
         let of_output = |(output, events): (usize, Events)| {
             (0..events.len()).map(|event| (output, events.get(event).to_vec())).collect::<Vec<_>>()
         };
+        if made.outputs.iter().all(Events::is_empty) {
+            return Ok(Remade::Dropped);
+        }
         let outputs = made.outputs.into_iter().enumerate();
         let meant = outputs.filter(|(output, _)| about.is_none_or(|about| about == *output));
         let events: Vec<_> = meant.flat_map(of_output).collect();
-        Ok(match (events.is_empty(), origin.event) {
-            (true, _) => Remade::Dropped,
-            (false, None) => Remade::Events(events),
+        Ok(match origin.event {
+            // The events of the log for other destinations were delivered before: its destination has none of them.
+            None if events.is_empty() => Remade::Gone,
+            None => Remade::Events(events),
             // The other events of the log were delivered when this one was refused.
-            (false, Some(event)) => match events.into_iter().nth(event as usize) {
+            Some(event) => match events.into_iter().nth(event as usize) {
                 Some(event) => Remade::Events(vec![event]),
                 None => Remade::Gone,
             },

@@ -255,9 +255,11 @@ async fn a_dead_letter_of_one_destination_goes_only_there_and_one_for_a_whole_lo
     let told = |found: Result<(&Record, &Fate), &Unreadable>| fates.push(found.unwrap().1.clone());
     replay(&mut taken, |_| true, &mut remaker, options, told).await.unwrap();
     let delivered = Fate::Delivered;
-    let stays = [Fate::NoDestination(name("gone")), Fate::Ambiguous, Fate::Dropped];
+    let stays = [Fate::NoDestination(name("gone")), Fate::Ambiguous, Fate::Gone];
     assert_eq!(fates[..4], [delivered.clone(), delivered.clone(), delivered.clone(), delivered]);
     assert_eq!(fates[4..], stays);
     let arrived = to.each_ref().map(|route| route.destination.events.lock().unwrap().clone());
     assert_eq!(arrived, [vec!["both!", "both!", "a!"], vec!["both!", "both!"]]);
+    taken.close().unwrap();
+    assert_eq!(left(dir.path()), [3, 4, 5], "a log that now goes only elsewhere is not dropped");
 }

@@ -274,7 +274,7 @@ fn words(fate: &Fate) -> String {
     match fate {
         Fate::Delivered | Fate::Dropped => String::new(),
         Fate::Failed(error) => error.fault.to_string(),
-        Fate::Gone => "the script now makes other events from this log, but not the refused one".to_owned(),
+        Fate::Gone => "the script now makes other events from this log, but not the one of this dead letter".to_owned(),
         Fate::NoDestination(name) => {
             format!("it is a dead letter of the destination {name}, which the settings do not have")
         }
