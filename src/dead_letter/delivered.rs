@@ -70,6 +70,16 @@ pub(super) fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files.into_iter().map(|(_, path)| path).collect())
 }
 
+/// The size of these files in bytes. A file that is removed meanwhile does not count.
+pub(super) fn bytes(dir: &Path) -> io::Result<u64> {
+    let size = |file: PathBuf| match fs::symlink_metadata(file) {
+        Ok(found) => Ok(found.len()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    };
+    files(dir)?.into_iter().map(size).sum()
+}
+
 /// The number in `dead-letters.3.jsonl`.
 pub(super) fn number(path: &Path) -> Option<u32> {
     path.file_name()?.to_str()?.strip_prefix("dead-letters.")?.strip_suffix(".jsonl")?.parse().ok()

@@ -155,17 +155,28 @@ pub enum StoreError {
 /// The exhausted limit.
 #[derive(Debug, thiserror::Error)]
 pub enum Limit {
-    /// The maximum size of the file.
+    /// The maximum size of the dead letters.
     #[error(
-        "the file has {used} bytes, {more} more would exceed its limit of {cap}; look at it (`forwarder dlq list`), \
-         then move it away (no restart needed) or raise the limit"
+        "its files have {used} bytes, {more} more would exceed the limit of {cap}; look at them (`forwarder dlq list`), \
+         then replay them or move them away (no restart needed), or raise dead_letters.max_size"
     )]
     Cap {
-        /// Bytes in the file.
+        /// Bytes in the files.
         used: u64,
         /// Bytes that were to be added.
         more: u64,
-        /// Maximum number of bytes of the file.
+        /// Maximum number of bytes of all files.
+        cap: u64,
+    },
+    /// The dead letters of one batch, which are written together, are larger than the maximum size.
+    #[error(
+        "the dead letters of one page have {more} bytes, more than the limit of {cap}: correct the script, or raise \
+         dead_letters.max_size"
+    )]
+    Together {
+        /// Bytes that were to be added.
+        more: u64,
+        /// Maximum number of bytes of all files.
         cap: u64,
     },
     /// The disk, a quota, or the system's limit on file sizes.

@@ -33,6 +33,7 @@ mod reader;
 mod record;
 mod replay_claim;
 mod store;
+mod take_over;
 #[cfg(test)]
 mod tests;
 
@@ -54,6 +55,9 @@ pub use store::{Config, DirectoryStore, OpenError, directories, is_in_use, was_u
 
 /// The file of dead letters in its directory.
 const FILE: &str = "dead-letters.jsonl";
+
+/// Locked by the forwarder that writes to the directory. The file is not removed.
+const LOCK_FILE: &str = "dead-letters.lock";
 
 /// A store for dead letters: a disk, or a model of one in tests.
 pub trait DeadLetterStore: fmt::Debug + Send + Sync {

@@ -10,12 +10,10 @@ use futures_util::future::BoxFuture;
 use super::journal::{Journal, Limit, StoreError};
 use super::missed::{DirectoryMissed, MissedLetters};
 use super::replay_claim::ClaimError;
-use super::{DeadLetterStore, FILE, Record, codec};
+use super::take_over::take_over;
+use super::{DeadLetterStore, FILE, LOCK_FILE, Record, codec, delivered};
 use crate::core::destination_name::DestinationName;
 use crate::core::named_file;
-
-/// Locked by the forwarder that writes to the directory. The file is not removed.
-const LOCK_FILE: &str = "dead-letters.lock";
 
 /// Maximum number of forwarders that may share a base directory.
 const MOST_BESIDE: u32 = 64;
@@ -26,7 +24,7 @@ pub struct Config {
     /// The directory. It and its missing parents are created with mode 0700, because dead letters contain complete
     /// logs.
     pub dir: PathBuf,
-    /// Maximum number of bytes of the file.
+    /// Maximum number of bytes of all dead letters in the directory, those that a replay has set aside included.
     pub max_bytes: u64,
 }
 
@@ -67,8 +65,8 @@ impl DirectoryStore {
     }
 
     /// Opens the directory or, if another process uses it, the first free one of its subdirectories `2`, `3`, …. So
-    /// forwarders with equal settings can run side by side, and a restarted one uses a directory that was used
-    /// before.
+    /// forwarders with equal settings can run side by side. Dead letters in those of these directories that no process
+    /// uses any more are moved to the opened one.
     ///
     /// # Errors
     /// As for [`DirectoryStore::open`]; [`OpenError::Locked`] if all of them are in use.
@@ -81,7 +79,21 @@ impl DirectoryStore {
             }
             opened = open(config.dir.join(number.to_string()));
         }
-        opened
+        let opened = opened?;
+        for left in directories(&config.dir).iter().filter(|left| left.as_path() != opened.dir()) {
+            match take_over(left, opened.dir()) {
+                Ok(true) => tracing::info!(
+                    from = %left.display(), to = %opened.dir().display(),
+                    "took over the dead letters that another process left"
+                ),
+                Ok(false) => {}
+                Err(fault) => tracing::warn!(
+                    dir = %left.display(), %fault,
+                    "dead letters that another process left cannot be taken over; replay them with `forwarder dlq replay`"
+                ),
+            }
+        }
+        Ok(opened)
     }
 
     /// The directory.
@@ -115,11 +127,12 @@ impl DirectoryStore {
             Some(journal) if journal.is_current().map_err(StoreError::of("look at", &self.path))? => journal,
             _ => Journal::open(&self.path)?,
         };
-        let (used, more) = (journal.len(), lines.len() as u64);
-        if used.saturating_add(more) > self.max_bytes {
+        let set_aside = delivered::bytes(self.dir()).map_err(StoreError::of("look at", self.dir()))?;
+        let (used, more, cap) = (journal.len().saturating_add(set_aside), lines.len() as u64, self.max_bytes);
+        if used.saturating_add(more) > cap {
             *slot = Some(journal);
-            let limit = Limit::Cap { used, more, cap: self.max_bytes };
-            return Err(StoreError::Full { path: self.path.clone(), limit });
+            let limit = if more > cap { Limit::Together { more, cap } } else { Limit::Cap { used, more, cap } };
+            return Err(StoreError::Full { path: self.dir().to_owned(), limit });
         }
         *slot = Some(journal.append(&lines)?);
         Ok(())

@@ -378,13 +378,64 @@ fn at_the_size_limit_nothing_is_written_and_the_error_names_the_limit() {
     letters.append(&[record(1)]).unwrap();
     let fault = letters.append(&[record(2), record(3)]).unwrap_err();
     assert!(matches!(fault, StoreError::Full { limit: Limit::Cap { cap: named, .. }, .. } if named == cap), "{fault}");
-    assert!(fault.to_string().contains(&format!("its limit of {cap};")), "{fault}");
+    assert!(fault.to_string().contains(&format!("exceed the limit of {cap};")), "{fault}");
     letters.append(&[record(2)]).unwrap();
     assert_eq!(readable(dir.path()), [record(1), record(2)]);
 
     fs::rename(dir.path().join(FILE), dir.path().join("seen.jsonl")).unwrap();
     letters.append(&[record(3)]).unwrap();
     assert_eq!(readable(dir.path()), [record(3)]);
+}
+
+#[test]
+fn dead_letters_that_a_replay_has_set_aside_count_towards_the_size_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let cap = lines(&[record(1), record(2)]).len() as u64;
+    let letters = DirectoryStore::open(Config { dir: dir.path().to_owned(), max_bytes: cap }).unwrap();
+    letters.append(&[record(1), record(2)]).unwrap();
+    let taken = take(dir.path());
+    let fault = letters.append(&[record(3)]).unwrap_err();
+    assert!(matches!(fault, StoreError::Full { limit: Limit::Cap { used, .. }, .. } if used == cap), "{fault}");
+    drop(taken);
+    assert!(letters.append(&[record(3)]).is_err(), "they were not delivered");
+    fs::remove_file(dir.path().join("dead-letters.1.jsonl")).unwrap();
+    letters.append(&[record(3)]).unwrap();
+}
+
+#[test]
+fn dead_letters_that_an_ended_process_left_are_taken_over_by_the_next_one() {
+    let base = tempfile::tempdir().unwrap();
+    let config = Config { dir: base.path().to_owned(), max_bytes: 1 << 20 };
+    let first = DirectoryStore::open_free(&config).unwrap();
+    let second = DirectoryStore::open_free(&config).unwrap();
+    let third = DirectoryStore::open_free(&config).unwrap();
+    first.append(&[record(1)]).unwrap();
+    second.append(&[record(2)]).unwrap();
+    third.append(&[record(3)]).unwrap();
+    let mut replay = take(second.dir());
+    second.append(&[record(4)]).unwrap();
+    replay.note_delivered([record(2)].iter()).unwrap();
+    drop((first, second, replay));
+
+    let only = DirectoryStore::open_free(&config).unwrap();
+    assert_eq!(
+        readable(base.path()),
+        [record(1), record(4)],
+        "in the order of the directories, without delivered ones"
+    );
+    assert_eq!(readable(third.dir()), [record(3)], "its process runs");
+    only.append(&[record(5)]).unwrap();
+    assert_eq!(readable(base.path()), [record(1), record(4), record(5)]);
+}
+
+#[test]
+fn dead_letters_that_fit_no_file_are_refused_with_the_needed_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let needed = lines(&[record(1), record(2)]).len() as u64;
+    let letters = DirectoryStore::open(Config { dir: dir.path().to_owned(), max_bytes: needed - 1 }).unwrap();
+    let fault = letters.append(&[record(1), record(2)]).unwrap_err();
+    assert!(matches!(fault, StoreError::Full { limit: Limit::Together { more, .. }, .. } if more == needed), "{fault}");
+    assert!(!fault.to_string().contains("move"), "there is nothing to move: {fault}");
 }
 
 #[test]
