@@ -39,7 +39,8 @@ const STRING: &[&str] = &[
 
 const TABLE: &[&str] = &["concat", "pack", "unpack"];
 
-/// Maximum number of items of `table.move`, which cannot be interrupted, and whose missing items need no memory.
+/// Maximum number of items that `table.move`, `insert` and `remove` move at once: they cannot be interrupted, and
+/// missing items need no memory.
 const MOST_MOVED: i64 = 4_000_000;
 
 /// Creates a state with everything that scripts may use, and the table of their globals.
@@ -65,8 +66,8 @@ pub(crate) fn build(shared: &mut Shared, memory: usize) -> mlua::Result<(LuaStat
     copy(&engine.get("table")?, &table, TABLE)?;
     let wrapped = engine.get::<Table>("table")?;
     for (name, guard) in [
-        ("insert", NativeFunction::of(insert_or_remove)),
-        ("remove", NativeFunction::of(insert_or_remove)),
+        ("insert", NativeFunction::of(insert)),
+        ("remove", NativeFunction::of(remove)),
         ("sort", NativeFunction::of(sort)),
         ("move", NativeFunction::of(r#move)),
     ] {
@@ -222,9 +223,32 @@ fn check_length(frame: &mut Frame) {
     }
 }
 
-fn insert_or_remove(frame: &mut Frame) -> c_int {
+/// `table.insert(t, v)` or `table.insert(t, position, v)`.
+fn insert(frame: &mut Frame) -> c_int {
     check_length(frame);
+    if frame.stack.top() > 2 {
+        check_shifted(frame, b"table.insert shifts at most 4000000 items");
+    }
     pass_on(frame)
+}
+
+/// `table.remove(t)` or `table.remove(t, position)`.
+fn remove(frame: &mut Frame) -> c_int {
+    check_length(frame);
+    check_shifted(frame, b"table.remove shifts at most 4000000 items");
+    pass_on(frame)
+}
+
+/// The items from the position on are shifted in a loop that cannot be interrupted. The length of a table with holes
+/// may be far larger than its number of items.
+fn check_shifted(frame: &mut Frame, problem: &[u8]) {
+    let length = i64::try_from(frame.stack.raw_len(1)).unwrap_or(i64::MAX);
+    if frame.stack.kind(1) == Kind::Table
+        && let Some(position) = frame.stack.integer(2)
+        && length.saturating_sub(position) > MOST_MOVED
+    {
+        frame.fail(problem);
+    }
 }
 
 fn sort(frame: &mut Frame) -> c_int {

@@ -102,6 +102,13 @@ fn long_calls_of_the_library_are_stopped() {
 fn uninterruptible_library_calls_refuse_huge_arguments() {
     stopped("table.move({}, 1, 1 << 53, 2)", "table.move takes at most 4000000 items");
     stopped("table.move({}, '1', '9007199254740992', 2)", "table.move takes at most 4000000 items");
+    // A table with 45 items whose length is 4 << 40.
+    let holes = "local t = {1, 1, 1, 1} for k = 2, 40 do t[4 << k] = 1 end t[8] = 1 t[5] = 1";
+    stopped(&format!("{holes} table.remove(t, 1)"), "table.remove shifts at most 4000000 items");
+    stopped(&format!("{holes} table.insert(t, 1, 'x')"), "table.insert shifts at most 4000000 items");
+    let ends = format!("function process(log) {holes} table.insert(t, 'x') table.remove(t) return 'fine' end");
+    let mut hook = Hook::load(&Script::from_text("s.lua", ends), &config(), Arc::new(Plain), meta()).unwrap();
+    assert_eq!(outcome(&mut hook, &page_of(&[vec![]])), [r#""fine""#], "nothing is shifted at the end");
     stopped(
         "table.insert(setmetatable({}, { __len = function() return 1 << 53 end }), 1, 'x')",
         "__len cannot be used here",
