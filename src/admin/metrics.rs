@@ -68,12 +68,18 @@ const GAUGES: [(&str, &str, ShardGauge); 6] = [
 ];
 
 /// Event metrics of a destination: name, kind, help, and how to read it from its account.
-const EVENTS: [(&str, Kind, &str, EventFigure); 5] = [
+const EVENTS: [(&str, Kind, &str, EventFigure); 6] = [
     ("events", Kind::Counter, "Events that are durable at the destination", |events| events.delivered),
     ("rejected_events", Kind::Counter, "Events that the destination refused for good", |events| events.rejected),
     ("missed_events", Kind::Counter, "Events that the destination missed while down", |events| events.missed),
     ("replayed_events", Kind::Counter, "Missed events that were delivered later", |events| events.replayed),
     ("events_in_flight", Kind::Gauge, "Events on their way to the destination", |events| events.in_flight),
+    (
+        "silent_seconds",
+        Kind::Gauge,
+        "Seconds for which events have been in flight without a result for any of them",
+        |events| events.waiting_since.map_or(0, |since| since.elapsed().as_secs()),
+    ),
 ];
 
 /// Figures of the membership of a source's consumer group.

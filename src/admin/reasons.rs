@@ -9,6 +9,7 @@ use super::reason::{Effect, Reason, State};
 use super::snapshot::{Snapshot, SourceSnapshot};
 use crate::core::count::count;
 use crate::core::cursor::ShardName;
+use crate::core::destination_account::SILENCE;
 use crate::core::duration::{in_words, roughly};
 use crate::core::failing::Failing;
 use crate::core::ledger::{Ask, ShardLedger};
@@ -28,6 +29,9 @@ const CERTIFICATE_WARNING: i64 = 14 * 86_400;
 /// A probe log that is not delivered after this time is reported.
 const LATE_PROBE: Duration = Duration::from_secs(300);
 
+/// After this long a silence is a problem.
+const LONG_SILENCE: Duration = Duration::from_secs(120);
+
 const WAITS: &str = "logs wait in SLS; nothing is lost as long as SLS keeps them";
 
 /// All reasons, worst first.
@@ -40,7 +44,7 @@ pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
     }
     for destination in &snapshot.destinations {
         let is_alone = snapshot.destinations.len() == 1;
-        reasons.extend(of_destination(destination, is_alone));
+        reasons.extend(of_destination(destination, is_alone, snapshot.at));
         let who = called(&destination.name, is_alone);
         let warn = |warning: &String| {
             Reason::new(State::Trouble, format!("{who}: {warning}"))
@@ -131,7 +135,7 @@ fn certificates(snapshot: &Snapshot) -> Vec<Reason> {
     reasons
 }
 
-fn of_destination(destination: &DestinationStatus, is_alone: bool) -> Option<Reason> {
+fn of_destination(destination: &DestinationStatus, is_alone: bool, at: Instant) -> Option<Reason> {
     let who = called(&destination.name, is_alone);
     let (waits, effect, consequence) = match destination.isolation {
         // A log is complete when all its destinations have it, so it delays later logs.
@@ -154,7 +158,15 @@ fn of_destination(destination: &DestinationStatus, is_alone: bool) -> Option<Rea
                 let text = format!("{who} is receiving its missed events, and newer events after them");
                 Some(Reason::new(State::Waiting, text))
             }
-            _ => None,
+            _ => {
+                let silent = at.saturating_duration_since(destination.events.waiting_since?);
+                let text = format!("{who} has given no result for any event in flight for {}", in_words(silent));
+                let remedy = "look at the destination: it answers late, or not at all, or asked for a pause";
+                if silent >= LONG_SILENCE {
+                    return Some(Reason::new(State::Trouble, text).so(effect, consequence).remedy(remedy));
+                }
+                (silent >= SILENCE).then(|| Reason::new(State::Waiting, text).remedy(remedy))
+            }
         },
         Health::Unknown => Some(Reason::new(State::Waiting, format!("{who} has not answered yet"))),
         Health::Down { cause, .. } => Some(

@@ -122,6 +122,7 @@ fn destination(destination: &DestinationStatus) -> Value {
         "missed_events": events.missed,
         "replayed_events": events.replayed,
         "events_in_flight": events.in_flight,
+        "silent_seconds": events.waiting_since.map(|since| since.elapsed().as_secs()),
         "holds": gauges.iter().map(|gauge| (gauge.name, gauge.value)).collect::<BTreeMap<_, _>>(),
     })
 }

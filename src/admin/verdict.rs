@@ -211,6 +211,21 @@ mod tests {
     }
 
     #[test]
+    fn a_destination_that_is_up_and_gives_no_results_is_reported() {
+        let now = Instant::now();
+        let silent = |seconds| {
+            let mut destination = to("a", Health::Up { since: now });
+            destination.events.waiting_since = Some(now);
+            Snapshot { destinations: vec![destination], at: now + Duration::from_secs(seconds), ..well() }
+        };
+        says(&silent(29), "Delivering");
+        let text = "the destination has given no result for any event in flight for 30";
+        check(&silent(30), State::Waiting, text);
+        check(&silent(120), State::Trouble, "the destination has given no result for any event in flight for 2m");
+        says(&silent(120), "Paused");
+    }
+
+    #[test]
     fn one_stalled_source_is_a_problem_and_only_all_stalled_sources_stop_everything() {
         let mut snapshot = well();
         let mut second = snapshot.sources[0].clone();

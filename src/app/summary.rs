@@ -5,8 +5,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tokio::time::Instant;
+
 use crate::core::count::{bytes, count};
 use crate::core::cursor::{ShardName, SourceName};
+use crate::core::destination_account::SILENCE;
 use crate::core::duration::in_words;
 use crate::core::ledger::{Counts, Ledger, ShardLedger};
 use crate::destination::{DestinationStatus, Health};
@@ -52,7 +55,7 @@ pub fn line(ledger: &Ledger, destinations: &[DestinationStatus], now: i64) -> St
     for (number, (reason, logs)) in reasons.by_count().into_iter().take(MOST_REASONS).enumerate() {
         let _ = write!(line, "{} {reason} {logs}", if number == 0 { "; dropped for:" } else { "," });
     }
-    for DestinationStatus { name, promise, health, .. } in destinations {
+    for DestinationStatus { name, promise, health, events, .. } in destinations {
         let (at, who) = match destinations {
             [_] => (String::new(), "destination".to_owned()),
             _ => (format!(" at {name}"), format!("destination {name}")),
@@ -60,7 +63,7 @@ pub fn line(ledger: &Ledger, destinations: &[DestinationStatus], now: i64) -> St
         let _ = write!(line, "; delivered{at} means {}", promise.label);
         let _ = match health {
             Health::Unknown => Ok(()),
-            Health::Up { .. } => write!(line, "; {who} up"),
+            Health::Up { .. } => write!(line, "; {who} up{}", silence(events.waiting_since)),
             Health::Down { since, cause } => write!(line, "; {who} down for {}: {cause}", in_words(since.elapsed())),
             Health::Refusing { since, cause } => {
                 write!(line, "; {who} rejects our requests for {}: {cause}", in_words(since.elapsed()))
@@ -76,6 +79,12 @@ pub fn line(ledger: &Ledger, destinations: &[DestinationStatus], now: i64) -> St
         }
     }
     line
+}
+
+/// The addition for a destination that is up and gives no results.
+fn silence(waiting_since: Option<Instant>) -> String {
+    let silent = waiting_since.map(|since| since.elapsed()).filter(|silent| *silent >= SILENCE);
+    silent.map_or_else(String::new, |silent| format!(", but no result for {}", in_words(silent)))
 }
 
 /// The addition to the line about the script: empty as long as the script has not changed.
@@ -192,6 +201,15 @@ mod tests {
         account.dropped_for(&reasons);
         let expected = "pulled 10 = delivered 6 + dropped 1 + dead-lettered 0 + in flight 3; 1 shard held, lag 5 s; dropped for: health check 1; delivered means accepted; destination up";
         assert_eq!(line(&ledger, &[to("hec", up())], 105), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_destination_that_is_up_and_gives_no_results_is_in_every_line() {
+        let mut destination = to("hec", up());
+        destination.events.waiting_since = Some(Instant::now());
+        tokio::time::advance(SILENCE).await;
+        let line = line(&Ledger::default(), &[destination], 0);
+        assert!(line.ends_with("destination up, but no result for 30 s"), "{line}");
     }
 
     #[test]

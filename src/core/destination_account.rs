@@ -1,6 +1,12 @@
 //! Counts the results of the events of one destination.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// If no event in flight to a destination gets a result for this long, that is reported.
+pub const SILENCE: Duration = Duration::from_secs(30);
 
 /// The account of one destination over all shards. Written once per batch.
 #[derive(Debug, Default)]
@@ -19,6 +25,8 @@ pub struct EventCounts {
     pub replayed: u64,
     /// Being delivered. Events of a lost shard are no longer counted: the next owner of the shard sends them again.
     pub in_flight: u64,
+    /// Since when events are in flight and none of them got a result. `None` while nothing is in flight.
+    pub waiting_since: Option<Instant>,
 }
 
 /// Events in flight; dropping it ends that.
@@ -39,7 +47,10 @@ impl DestinationAccount {
     #[must_use]
     pub fn sends(&self, events: usize) -> EventsInFlight<'_> {
         let events = events as u64;
-        self.lock().in_flight += events;
+        let mut counts = self.lock();
+        counts.in_flight += events;
+        counts.waiting_since.get_or_insert_with(Instant::now);
+        drop(counts);
         EventsInFlight { account: self, events }
     }
 
@@ -65,6 +76,33 @@ impl DestinationAccount {
 
 impl Drop for EventsInFlight<'_> {
     fn drop(&mut self) {
-        self.account.lock().in_flight -= self.events;
+        let mut counts = self.account.lock();
+        counts.in_flight -= self.events;
+        counts.waiting_since = (counts.in_flight > 0).then(Instant::now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_begins_with_the_first_event_in_flight_and_again_with_each_result() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let account = DestinationAccount::default();
+        let waits = || account.read().waiting_since.map(|since| since.elapsed());
+        assert_eq!(waits(), None);
+        let first = account.sends(1);
+        advance(SECOND).await;
+        let second = account.sends(2);
+        advance(SECOND).await;
+        assert_eq!(waits(), Some(2 * SECOND), "more events are no result");
+        drop(first);
+        advance(SECOND).await;
+        assert_eq!(waits(), Some(SECOND));
+        drop(second);
+        assert_eq!(waits(), None);
     }
 }

@@ -11,7 +11,8 @@ use crate::core::cause::Cause;
 use crate::core::duration::in_words;
 use crate::core::said_causes::SaidCauses;
 
-/// A failure that took this long is logged at once; a quicker one only if the next try fails too.
+/// A failure is logged at once if it took this long, together with the pause that the destination asked for; a quicker
+/// one only if the next try fails too.
 const SLOW_FAILURE: Duration = Duration::from_secs(5);
 
 /// How often a refusal is logged whose text changes from try to try, such as a page with a number in it.
@@ -97,10 +98,15 @@ impl HealthTracker {
 
     /// A request that began at `began` failed, and is retried. One quick failure is not an outage yet.
     pub fn failed(&self, began: Instant, now: Instant, cause: &Cause) {
+        self.failed_until(began, now, now, cause);
+    }
+
+    /// The same, where the next request is sent at `next` at the earliest.
+    pub fn failed_until(&self, began: Instant, now: Instant, next: Instant, cause: &Cause) {
         let TrackedHealth { health, trouble, .. } = &mut *self.lock();
         let first = trouble.since.is_none();
         let since = *trouble.since.get_or_insert(began);
-        if first && now - began < SLOW_FAILURE {
+        if first && next - began < SLOW_FAILURE {
             return;
         }
         *health = Health::Down { since, cause: cause.to_string() };
@@ -174,6 +180,14 @@ mod tests {
     fn a_failure_that_took_long_is_an_outage_at_once() {
         let (standing, now) = standing();
         standing.failed(now, now + SLOW_FAILURE, &Cause::new("no reply in time"));
+        assert!(matches!(standing.health(), Health::Down { since, .. } if since == now));
+    }
+
+    #[test]
+    fn a_quick_failure_whose_next_try_is_far_away_is_an_outage_at_once() {
+        let (standing, now) = standing();
+        standing.up(now);
+        standing.failed_until(now, now, now + SLOW_FAILURE, &Cause::new("503"));
         assert!(matches!(standing.health(), Health::Down { since, .. } if since == now));
     }
 

@@ -18,11 +18,15 @@ use serde_json::Value;
 use super::suspicion::Failure;
 use crate::core::batch::Events;
 use crate::core::cause::Cause;
+use crate::core::duration::in_words;
 use crate::destination::{CheckError, Rejection};
 
 /// The largest event that Splunk accepts by default (`inputs.conf`, `maxEventSize`, 5 MB). It answers a larger one
 /// with code 6 and number 0, as if it were malformed.
 const MAX_EVENT_SIZE: usize = 5_000_000;
+
+/// A pause that the collector asks for is named from this length on.
+const LONG_PAUSE: Duration = Duration::from_secs(5);
 
 /// Minimum wait after a 404: the cause is a rolling restart, a proxy without a backend, or a wrong URL, and takes a
 /// while to end.
@@ -180,10 +184,12 @@ pub enum Verdict {
 pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
     let said = ReplyBody::parse(&reply.body);
     let count = sent.range.len();
-    let retry_with = |floor: Option<Duration>, maybe_taken: usize, hint: Option<&'static str>| Verdict::Retry {
-        floor: floor.max(reply.retry_after),
-        maybe_taken,
-        cause: cause(reply, &said, hint),
+    let retry_with = |floor: Option<Duration>, maybe_taken: usize, hint: Option<&'static str>| {
+        let mut cause = cause(reply, &said, hint);
+        if let Some(pause) = reply.retry_after.filter(|pause| *pause >= LONG_PAUSE) {
+            cause.what += &format!("; it asks for a pause of {}", in_words(pause));
+        }
+        Verdict::Retry { floor: floor.max(reply.retry_after), maybe_taken, cause }
     };
     let retry = |maybe_taken: usize| retry_with(None, maybe_taken, None);
     let hold = |hint: &'static str| Verdict::Hold { cause: cause(reply, &said, Some(hint)) };

@@ -206,7 +206,7 @@ impl Requests {
         match &verdict {
             Verdict::Retry { floor, maybe_taken, cause } => {
                 if permit.settle(|flow, ticket| flow.failed(ticket, now, *floor)) {
-                    member.standing.failed(began, now, cause);
+                    member.standing.failed_until(began, now, now + floor.unwrap_or_default(), cause);
                 }
                 self.counters.retry();
                 self.counters.maybe_taken(*maybe_taken);

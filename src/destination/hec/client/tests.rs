@@ -214,6 +214,25 @@ async fn retry_after_is_respected() {
 }
 
 #[tokio::test]
+async fn a_collector_that_asks_for_a_long_pause_is_down_at_once() {
+    let collector = first_then_fine(vec![Act::reply(429, "").with("Retry-After: 300")]).await;
+    let hec = hec(&collector);
+    let (_stopper, tenure) = tenure();
+    let delivery = hec.deliver(batch(1), tenure);
+    let told = async {
+        while !matches!(hec.health(), Health::Down { .. }) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        _ = delivery => panic!("the pause was not kept"),
+        () = told => {}
+    }
+    let Health::Down { cause, .. } = hec.health() else { panic!("{:?}", hec.health()) };
+    assert!(cause.contains("it asks for a pause of 5m"), "{cause}");
+}
+
+#[tokio::test]
 async fn a_request_that_is_too_large_is_halved_and_the_limit_remembered() {
     let collector = Collector::start(|seen, taken| {
         if seen.body.len() > 400_000 {
