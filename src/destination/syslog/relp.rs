@@ -161,7 +161,6 @@ async fn drive(line: &mut Session<'_>, mut session: RelpDialog) -> SessionEnd {
     let mut out: Vec<u8> = Vec::new();
     let mut written = 0;
     let mut heard = Instant::now();
-    line.up();
     loop {
         let now = Instant::now();
         if written == out.len() {

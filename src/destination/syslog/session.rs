@@ -197,7 +197,7 @@ impl<'a> Session<'a> {
         self.apply(settled);
     }
 
-    /// An event was accepted, or the receiver agreed to a session.
+    /// An event was accepted.
     pub(super) fn up(&self) {
         self.shared.standing.up(Instant::now());
     }

@@ -30,6 +30,10 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
 /// Polling interval where there is no notification.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
+/// Maximum number of bytes that a receiver may send on a connection beyond those that it was sent. Syslog receivers
+/// send nothing; some greet, or echo.
+const MOST_TALK: usize = 64 * 1024;
+
 /// How long a new witness must stay connected: a receiver with too many connections accepts it, and ends it at once.
 const WITNESS_MIN_LIFETIME: Duration = Duration::from_millis(50);
 
@@ -126,6 +130,9 @@ impl Session<'_> {
         let mut home: Option<Connection> = None;
         let mut before_opening = Duration::ZERO;
         let mut progressed = Instant::now();
+        // Bytes received beyond those written. A receiver that sends without end is read first, so it would stop
+        // everything else.
+        let mut talk = 0_usize;
         loop {
             let now = Instant::now();
             // A closing connection's witness is known only after the close.
@@ -217,9 +224,17 @@ impl Session<'_> {
             match event {
                 StreamEvent::Turn(Turn::Wrote(count)) => {
                     progressed = Instant::now();
+                    talk = talk.saturating_sub(count);
                     chunk = chunk.take().and_then(|chunk| self.wrote(chunk, count));
                 }
-                StreamEvent::Turn(Turn::Read(_)) => self.say_talks(),
+                StreamEvent::Turn(Turn::Read(count)) => {
+                    self.say_talks();
+                    talk += count;
+                    if talk > MOST_TALK {
+                        current.abort();
+                        return self.other("it sends data without end");
+                    }
+                }
                 StreamEvent::Turn(Turn::Ended | Turn::Failed(_)) if !self.window.is_unproven() => {
                     return SessionEnd::Idle;
                 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use forwarder::core::budget::SharedBudget;
 use forwarder::core::state_dir::StateDir;
 use forwarder::destination::syslog::{Config, Delivery, Syslog, Target, promise};
-use forwarder::destination::{Destination as _, Outcome};
+use forwarder::destination::{Destination as _, Health, Outcome};
 use forwarder::emulator::syslog::Protocol;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -87,6 +87,71 @@ async fn a_receiver_that_is_restarted_before_its_first_proof_is_not_taken_for_on
     }
     assert_eq!(sink.promise(), promise::CONFIRMED);
     delivery.abort();
+}
+
+/// Fails if received data is read without limit, before anything else.
+#[tokio::test]
+async fn a_receiver_that_sends_without_end_is_down_and_stops_nothing() {
+    let (listener, address) = listener().await;
+    let state = StateDir::none();
+    let sink = Syslog::new(&towards(Protocol::Tcp, address), state, SharedBudget::new(64 << 20)).unwrap();
+    let talking = tokio::spawn(async move {
+        let mut talks = tokio::task::JoinSet::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            talks.spawn(async move { while stream.write_all(&[b'x'; 65_536]).await.is_ok() {} });
+        }
+    });
+    let (_stopper, tenure) = tenure();
+    let delivery = sink.deliver(batch(0, 0..1), tenure);
+    let told = async {
+        loop {
+            match sink.health() {
+                Health::Down { cause, .. } => break cause,
+                _ => sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    let cause = tokio::select! {
+        outcome = delivery => panic!("{outcome:?}"),
+        cause = timeout(PATIENCE, told) => cause.expect("the cause is reported"),
+    };
+    assert!(cause.contains("it sends data without end"), "{cause}");
+    // Waits for the end of the session.
+    let ended = tokio::task::spawn_blocking(move || drop(sink));
+    timeout(PATIENCE, ended).await.expect("it ends").unwrap();
+    talking.abort();
+}
+
+/// Fails if an opened session counts as a success.
+#[tokio::test]
+async fn a_relp_receiver_that_refuses_every_message_is_down() {
+    let (listener, address) = listener().await;
+    let sink = Syslog::new(&towards(Protocol::Relp, address), StateDir::none(), SharedBudget::new(64 << 20)).unwrap();
+    let refusing = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut bytes = [0; 4096];
+            assert!(stream.read(&mut bytes).await.unwrap() > 0);
+            stream.write_all(b"1 rsp 37 200 OK\nrelp_version=0\ncommands=syslog\n").await.unwrap();
+            if stream.read(&mut bytes).await.unwrap() > 0 {
+                stream.write_all(b"2 rsp 9 500 error\n").await.unwrap();
+                let _ = stream.read(&mut bytes).await;
+            }
+        }
+    });
+    let (_stopper, tenure) = tenure();
+    let delivery = sink.deliver(batch(0, 0..2), tenure);
+    let told = async {
+        while !matches!(sink.health(), Health::Down { .. }) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        outcome = delivery => panic!("{outcome:?}"),
+        told = timeout(PATIENCE, told) => told.expect("it is reported"),
+    }
+    refusing.abort();
 }
 
 /// Fails if an answer counts whatever its transaction number.
