@@ -51,6 +51,15 @@ impl Cursor {
         std::str::from_utf8(&bytes).ok()?.parse().ok()
     }
 
+    /// Whether it is between two cursors, or one of them. Cursors without numbers are not.
+    #[must_use]
+    pub fn is_within(&self, first: &Self, last: &Self) -> bool {
+        match (self.number(), first.number(), last.number()) {
+            (Some(number), Some(first), Some(last)) => (first..=last).contains(&number),
+            _ => false,
+        }
+    }
+
     /// The cursor for people. If the number inside is a nanosecond time of this century, shows it as the time at
     /// which SLS received the group; otherwise the text that SLS sent. For display only: see [`Cursor::number`].
     #[must_use]

@@ -159,6 +159,8 @@ pub enum Wait {
     Destination,
     /// Dead letters cannot be written.
     Disk,
+    /// Copies of dead letters are not delivered.
+    Copies,
 }
 
 impl ShardLedger {

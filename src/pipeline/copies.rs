@@ -43,7 +43,7 @@ impl Copies {
         letters: &[Record],
         tenure: &Tenure,
     ) -> Option<()> {
-        let route = &routes[self.destination];
+        let route = self.route(routes);
         let mut events = Events::default();
         let mut refused = None;
         for (letter, number) in letters.iter().zip(0..).filter(|(letter, _)| letter.reason != Reason::DestinationDown) {
@@ -70,6 +70,11 @@ impl Copies {
             );
         }
         Some(())
+    }
+
+    /// The destination of the copies.
+    pub(super) fn route<'a, K>(&self, routes: &'a [Route<K>]) -> &'a Route<K> {
+        &routes[self.destination]
     }
 
     fn write(&self, letter: &Record, out: &mut Vec<u8>) -> Result<(), BodyError> {

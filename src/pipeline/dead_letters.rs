@@ -1,9 +1,12 @@
 //! Dead letters of a batch: they are on disk before the checkpoint moves past their logs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::timeout;
 
 use super::Shard;
 use super::copies::Copies;
@@ -17,6 +20,9 @@ use crate::dead_letter::{DeadLetterStore, LogOrigin, Reason, Record};
 use crate::destination::{Destination, Health, Rejected, Rejection};
 use crate::loggroup::Logs;
 use crate::script::{Failed, ScriptFault};
+
+/// Copies of dead letters that are not delivered after this time are reported.
+const LATE_COPIES: Duration = Duration::from_secs(10);
 
 /// What to do with logs that cannot be delivered.
 #[derive(Debug)]
@@ -76,10 +82,18 @@ impl<S: Source, K: Destination> Shard<S, K> {
 
     /// Sends copies of records that are on disk, if the settings want them. `None`: the tenure ended first.
     pub(super) async fn copy(&self, records: &[Record]) -> Option<()> {
-        match &self.pipeline.dead_letters.copies {
-            Some(copies) => copies.send(&self.pipeline.destinations, records, &self.tenure).await,
-            None => Some(()),
+        let Some(copies) = &self.pipeline.dead_letters.copies else { return Some(()) };
+        let routes = &self.pipeline.destinations;
+        let mut sending = pin!(copies.send(routes, records, &self.tenure));
+        if let Ok(sent) = timeout(LATE_COPIES, &mut sending).await {
+            return sent;
         }
+        let to = copies.route(routes);
+        let why = format!("the destination {} does not take the copies of dead letters (dead_letters.to)", to.name);
+        self.account.waits(Wait::Copies, why);
+        let sent = sending.await;
+        self.account.goes_on(Wait::Copies);
+        sent
     }
 
     /// A record for each log that the script failed on, and for each event that does not reach a destination, in page

@@ -140,7 +140,16 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 return Err(ReaderEnd::Lost);
             }
             Err(SourceError::Stale(cause)) => {
-                let oldest = self.oldest_after_gap(cursor, &cause).await.ok_or(ReaderEnd::Lost)?;
+                let (oldest, end) = self.retained().await.ok_or(ReaderEnd::Lost)?;
+                if cursor.is_within(&oldest, &end) {
+                    drop((slot, reserved));
+                    let cause = Cause::new(format!("SLS refuses a cursor whose logs it still has: {cause}"));
+                    let error = SourceError::Busy { retry_after: None, cause };
+                    self.account.fails(Ask::Pull, &error, Instant::now());
+                    reader.pull_log.pause_after(&error).await;
+                    return Ok(None);
+                }
+                self.say_missed(cursor, &oldest, &cause).await;
                 self.gap(cursor.clone(), oldest)
             }
             Err(SourceError::NoRoom { bytes, .. }) => {
@@ -237,22 +246,24 @@ impl<S: Source, K: Destination> Shard<S, K> {
         at_end.then(|| self.pipeline.pace.fetch_interval.after(now - reader.had_logs))
     }
 
-    /// The cursor has expired: the logs between it and the oldest retained log are lost. Reports the gap, and starts
-    /// at the oldest log. `None`: the shard does not belong to us.
-    async fn oldest_after_gap(&self, from: &Cursor, cause: &Cause) -> Option<Cursor> {
+    /// The range of the logs that SLS has: the oldest one, and the end. `None`: the shard does not belong to us.
+    async fn retained(&self) -> Option<(Cursor, Cursor)> {
         let mut retry_log = self.retry_log("find the oldest log");
+        let source = &self.pipeline.source;
         loop {
-            match self.pipeline.source.cursor(self.id, Start::Begin).await {
-                Ok(begin) => {
-                    self.say_missed(from, &begin, cause).await;
-                    return Some(begin);
-                }
+            let range = async {
+                let oldest = source.cursor(self.id, Start::Begin).await?;
+                Ok((oldest, source.cursor(self.id, Start::End).await?))
+            };
+            match range.await {
+                Ok(range) => return Some(range),
                 Err(SourceError::Lost(_)) => return None,
                 Err(error) => retry_log.pause_after(&error).await,
             }
         }
     }
 
+    /// The cursor has expired: the logs between it and the oldest retained log are lost, and the shard continues there.
     /// A gap as an empty page, so that the checkpoint passes it even if no log follows. It is marked as the last
     /// page, so that a server that rejects every cursor is not asked again at once.
     fn gap(&self, from: Cursor, to: Cursor) -> Page {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -50,6 +50,10 @@ struct Pages {
     skips: AtomicBool,
     /// Every pull is refused.
     refuses: AtomicBool,
+    /// The next pull from this page is refused as if its logs had expired.
+    stale: Mutex<Option<i64>>,
+    /// The oldest page that exists.
+    oldest: AtomicI64,
     /// Number of pages that were received so far.
     written: AtomicU32,
     /// Returns pages after the end that was asked for.
@@ -83,8 +87,11 @@ impl Source for Pages {
         Ok(())
     }
 
-    async fn cursor(&self, _: ShardId, _: Start) -> Result<Cursor, SourceError> {
-        Ok(Cursor::from_number(0))
+    async fn cursor(&self, _: ShardId, start: Start) -> Result<Cursor, SourceError> {
+        Ok(Cursor::from_number(match start {
+            Start::End => self.bodies.len() as i64,
+            Start::Begin | Start::Time(_) => self.oldest.load(Ordering::Relaxed),
+        }))
     }
 
     async fn bound(&self, _: ShardId, until: Start) -> Result<Bound, SourceError> {
@@ -109,6 +116,9 @@ impl Source for Pages {
         self.asked.store(groups, Ordering::Relaxed);
         if self.refuses.load(Ordering::Relaxed) {
             return Err(SourceError::Refused(Cause::new("401")));
+        }
+        if self.stale.lock().unwrap().take_if(|stale| cursor.number() == Some(*stale)).is_some() {
+            return Err(SourceError::Stale(Cause::new("InvalidCursor")));
         }
         let trip = *self.trip.lock().unwrap();
         if !trip.is_zero() {
@@ -367,6 +377,8 @@ fn start_with(plan: Plan, pages: &[Vec<String>], on_error: OnError, on_reject: O
             asked: AtomicU32::new(0),
             skips: AtomicBool::new(false),
             refuses: AtomicBool::new(false),
+            stale: Mutex::default(),
+            oldest: AtomicI64::new(0),
             written: AtomicU32::new(u32::MAX),
             heeds_no_end: AtomicBool::new(false),
         },
@@ -588,6 +600,21 @@ async fn a_refused_pull_is_shown_for_its_shard_until_it_succeeds() {
     assert_eq!(failing(&bench), []);
 }
 
+/// Fails if a refused cursor always counts as expired: its logs would be called lost, and all older ones sent again.
+#[tokio::test(start_paused = true)]
+async fn a_refused_cursor_is_a_gap_only_if_its_logs_have_expired() {
+    let pages = ["a:keep", "b:keep", "c:keep"].map(|log| page(&[log]));
+    for (oldest, taken, gaps) in [(0, 3, 0), (1, 3, 0), (2, 2, 1)] {
+        let bench = start(&pages, OnError::DeadLetter, OnReject::DeadLetter);
+        *bench.pipeline.source.stale.lock().unwrap() = Some(1);
+        bench.pipeline.source.oldest.store(oldest, Ordering::Relaxed);
+        *bench.pipeline.source.saved.lock().unwrap() = Some(Cursor::from_number(0));
+        seconds(60).await;
+        let counts = bench.counts();
+        assert_eq!((bench.taken().len(), counts.gaps, bench.saved()), (taken, gaps, Some(3)), "oldest {oldest}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_rejected_event_is_a_dead_letter_that_mentions_its_siblings() {
     let pages = [page(&["a:keep"]), page(&["b:keep", "c:two"])];
@@ -744,8 +771,14 @@ async fn an_undelivered_copy_holds_the_checkpoint_back_and_is_delivered_once() {
     *bench.pipeline.destinations[1].destination.down.lock().unwrap() = true;
     seconds(600).await;
     assert_eq!((bench.letters().len(), bench.saved(), bench.counts().dead_lettered), (1, Some(0), 0));
+    let standstill = |bench: &Bench| {
+        let entries = bench.pipeline.ledger.read();
+        entries.values().next().unwrap().standstill().map(str::to_owned)
+    };
+    assert!(standstill(&bench).unwrap().contains("does not take the copies of dead letters"));
     *bench.pipeline.destinations[1].destination.down.lock().unwrap() = false;
     seconds(5).await;
+    assert_eq!(standstill(&bench), None);
     assert_eq!(copies_at(&bench, 1).len(), 1);
     assert_eq!((bench.letters().len(), bench.saved(), bench.counts().dead_lettered), (1, Some(2), 1));
 }

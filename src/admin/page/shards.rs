@@ -123,6 +123,7 @@ fn waits_for(entry: &ShardLedger, memory: Memory) -> &'static str {
         ShardLedger { waits, .. } if !waits.is_empty() => match waits.keys().next() {
             Some(Wait::Script) => "a script that works",
             Some(Wait::Destination) => "events to be taken",
+            Some(Wait::Copies) => "copies of dead letters",
             Some(Wait::Disk) | None => "room for dead letters",
         },
         ShardLedger { failing, .. } if !failing.is_empty() => "SLS",
