@@ -49,18 +49,20 @@ impl ScriptWatch {
         let saved = match off_the_path(move || Saved::read(&path)).await {
             Ok(saved) => saved,
             Err(why) => {
-                if !std::mem::replace(&mut reading.is_unreadable, true) {
-                    let why = format!("the script cannot be read, the running version stays: {why}");
+                let why = format!("the script cannot be read, the running version stays: {why}");
+                if reading.unreadable.as_ref() != Some(&why) {
                     warn!("{why}");
                     // A version that was refused or rolled back stays so when the file exists again.
-                    if hooks.reloads().trouble.is_none() {
-                        hooks.say(Some(why));
+                    let trouble = hooks.reloads().trouble;
+                    if trouble.is_none() || trouble == reading.unreadable {
+                        hooks.say(Some(why.clone()));
                     }
+                    reading.unreadable = Some(why);
                 }
                 return;
             }
         };
-        let was_unreadable = std::mem::take(&mut reading.is_unreadable);
+        let was_unreadable = reading.unreadable.take().is_some();
         let in_force = hooks.script();
         let is_new = reading.is_new(&saved.identity());
         if saved.script.version != in_force.version {
@@ -143,7 +145,8 @@ struct ScriptRead {
     /// Content that was already handled: it ran before, or was loaded, refused or rolled back. It is not tried again
     /// until the file changes.
     settled: Option<String>,
-    is_unreadable: bool,
+    /// Why it could not be read at the last check.
+    unreadable: Option<String>,
 }
 
 impl ScriptRead {

@@ -1,7 +1,7 @@
 //! The end of the program: exit codes, and the final message on standard error.
 
 use std::fmt::Write as _;
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use super::terminal::colour;
@@ -28,7 +28,7 @@ pub(crate) fn end(error: &str, code: u8) -> ExitCode {
         }
         write!(Escape(&mut block), "{line}").expect("writing to a String cannot fail");
     }
-    eprintln!("{block}");
+    print(&block);
     ExitCode::from(code)
 }
 
@@ -37,10 +37,23 @@ pub(crate) fn end_with(said: &ExitMessage) -> ExitCode {
     match said {
         ExitMessage::Plain(text) => end(text, USAGE),
         ExitMessage::Drawn(text) => {
-            eprintln!("{text}");
+            print(text);
             ExitCode::from(USAGE)
         }
     }
+}
+
+/// Prints the output of a command, and returns its exit code. A reader that stops early, such as `head`, causes no error.
+pub(crate) fn show(output: &str, code: ExitCode) -> ExitCode {
+    match io::stdout().write_all(output.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => end(&format!("cannot write: {error}"), INTERNAL),
+        _ => code,
+    }
+}
+
+/// Prints the final message. If nobody can read it, the exit code still tells the result.
+fn print(message: &str) {
+    let _ = writeln!(io::stderr(), "{message}");
 }
 
 /// Why a command cannot run.

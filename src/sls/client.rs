@@ -384,7 +384,9 @@ impl Sls {
         let ahead = server.as_second() - Timestamp::now().as_second();
         self.clock_offset.store(ahead, Ordering::Relaxed);
         if !self.clock_told.swap(true, Ordering::Relaxed) {
-            tracing::warn!("the clock of SLS is {ahead} s ahead of this host's: signing with its time; set this clock");
+            let side = if ahead < 0 { "behind" } else { "ahead of" };
+            let seconds = ahead.unsigned_abs();
+            tracing::warn!("the clock of SLS is {seconds} s {side} this host's: signing with its time; set this clock");
         }
         true
     }

@@ -236,6 +236,11 @@ mod writers {
         // For a while there is no script at all.
         looks(3).await;
         assert!(bench.hooks.reloads().trouble.unwrap().contains("cannot be read"));
+        fs::create_dir_all(bench.at("scripts/s.lua")).unwrap();
+        looks(3).await;
+        let trouble = bench.hooks.reloads().trouble.unwrap();
+        assert!(!trouble.contains("No such file"), "the new cause replaces the old one: {trouble}");
+        fs::remove_dir_all(bench.at("scripts")).unwrap();
         fs::rename(bench.at("next"), bench.at("scripts")).unwrap();
         bench.takes_up(NEW, 0).await;
     }

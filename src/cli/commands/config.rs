@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::cli::context::sources;
-use crate::cli::exit::{USAGE, end};
+use crate::cli::exit::{USAGE, end, show};
 use crate::cli::flags::SettingFlags;
 use crate::core::printable::printable;
 use crate::settings;
@@ -52,17 +52,16 @@ struct Show {
 /// Prints; returns the exit code.
 pub(crate) fn main(args: &Args) -> ExitCode {
     match &args.what {
-        What::Example => print!("{}", example()),
-        What::Schema => println!("{:#}", schema::schema()),
+        What::Example => show(&example(), ExitCode::SUCCESS),
+        What::Schema => show(&format!("{:#}\n", schema::schema()), ExitCode::SUCCESS),
         What::Show(args) => {
             let (config, environment) = sources(args.config.as_deref());
             match settings::in_force(config.as_deref(), &args.settings.0, &environment) {
-                Ok(all) => print!("{}", shown(&all, args.given)),
-                Err(error) => return end(&error.to_string(), USAGE),
+                Ok(all) => show(&shown(&all, args.given), ExitCode::SUCCESS),
+                Err(error) => end(&error.to_string(), USAGE),
             }
         }
     }
-    ExitCode::SUCCESS
 }
 
 /// Every setting as a comment, below its table.

@@ -1,12 +1,11 @@
 //! `forwarder completions` and `forwarder man`: prints completions and manual pages.
 
-use std::io;
 use std::process::ExitCode;
 
 use clap::Command;
 use clap_complete::Shell;
 
-use crate::cli::exit::{INTERNAL, USAGE, end};
+use crate::cli::exit::{INTERNAL, USAGE, end, show};
 
 /// Print the completions for a shell
 #[derive(Debug, clap::Args)]
@@ -29,7 +28,7 @@ pub(crate) struct ManArgs {
 pub(crate) fn completions(args: &CompletionsArgs, mut program: Command) -> ExitCode {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut program, "forwarder", &mut script);
-    written(&script)
+    show(&String::from_utf8_lossy(&script), ExitCode::SUCCESS)
 }
 
 /// Prints the page.
@@ -46,15 +45,7 @@ pub(crate) fn man(args: &ManArgs, mut program: Command) -> ExitCode {
     }
     let mut page = Vec::new();
     match clap_mangen::Man::new(command.clone()).render(&mut page) {
-        Ok(()) => written(&page),
+        Ok(()) => show(&String::from_utf8_lossy(&page), ExitCode::SUCCESS),
         Err(error) => end(&format!("the page cannot be made: {error}"), INTERNAL),
-    }
-}
-
-/// A reader that stops early causes no error.
-fn written(text: &[u8]) -> ExitCode {
-    match io::Write::write_all(&mut io::stdout(), text) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => end(&format!("cannot write: {error}"), INTERNAL),
-        _ => ExitCode::SUCCESS,
     }
 }

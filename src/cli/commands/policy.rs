@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::cli::context::sources;
-use crate::cli::exit::{USAGE, end};
+use crate::cli::exit::{USAGE, end, show};
 use crate::cli::flags::SettingFlags;
 use crate::settings;
 use crate::sls::rights::policy;
@@ -30,10 +30,7 @@ pub(crate) struct Args {
 pub(crate) fn main(args: &Args) -> ExitCode {
     let (config, environment) = sources(args.config.as_deref());
     match settings::scopes(config.as_deref(), &args.settings.0, &environment) {
-        Ok(scopes) => {
-            println!("{:#}", policy(&scopes));
-            ExitCode::SUCCESS
-        }
+        Ok(scopes) => show(&format!("{:#}\n", policy(&scopes)), ExitCode::SUCCESS),
         Err(error) => end(&error.to_string(), USAGE),
     }
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use crate::cli::context::{machine, sources};
-use crate::cli::exit::{ExitMessage, end_with};
+use crate::cli::exit::{ExitMessage, end_with, show};
 use crate::cli::terminal::colour;
 use crate::core::count::count;
 use crate::core::named_file;
@@ -58,14 +58,19 @@ pub(crate) struct Args {
 
 /// Runs the cases; returns the exit code.
 pub(crate) fn main(args: &Args) -> ExitCode {
-    match test(args) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(EXIT_FAILED),
-        Err(said) => end_with(&said),
+    let mut output = String::new();
+    let result = test(args, &mut output);
+    match result {
+        Ok(true) => show(&output, ExitCode::SUCCESS),
+        Ok(false) => show(&output, ExitCode::from(EXIT_FAILED)),
+        Err(said) => {
+            show(&output, ExitCode::SUCCESS);
+            end_with(&said)
+        }
     }
 }
 
-fn test(args: &Args) -> Result<bool, ExitMessage> {
+fn test(args: &Args, output: &mut String) -> Result<bool, ExitMessage> {
     let (config, environment) = sources(args.config.as_deref());
     // Cases are independent of the destination.
     let trial = settings::trial(config.as_deref(), Some("hec"), &environment, &machine());
@@ -76,26 +81,32 @@ fn test(args: &Args) -> Result<bool, ExitMessage> {
     for (script, cases) in &files {
         let text = read_text(cases).map_err(ExitMessage::Plain)?;
         let script = Script::read(script).map_err(|error| ExitMessage::Plain(error.to_string()))?;
-        let text = if args.update { update(&script, &hook, cases, text)? } else { text };
+        let text = if args.update { update(&script, &hook, cases, text, output)? } else { text };
         let (report, coverage) = cover(&script, || cases::run(&script, &hook, &text));
         let report = report.map_err(|error| ExitMessage::script(&error))?;
         passed += report.passed;
         all += report.cases();
-        print!("{}", shown(&script, cases, &report, &coverage, args.coverage, paint));
+        *output += &shown(&script, cases, &report, &coverage, args.coverage, paint);
     }
     let failed = all - passed;
     let failed = if failed > 0 { paint.red(&format!(", {failed} failed")) } else { String::new() };
-    println!("{} in {}: {passed} passed{failed}", count(all, "case"), count(files.len(), "file"));
+    *output += &format!("{} in {}: {passed} passed{failed}\n", count(all, "case"), count(files.len(), "file"));
     Ok(passed == all)
 }
 
 /// Writes the current results; returns the new text.
-fn update(script: &Script, hook: &Config, path: &Path, text: String) -> Result<String, ExitMessage> {
+fn update(
+    script: &Script,
+    hook: &Config,
+    path: &Path,
+    text: String,
+    output: &mut String,
+) -> Result<String, ExitMessage> {
     let updated = cases::update(script, hook, &text).map_err(|error| ExitMessage::script(&error))?;
     if updated != text {
         let written = std::fs::write(path, &updated);
         written.map_err(|error| ExitMessage::Plain(format!("{} can't be written: {error}", path.display())))?;
-        println!("updated {}", path.display());
+        *output += &format!("updated {}\n", path.display());
     }
     Ok(updated)
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::cli::exit::show;
 use crate::script::TYPES;
 
 const HELP: &str = "\
@@ -16,6 +17,5 @@ pub(crate) struct Args {}
 
 /// Prints them.
 pub(crate) fn main(_: &Args) -> ExitCode {
-    print!("{TYPES}");
-    ExitCode::SUCCESS
+    show(TYPES, ExitCode::SUCCESS)
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::cli::commands::try_::samples;
 use crate::cli::context::{machine, sources};
-use crate::cli::exit::{ExitMessage, end_with};
+use crate::cli::exit::{ExitMessage, end_with, show};
 use crate::core::destination_name::DestinationName;
 use crate::core::event::{DestinationFormat, Format};
 use crate::core::page::Page;
@@ -71,12 +71,8 @@ pub struct Args {
 pub(crate) fn main(args: &Args) -> ExitCode {
     match measure(args) {
         Ok(measured) => {
-            if args.json {
-                println!("{}", table::json(&measured));
-            } else {
-                print!("{}", table::text(&measured));
-            }
-            ExitCode::SUCCESS
+            let output = if args.json { format!("{}\n", table::json(&measured)) } else { table::text(&measured) };
+            show(&output, ExitCode::SUCCESS)
         }
         Err(Fault::Usage(said)) => end_with(&said),
         Err(Fault::Failed(why)) => {

@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::cli::context::{machine, sources};
-use crate::cli::exit::{INTERNAL, end};
+use crate::cli::exit::{INTERNAL, end, show};
 use crate::cli::flags::SettingFlags;
 use crate::cli::terminal::colour;
 use crate::dead_letter;
@@ -71,12 +71,11 @@ pub(crate) fn main(args: &Args) -> ExitCode {
     // A hanging name lookup must not delay the end.
     runtime.shutdown_background();
     let seconds = began.elapsed().as_secs_f64();
-    if args.json {
-        println!("{}", finding::json(&findings, seconds));
-    } else {
-        print!("{}", finding::text(&findings, seconds, Paint(colour(&io::stdout()))));
-    }
-    ExitCode::from(finding::exit_code(&findings))
+    let output = match args.json {
+        true => format!("{}\n", finding::json(&findings, seconds)),
+        false => finding::text(&findings, seconds, Paint(colour(&io::stdout()))),
+    };
+    show(&output, ExitCode::from(finding::exit_code(&findings)))
 }
 
 /// The settings, with a line for each given one.

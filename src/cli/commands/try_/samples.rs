@@ -80,7 +80,11 @@ fn logs(name: &str, bytes: &[u8]) -> Vec<Read> {
                 Some(Err(error)) => {
                     let before = memchr::memchr_iter(b'\n', &bytes[..start]).count();
                     let at = (before + error.line()).max(line);
-                    logs.push(Err(format!("{name}:{at}: this is not JSON: {error}")));
+                    let column = error.column();
+                    let error = error.to_string();
+                    // It names a line of the text that was left.
+                    let what = error.rsplit_once(" at line ").map_or(error.as_str(), |(what, _)| what);
+                    logs.push(Err(format!("{name}:{at}: this is not JSON: {what} at column {column}")));
                     let from = begins + skipped;
                     break memchr::memchr(b'\n', &bytes[from..]).map_or(bytes.len(), |end| from + end + 1);
                 }
@@ -153,9 +157,9 @@ mod tests {
         );
         check("{}\n7", &["s:1 ", "s:2: a log is an object of strings, not a number"]);
         let deep = format!("{}{}", "[".repeat(400_000), "]".repeat(400_000));
-        check(&format!("{{\"a\":{deep}}}"), &["s:1: this is not JSON: recursion limit exceeded at line 1 column 132"]);
+        check(&format!("{{\"a\":{deep}}}"), &["s:1: this is not JSON: recursion limit exceeded at column 132"]);
         check(&format!("{{\"a\":\"{deep}\"}}"), &[&format!("s:1 a={deep}")]);
-        check("{]\n{}", &["s:1: this is not JSON: key must be a string at line 1 column 2", "s:2 "]);
-        check("{}\n{\"a\"", &["s:1 ", "s:2: this is not JSON: EOF while parsing an object at line 2 column 4"]);
+        check("{]\n{}", &["s:1: this is not JSON: key must be a string at column 2", "s:2 "]);
+        check("{}\n{\"a\"", &["s:1 ", "s:2: this is not JSON: EOF while parsing an object at column 4"]);
     }
 }
