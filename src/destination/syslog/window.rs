@@ -7,7 +7,8 @@
 //! are written again.
 //!
 //! The number of events on a connection before a proof is limited by the *room*, which is small until the receiver
-//! has proved something.
+//! has proved something. The bytes that are not proven are limited by the *allowance*: what the receiver reads in about
+//! an interval. So a receiver that dies gets only about that much again.
 //!
 //! If the connection repeatedly fails before the same first event is proven, although connecting works, an event may
 //! be the cause. Then groups of events are sent and proven separately; a failing group is halved, until one event is
@@ -15,11 +16,15 @@
 //! everything is broken. Without such evidence, the event is set aside until a later one is accepted, and is then
 //! tried again.
 
+mod allowance;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use allowance::Allowance;
 
 /// Failures at the same position after which an event is suspected, and failures of a single event after which it
 /// counts as the cause.
@@ -30,6 +35,9 @@ const PROOF_BYTES: u32 = 20_000_000;
 
 /// Bytes that are worth a proof at once when memory is short.
 const LEAST_PROOF_BYTES: usize = PROOF_BYTES as usize / 8;
+
+/// This fraction of the allowance is worth a proof.
+const ALLOWANCE_PART: usize = 4;
 
 /// If nothing more waits, this fraction of an interval without a new message is enough for a proof.
 const QUIET_PART: u32 = 4;
@@ -75,8 +83,6 @@ struct WindowEntry {
     aside: usize,
     /// Events before this one are written.
     sent: usize,
-    /// The connection that the last of them went over.
-    link: u64,
 }
 
 impl WindowEntry {
@@ -104,14 +110,15 @@ struct Load {
     bytes: usize,
     /// When its first and its last event were begun.
     times: Option<(Instant, Instant)>,
+    /// The last batch on it, and how many events of that batch are written by then. All earlier batches are.
+    end: (Id, usize),
 }
 
 /// A connection that was closed strictly, and whose lag is waited for.
 #[derive(Debug, Clone, Copy)]
 struct ClosedLink {
-    link: u64,
     at: Instant,
-    bytes: usize,
+    load: Load,
 }
 
 /// See the module.
@@ -121,10 +128,11 @@ pub(super) struct Window {
     lag: Duration,
     /// Maximum number of events on connections that are not closed.
     room: usize,
+    /// How many bytes may be unproven.
+    allowance: Allowance,
     /// Half of the memory for what is under way is in use, over all shards and destinations.
     crowded: bool,
     entries: VecDeque<WindowEntry>,
-    link: u64,
     load: Load,
     /// The events on the previous connection, during its close.
     closing: Option<Load>,
@@ -143,9 +151,9 @@ impl Window {
             interval,
             lag,
             room: usize::MAX,
+            allowance: Allowance::new(interval + lag),
             crowded: false,
             entries: VecDeque::new(),
-            link: 0,
             load: Load::default(),
             closing: None,
             rotated: None,
@@ -157,7 +165,7 @@ impl Window {
 
     /// A batch of this many events arrived; `id` is larger than all before.
     pub(super) fn push(&mut self, id: Id, events: usize, bytes: usize) {
-        self.entries.push_back(WindowEntry { id, events, bytes, done: 0, aside: 0, sent: 0, link: 0 });
+        self.entries.push_back(WindowEntry { id, events, bytes, done: 0, aside: 0, sent: 0 });
     }
 
     /// Sets how many events may be written, at least one, before their connection must be proven.
@@ -191,20 +199,27 @@ impl Window {
         }
         let group = self.search.as_ref().map_or(usize::MAX, |search| search.size - self.under_way());
         let room = group.min(self.room - self.carried());
+        let bytes = self.free_bytes();
         let entry = self.entries.iter_mut().find(|entry| entry.sent < entry.events)?;
+        let room = room.min(bytes.div_ceil((entry.bytes / entry.events).max(1)));
         let end = entry.events.min(entry.sent.saturating_add(room));
         let span = Span { id: entry.id, events: entry.sent..end };
         entry.sent = end;
-        entry.link = self.link;
         self.load.events += span.events.len();
         self.load.bytes += entry.bytes / entry.events * span.events.len();
         self.load.times = Some((self.load.times.map_or(now, |(first, _)| first), now));
+        self.load.end = (span.id, end);
         Some(span)
     }
 
     /// Events on connections that are not closed.
     fn carried(&self) -> usize {
         self.load.events + self.closing.map_or(0, |load| load.events)
+    }
+
+    /// Bytes that were written on earlier connections, and are not proven.
+    fn closing_bytes(&self) -> usize {
+        self.closing.map_or(0, |load| load.bytes) + self.closed.iter().map(|closed| closed.load.bytes).sum::<usize>()
     }
 
     fn under_way(&self) -> usize {
@@ -218,7 +233,15 @@ impl Window {
 
     /// Whether a proof is required before more is written.
     fn is_full(&self) -> bool {
-        self.is_group_full() || self.is_room_full()
+        self.is_group_full() || self.is_room_full() || self.free_bytes() == 0
+    }
+
+    /// Bytes that may be written now. At most half of the allowance is on one connection, so that the receiver reads the
+    /// other half while the first is being proven.
+    fn free_bytes(&self) -> usize {
+        let allowed = self.allowance.bytes();
+        let on_one = allowed.div_ceil(2).saturating_sub(self.load.bytes);
+        on_one.min(allowed.saturating_sub(self.load.bytes + self.closing_bytes()))
     }
 
     fn is_room_full(&self) -> bool {
@@ -278,24 +301,22 @@ impl Window {
     /// Bytes that the present connection carries before it is proven at once. When memory is short they are as many as wait
     /// for their lag: so half of what fits is written while the other half waits.
     fn worth_a_proof(&self) -> usize {
-        let most = PROOF_BYTES as usize;
-        if !self.crowded {
-            return most;
-        }
-        let waiting = self.closed.iter().map(|closed| closed.bytes).sum::<usize>();
-        (waiting + self.closing.map_or(0, |load| load.bytes)).clamp(LEAST_PROOF_BYTES, most)
+        let most = (PROOF_BYTES as usize).min(self.allowance.bytes() / ALLOWANCE_PART);
+        if self.crowded { self.closing_bytes().clamp(LEAST_PROOF_BYTES.min(most), most) } else { most }
     }
 
     /// The current connection is being closed; later events use its successor.
     pub(super) fn closes(&mut self) {
         self.closing = Some(std::mem::take(&mut self.load));
-        self.link += 1;
     }
 
     /// The connection that was being closed is proven to have been read to its end.
     pub(super) fn closed(&mut self, now: Instant) {
-        let bytes = self.closing.take().map_or(0, |load| load.bytes);
-        self.closed.push_back(ClosedLink { link: self.link - 1, at: now, bytes });
+        let load = self.closing.take().unwrap_or_default();
+        if let Some((began, _)) = load.times {
+            self.allowance.proven(load.bytes, began, now);
+        }
+        self.closed.push_back(ClosedLink { at: now, load });
         self.rotated = Some(now);
     }
 
@@ -314,14 +335,16 @@ impl Window {
     pub(super) fn prove(&mut self, now: Instant) -> WindowProgress {
         let mut settled = WindowProgress::default();
         let is_stepping_over = self.is_stepping_over();
-        while let Some(ClosedLink { link, .. }) =
-            self.closed.front().copied().filter(|closed| closed.at + self.lag <= now)
-        {
+        while let Some(closed) = self.closed.front().copied().filter(|closed| closed.at + self.lag <= now) {
             self.closed.pop_front();
-            for entry in self.entries.iter_mut().filter(|entry| entry.link <= link && entry.under_way() > 0) {
-                settled.proven = true;
-                if !is_stepping_over {
-                    entry.done = entry.sent;
+            let (last, written) = closed.load.end;
+            for entry in self.entries.iter_mut().filter(|entry| entry.id <= last) {
+                let written = if entry.id == last { written } else { entry.sent };
+                if written > entry.done + entry.aside {
+                    settled.proven = true;
+                    if !is_stepping_over {
+                        entry.done = written;
+                    }
                 }
             }
         }
@@ -347,16 +370,15 @@ impl Window {
         self.search.is_some()
     }
 
-    /// The receiver answered for all events of a batch before this one.
-    pub(super) fn advance(&mut self, id: Id, done: usize) -> WindowProgress {
-        let mut settled = WindowProgress::default();
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id && entry.done < done) {
-            entry.done = done.min(entry.sent);
-            settled.proven = true;
-            self.deaths = None;
+    /// The receiver answered for all events of a batch before this one. Adds to `settled`.
+    pub(super) fn advance(&mut self, id: Id, done: usize, settled: &mut WindowProgress) {
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id && entry.done < done) else { return };
+        entry.done = done.min(entry.sent);
+        settled.proven = true;
+        self.deaths = None;
+        if entry.done == entry.events {
+            self.collect(settled);
         }
-        self.collect(&mut settled);
-        settled
     }
 
     /// The connection ended before its events were proven: all of them must be written again.
@@ -372,7 +394,7 @@ impl Window {
             }
         }
         self.closed.clear();
-        self.link += 1;
+        self.allowance.reset();
         (self.load, self.closing) = (Load::default(), None);
         for entry in &mut self.entries {
             entry.sent = entry.done + entry.aside;
@@ -437,5 +459,7 @@ impl Window {
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod pace;
 #[cfg(test)]
 mod tests;

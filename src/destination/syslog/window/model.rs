@@ -116,6 +116,8 @@ struct World {
     troubles: u8,
     /// How many more batches may be forgotten.
     forgets: u8,
+    /// How many events may be unproven; an event is a byte here.
+    allowance: usize,
 }
 
 impl World {
@@ -123,6 +125,7 @@ impl World {
         let start = Instant::now();
         let window = Window::new(Duration::ZERO, 2 * TICK);
         Self {
+            allowance: usize::MAX,
             window,
             now: start,
             pushed: 0,
@@ -144,20 +147,18 @@ impl World {
         let small = |number: usize| u8::try_from(number).unwrap();
         let age = |at: Instant| small(((self.now - at).min(2 * TICK).as_millis() / TICK.as_millis()) as usize);
         let window = &self.window;
-        let mut key = vec![small(self.pushed), small(window.load.events)];
-        key.push(window.closing.map_or(9, |load| small(load.events)));
+        let load = |load: &Load| [small(load.events), small(load.bytes), load.end.0 as u8, small(load.end.1)];
+        let mut key = vec![small(self.pushed)];
+        key.extend(load(&window.load));
+        key.extend(window.closing.map_or([9; 4], |closing| load(&closing)));
         for entry in &window.entries {
-            let over = if entry.under_way() > 0 { window.link - entry.link } else { 0 };
-            key.extend([
-                entry.id as u8,
-                small(entry.done),
-                small(entry.aside),
-                small(entry.sent),
-                small(over as usize),
-            ]);
+            key.extend([entry.id as u8, small(entry.done), small(entry.aside), small(entry.sent)]);
         }
         key.push(small(window.closed.len()));
-        window.closed.iter().for_each(|closed| key.extend([(window.link - closed.link) as u8, age(closed.at)]));
+        for closed in &window.closed {
+            key.push(age(closed.at));
+            key.extend(load(&closed.load));
+        }
         let ((id, event), deaths) = window.deaths.unwrap_or_default();
         key.extend([id as u8, small(event), deaths as u8]);
         if let Some(Search { size, evidence, last }) = &window.search {
@@ -203,10 +204,12 @@ impl World {
 
     /// Makes the move; whether it can be made.
     fn make(&mut self, step: Move) -> Result<bool, Wrong> {
+        // What was read when says nothing here.
+        self.window.allowance = Allowance::fixed(self.allowance);
         let current_ended = self.current.is_some_and(|current| current.is_heard());
         match step {
             Move::Push if self.pushed < BATCHES.len() => {
-                self.window.push(self.pushed as Id + 1, BATCHES[self.pushed], 0);
+                self.window.push(self.pushed as Id + 1, BATCHES[self.pushed], BATCHES[self.pushed]);
                 self.pushed += 1;
             }
             Move::Connect if self.current.is_none() && self.lives && !self.window.is_empty() => {
@@ -369,6 +372,14 @@ fn confirmed_events_are_on_disk_with_a_small_window_too() {
     world.window.set_room(1);
     let worlds = explore(world, World::ends);
     assert!(worlds > 10_000, "only {worlds} worlds");
+}
+
+#[test]
+fn confirmed_events_are_on_disk_with_a_small_allowance_too() {
+    for allowance in [1, 2, 3] {
+        let worlds = explore(World { allowance, ..World::new(0, 2, 0) }, World::ends);
+        assert!(worlds > 5_000, "only {worlds} worlds");
+    }
 }
 
 #[test]

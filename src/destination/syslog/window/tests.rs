@@ -7,8 +7,10 @@ fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
+/// A window whose allowance is no limit.
 fn window(batches: &[usize]) -> (Window, Instant) {
     let mut window = Window::new(INTERVAL, LAG);
+    window.allowance = Allowance::fixed(usize::MAX);
     for (id, events) in (1..).zip(batches) {
         window.push(id, *events, 0);
     }
@@ -197,6 +199,48 @@ fn at_most_the_window_is_written_before_a_proof_which_is_then_due_at_once() {
     assert_eq!(window.rotate_at(), Some(now));
     window.broke(Break::Other);
     assert_eq!(write(&mut window, now), [(1, 0..5)]);
+}
+
+/// Goes red when whole batches are written, when a connection takes all of the allowance, or when what was proven of a
+/// batch is sent again after a break.
+#[test]
+fn no_more_than_the_allowance_is_unproven_and_half_of_it_on_one_connection() {
+    let (mut window, now) = window(&[]);
+    window.allowance = Allowance::fixed(800);
+    window.push(1, 10, 1_000);
+    window.push(2, 100, 100);
+    window.set_room(2);
+    assert_eq!(write(&mut window, now), [(1, 0..2)]);
+    window.set_room(usize::MAX);
+    assert_eq!(window.rotate_at(), Some(now), "a quarter is worth a proof");
+    assert_eq!(write(&mut window, now), [(1, 2..4)], "half of it");
+    window.closes();
+    assert_eq!(write(&mut window, now), [(1, 4..8)], "what is being closed counts");
+    window.closed(now);
+    window.allowance = Allowance::fixed(800);
+    window.closes();
+    assert_eq!(window.begin(now), None, "and what waits for its lag");
+    window.closed(now + LAG / 2);
+    window.allowance = Allowance::fixed(800);
+    window.prove(now + LAG);
+    assert_eq!(write(&mut window, now), [(1, 8..10), (2, 0..100)]);
+    window.allowance = Allowance::fixed(usize::MAX);
+    window.broke(Break::ByPeer);
+    window.allowance = Allowance::fixed(usize::MAX);
+    assert_eq!(write(&mut window, now), [(1, 4..10), (2, 0..100)]);
+}
+
+/// Goes red when a break leaves the allowance as it is: the receiver that reads next may be slower.
+#[test]
+fn after_a_break_as_little_may_be_unproven_as_at_the_start() {
+    let mut window = Window::new(INTERVAL, LAG);
+    let now = Instant::now();
+    window.push(1, 10_000, 10_000_000);
+    let first = window.begin(now);
+    window.rotated(now + ms(50));
+    assert!(window.begin(now).unwrap().events.len() > first.as_ref().unwrap().events.len());
+    window.broke(Break::ByPeer);
+    assert_eq!(window.begin(now), first);
 }
 
 /// Goes red when nothing is written until a close is answered.
