@@ -5,7 +5,6 @@
 //! message.
 
 mod escape;
-mod number;
 mod rfc3164;
 mod rfc5424;
 pub(crate) mod structured;
@@ -13,11 +12,11 @@ mod timestamp;
 
 use sha2::{Digest as _, Sha256};
 
+use super::number::number;
 use super::{Config, Framing, Layout, Oversize, Standard, Transport};
 use crate::core::event::{Body, BodyError, Format, Head, PairPlaces};
 use crate::destination::Preview;
 use escape::Escape;
-use number::number;
 use structured::Lent;
 use timestamp::Moment;
 

@@ -6,6 +6,7 @@ mod dial;
 mod findings;
 pub mod format;
 mod jobs;
+mod number;
 pub mod promise;
 mod relp;
 mod session;

@@ -16,7 +16,7 @@ use super::jobs::Jobs;
 use super::session::{Session, SessionEnd};
 use super::shared::SyslogShared;
 use super::socket;
-use super::window::{Break, Id, Span};
+use super::window::{Break, Id, Span, WindowProgress};
 use super::{Framing, session};
 use crate::core::batch::Output;
 use crate::core::cause::Cause;
@@ -89,9 +89,9 @@ impl RelpDialog {
             }
             match answers.next() {
                 Ok(None) => {}
-                Ok(Some(Frame { txnr: 1, ref command, ref data })) if command == "rsp" => {
-                    let (code, text) = codec::status(data);
-                    if code != Some(200) {
+                Ok(Some(Frame { txnr: 1, command: "rsp", data })) => {
+                    if codec::code(data) != Some(200) {
+                        let text = codec::text(data);
                         return Err(Refusal::Refused(format!("it refuses the RELP session: {text}")));
                     }
                     return Ok(Self { connection, answers, buffer, txnr: 1 });
@@ -209,7 +209,7 @@ async fn drive(line: &mut Session<'_>, mut session: RelpDialog) -> SessionEnd {
                 socket::acknowledge_at_once(session.connection.socket());
                 session.answers.feed(&session.buffer[..count]);
                 heard = Instant::now();
-                if let Err(ended) = answered(line, &mut session, &mut unanswered) {
+                if let Err(ended) = answered(line, &mut session, &mut unanswered, heard) {
                     return ended;
                 }
             }
@@ -268,6 +268,19 @@ fn answered(
     line: &mut Session<'_>,
     session: &mut RelpDialog,
     unanswered: &mut VecDeque<Unanswered>,
+    now: Instant,
+) -> Result<(), SessionEnd> {
+    let mut settled = WindowProgress::default();
+    let read = read_answers(line, session, unanswered, &mut settled);
+    line.accepted(settled, now);
+    read
+}
+
+fn read_answers(
+    line: &mut Session<'_>,
+    session: &mut RelpDialog,
+    unanswered: &mut VecDeque<Unanswered>,
+    settled: &mut WindowProgress,
 ) -> Result<(), SessionEnd> {
     let searching = line.window.is_searching();
     loop {
@@ -276,7 +289,7 @@ fn answered(
             Ok(None) => return Ok(()),
             Err(fault) => return Err(line.by_peer(&fault.to_string())),
         };
-        match frame.command.as_str() {
+        match frame.command {
             "rsp" => {
                 let Some(message) = unanswered.pop_front() else {
                     return Err(line.by_peer("it answers a message that was not sent"));
@@ -284,13 +297,11 @@ fn answered(
                 if message.txnr != frame.txnr {
                     return Err(line.by_peer("it answers out of order"));
                 }
-                let (code, text) = codec::status(&frame.data);
-                if code != Some(200) {
-                    return Err(line.by_peer(&format!("it answers {text}")));
+                if codec::code(frame.data) != Some(200) {
+                    return Err(line.by_peer(&format!("it answers {}", codec::text(frame.data))));
                 }
                 if let Some(ends) = message.ends.filter(|_| !searching) {
-                    let settled = line.window.advance(message.id, ends);
-                    line.accepted(settled, Instant::now());
+                    line.window.advance(message.id, ends, settled);
                 }
             }
             "serverclose" if unanswered.is_empty() => return Err(SessionEnd::Idle),

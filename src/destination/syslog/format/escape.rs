@@ -25,11 +25,17 @@ pub(super) struct Escape {
     separator: Option<u8>,
 }
 
-/// A part of a pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Piece {
-    Key,
-    Value,
+/// Bytes that are looked at together.
+const LANES: usize = 32;
+
+/// What one pass over a text tells about it.
+struct Survey {
+    /// Only printable ASCII, and no `#`: nothing needs an escape.
+    is_plain: bool,
+    /// How often the byte occurs that was asked for.
+    found: usize,
+    /// How often `=` occurs.
+    equals: usize,
 }
 
 impl Escape {
@@ -45,7 +51,7 @@ impl Escape {
     /// Cleans `out` from `start` on, in place: invalid UTF-8 becomes U+FFFD, control characters are escaped.
     pub(super) fn clean(self, start: usize, out: &mut Vec<u8>) {
         let text = &out[start..];
-        if self.is_plain(text) && std::str::from_utf8(text).is_ok() {
+        if self.suspect(text).is_none() && std::str::from_utf8(text).is_ok() {
             return;
         }
         let text = out.split_off(start);
@@ -63,53 +69,63 @@ impl Escape {
         }
     }
 
-    /// Cleans the pairs that `out` holds from `start` on as [`Escape::clean`] does, and escapes separators in their
-    /// keys and values, and `=` in keys, so that one pair cannot look like two. See [`PairPlaces`] for `places`.
+    /// Cleans the text that `out` holds from `start` on, in place: invalid UTF-8 becomes U+FFFD, and control characters
+    /// are escaped. If it is pairs, separators in their keys and values are escaped too, and `=` in keys, so that one
+    /// pair cannot look like two. See [`PairPlaces`] for `places`.
     pub(super) fn clean_pairs(self, start: usize, separator: &[u8], places: &PairPlaces, out: &mut Vec<u8>) {
-        if places.is_empty() || !self.may_forge(&out[start..], separator, places) {
-            return self.clean(start, out);
-        }
-        let text = out.split_off(start);
-        let mut behind = places.iter().skip(1).map(|next| next.key - separator.len()).chain([text.len()]);
-        for place in places.iter() {
-            let end = behind.next().unwrap_or(text.len());
-            self.append(separator, out);
-            self.append_piece(Piece::Key, &text[place.key..place.equals], separator, out);
-            out.push(b'=');
-            self.append_piece(Piece::Value, &text[place.equals + 1..end], separator, out);
-        }
-    }
-
-    /// Whether a key or a value may need an escape. Counting decides it for nearly all texts.
-    fn may_forge(self, text: &[u8], separator: &[u8], places: &PairPlaces) -> bool {
-        let Some(first) = self.separator else { return false };
-        let rarest = separator.iter().copied().find(|byte| !byte.is_ascii_whitespace()).unwrap_or(first);
-        let count = |byte: u8, text: &[u8]| memchr::memchr_iter(byte, text).count();
-        let is_odd_key = |place: PairPlace| text[place.key..place.equals].contains(&b'=');
-        count(rarest, text) != places.len() * count(rarest, separator)
-            || count(b'=', text) != places.len() && places.iter().any(is_odd_key)
-    }
-
-    fn append_piece(self, piece: Piece, text: &[u8], separator: &[u8], out: &mut Vec<u8>) {
-        let is_forged = |from: &[u8]| {
-            (piece == Piece::Key && from[0] == b'=') || (self.separator == Some(from[0]) && begins(from, separator))
-        };
-        let (mut rest, mut plain) = (text, 0);
-        while let Some(from) = rest.get(plain..).filter(|from| !from.is_empty()) {
-            if is_forged(from) {
-                self.append(&rest[..plain], out);
-                push_code(from[0], out);
-                (rest, plain) = (&from[1..], 0);
-            } else {
-                plain += 1;
+        let text = &out[start..];
+        let first = self.separator.filter(|_| !places.is_empty());
+        let rarest = separator.iter().copied().find(|byte| !byte.is_ascii_whitespace()).or(first).unwrap_or_default();
+        let survey = Survey::of(text, rarest);
+        match first {
+            Some(first) if survey.may_forge(text, separator, rarest, places) => {
+                let text = out.split_off(start);
+                self.append_pairs(&text, first, separator, places, out);
             }
+            _ if survey.is_plain => {}
+            _ => self.clean(start, out),
         }
-        self.append(rest, out);
+    }
+
+    fn append_pairs(self, text: &[u8], first: u8, separator: &[u8], places: &PairPlaces, out: &mut Vec<u8>) {
+        let mut behind = places.iter().skip(1).map(|next| next.key - separator.len()).chain([text.len()]);
+        for PairPlace { key, equals } in places.iter() {
+            let end = behind.next().unwrap_or(text.len());
+            let separates = |from: &[u8]| from[0] == first && begins(from, separator);
+            self.append(separator, out);
+            let key = &text[key..equals];
+            let forged = |from: &[u8]| from[0] == b'=' || separates(from);
+            self.append_piece(key, |rest| memchr::memchr2(b'=', first, rest), forged, out);
+            out.push(b'=');
+            let value = &text[equals + 1..end];
+            self.append_piece(value, |rest| memchr::memchr(first, rest), separates, out);
+        }
+    }
+
+    /// Appends a key or a value: cleaned, with the bytes escaped that `find` finds and at which `is_forged` holds.
+    fn append_piece(
+        self,
+        text: &[u8],
+        find: impl Fn(&[u8]) -> Option<usize>,
+        is_forged: impl Fn(&[u8]) -> bool,
+        out: &mut Vec<u8>,
+    ) {
+        let (mut written, mut at) = (0, 0);
+        while let Some(found) = find(&text[at..]) {
+            at += found;
+            if is_forged(&text[at..]) {
+                self.append(&text[written..at], out);
+                push_code(text[at], out);
+                written = at + 1;
+            }
+            at += 1;
+        }
+        self.append(&text[written..], out);
     }
 
     fn append_valid(self, text: &[u8], out: &mut Vec<u8>) {
         let mut rest = text;
-        while let Some(at) = rest.iter().position(|&byte| self.is_suspect(byte)) {
+        while let Some(at) = self.suspect(rest) {
             let (plain, from) = rest.split_at(at);
             out.extend_from_slice(plain);
             let byte = from[0];
@@ -136,9 +152,13 @@ impl Escape {
         cut - (1..=3).find(torn).unwrap_or(0)
     }
 
-    /// Without branches, so that the compiler can process many bytes at once.
-    fn is_plain(self, text: &[u8]) -> bool {
-        !text.iter().fold(false, |suspect, &byte| suspect | self.is_suspect(byte))
+    /// The position of the first byte that may need an escape.
+    fn suspect(self, text: &[u8]) -> Option<usize> {
+        // Without an early exit, the bytes of a piece are checked at once.
+        let (pieces, _) = text.as_chunks::<LANES>();
+        let is_any = |piece: &[u8; LANES]| piece.iter().fold(false, |any, &byte| any | self.is_suspect(byte));
+        let begin = LANES * pieces.iter().position(is_any).unwrap_or(pieces.len());
+        text[begin..].iter().position(|&byte| self.is_suspect(byte)).map(|at| begin + at)
     }
 
     fn is_suspect(self, byte: u8) -> bool {
@@ -161,6 +181,41 @@ impl Escape {
             }
             _ => false,
         }
+    }
+}
+
+impl Survey {
+    /// Looks at all bytes, and counts `wanted`.
+    fn of(text: &[u8], wanted: u8) -> Self {
+        // Each lane counts in one byte, so that the compiler processes all lanes at once.
+        const MOST: usize = LANES * u8::MAX as usize;
+        // Signed, and one up: DEL and all bytes that are not ASCII become negative, or 0.
+        let is_odd = |byte: u8| (byte.wrapping_add(1).cast_signed() <= b' '.cast_signed()) | (byte == b'#');
+        let mut survey = Self { is_plain: true, found: 0, equals: 0 };
+        for block in text.chunks(MOST) {
+            let (mut odd, mut found, mut equals) = ([0_u8; LANES], [0_u8; LANES], [0_u8; LANES]);
+            let (pieces, rest) = block.as_chunks::<LANES>();
+            for piece in pieces {
+                for lane in 0..LANES {
+                    odd[lane] |= u8::from(is_odd(piece[lane]));
+                    found[lane] += u8::from(piece[lane] == wanted);
+                    equals[lane] += u8::from(piece[lane] == b'=');
+                }
+            }
+            let sum = |lanes: [u8; LANES]| lanes.iter().map(|&count| usize::from(count)).sum::<usize>();
+            let count = |wanted: u8| rest.iter().filter(|&&byte| byte == wanted).count();
+            survey.is_plain &= odd == [0; LANES] && !rest.iter().any(|&byte| is_odd(byte));
+            survey.found += sum(found) + count(wanted);
+            survey.equals += sum(equals) + count(b'=');
+        }
+        survey
+    }
+
+    /// Whether a key or a value may need an escape. Counting decides it for nearly all texts.
+    fn may_forge(&self, text: &[u8], separator: &[u8], rarest: u8, places: &PairPlaces) -> bool {
+        let is_odd_key = |place: PairPlace| text[place.key..place.equals].contains(&b'=');
+        self.found != places.len() * separator.iter().filter(|&&byte| byte == rarest).count()
+            || self.equals != places.len() && places.iter().any(is_odd_key)
     }
 }
 
@@ -206,7 +261,7 @@ mod tests {
     fn check(escape: Escape, text: &[u8], expected: &str) {
         let mut out = b"kept\n".to_vec();
         out.extend_from_slice(text);
-        escape.clean(5, &mut out);
+        escape.clean_pairs(5, b"", &PairPlaces::default(), &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), format!("kept\n{expected}"));
     }
 
@@ -292,6 +347,20 @@ mod tests {
                 (unescaped(key), unescaped(value))
             }).collect();
             prop_assert_eq!(read, pairs, "{}", text);
+        }
+    }
+
+    proptest! {
+        /// Goes red when a count of a lane overflows, or the bytes behind the last whole piece are not looked at.
+        #[test]
+        fn a_survey_is_what_looking_at_each_byte_tells(
+            pieces in proptest::collection::vec(("[|=a]{0,40}|[ -~]{0,99}|[=#\\t\u{80}é]{0,3}", 1..600_usize), 0..6),
+        ) {
+            let text: String = pieces.iter().map(|(piece, times)| piece.repeat(*times)).collect();
+            let Survey { is_plain, found, equals } = Survey::of(text.as_bytes(), b'|');
+            let count = |wanted| text.bytes().filter(|byte| *byte == wanted).count();
+            let expected = text.bytes().all(|byte| matches!(byte, 0x20..=0x7e) && byte != b'#');
+            prop_assert_eq!((is_plain, found, equals), (expected, count(b'|'), count(b'=')));
         }
     }
 

@@ -3,9 +3,9 @@
 use jiff::tz::TimeZone;
 
 use super::escape::host;
-use super::number::number;
 use super::timestamp::Moment;
 use crate::core::name;
+use crate::destination::syslog::number::number;
 
 /// Default TAG: without one, receivers use the first word of the message.
 const TAG: &[u8] = b"forwarder";

@@ -3,10 +3,10 @@
 use jiff::tz::TimeZone;
 
 use super::escape::{Escape, field, host};
-use super::number::number;
 use super::structured;
 use super::structured::Lent;
 use super::timestamp::Moment;
+use crate::destination::syslog::number::number;
 
 /// The parts of HEADER and STRUCTURED-DATA (section 6), not yet cleaned.
 pub(super) struct Opening<'a> {

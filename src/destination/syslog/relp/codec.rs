@@ -1,6 +1,6 @@
 //! Encodes and decodes frames: `TXNR SP COMMAND SP DATALEN [SP DATA] LF`.
 
-use std::io::Write as _;
+use crate::destination::syslog::number::number as digits;
 
 /// The highest transaction number; 1 follows it.
 const LAST: u32 = 999_999_999;
@@ -16,10 +16,10 @@ const LETTERS: usize = 32;
 
 /// One frame of the receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Frame {
+pub(super) struct Frame<'a> {
     pub(super) txnr: u32,
-    pub(super) command: String,
-    pub(super) data: Vec<u8>,
+    pub(super) command: &'a str,
+    pub(super) data: &'a [u8],
 }
 
 /// The receiver does not send valid RELP.
@@ -34,7 +34,11 @@ pub(super) fn after(txnr: u32) -> u32 {
 
 /// Appends a frame. Without data its length is 0 and nothing follows.
 pub(super) fn frame(out: &mut Vec<u8>, txnr: u32, command: &str, data: &[u8]) {
-    write!(out, "{txnr} {command} {}", data.len()).expect("writing to a Vec cannot fail");
+    digits(txnr as usize, out);
+    out.push(b' ');
+    out.extend_from_slice(command.as_bytes());
+    out.push(b' ');
+    digits(data.len(), out);
     if !data.is_empty() {
         out.push(b' ');
         out.extend_from_slice(data);
@@ -48,15 +52,19 @@ pub(super) fn open(out: &mut Vec<u8>) {
     frame(out, 1, "open", offers.as_bytes());
 }
 
-/// The code of an answer, and its first line for messages. `200` is success.
-pub(super) fn status(data: &[u8]) -> (Option<u16>, String) {
+/// The code of an answer. `200` is success.
+pub(super) fn code(data: &[u8]) -> Option<u16> {
+    let word = data.split(|byte| *byte <= b' ').next().unwrap_or_default();
+    std::str::from_utf8(word).ok()?.parse().ok()
+}
+
+/// The first line of an answer, for messages.
+pub(super) fn text(data: &[u8]) -> String {
     let first = data.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let text: String = String::from_utf8_lossy(&first[..first.len().min(200)])
+    String::from_utf8_lossy(&first[..first.len().min(200)])
         .chars()
         .map(|char| if char.is_control() { ' ' } else { char })
-        .collect();
-    let code = text.split(' ').next().and_then(|code| code.parse().ok());
-    (code, text)
+        .collect()
 }
 
 /// Decodes the receiver's bytes into frames.
@@ -74,7 +82,7 @@ impl Answers {
     }
 
     /// The next complete frame, if there is one.
-    pub(super) fn next(&mut self) -> Result<Option<Frame>, NotRelp> {
+    pub(super) fn next(&mut self) -> Result<Option<Frame<'_>>, NotRelp> {
         let mut rest = Rest(&self.bytes[self.start..]);
         let Some(frame) = rest.frame()? else { return Ok(None) };
         self.start = self.bytes.len() - rest.0.len();
@@ -84,10 +92,10 @@ impl Answers {
 
 struct Rest<'a>(&'a [u8]);
 
-impl Rest<'_> {
-    fn frame(&mut self) -> Result<Option<Frame>, NotRelp> {
+impl<'a> Rest<'a> {
+    fn frame(&mut self) -> Result<Option<Frame<'a>>, NotRelp> {
         let Some((txnr, end)) = self.word(DIGITS)? else { return Ok(None) };
-        let txnr = number(&txnr)?;
+        let txnr = number(txnr)?;
         if end != b' ' {
             return Err(NotRelp("a frame without a command"));
         }
@@ -96,12 +104,12 @@ impl Rest<'_> {
             return Err(NotRelp("an invalid command"));
         }
         let Some((length, end)) = self.word(DIGITS)? else { return Ok(None) };
-        let length = number(&length)? as usize;
+        let length = number(length)? as usize;
         if length > MOST {
             return Err(NotRelp("an answer that is too long"));
         }
         if length == 0 && end == b'\n' {
-            return Ok(Some(Frame { txnr, command, data: Vec::new() }));
+            return Ok(Some(Frame { txnr, command, data: b"" }));
         }
         if end != b' ' {
             return Err(NotRelp("a frame without its data"));
@@ -114,16 +122,16 @@ impl Rest<'_> {
             return Err(NotRelp("a frame without an end"));
         }
         self.0 = &rest[1..];
-        Ok(Some(Frame { txnr, command, data: data.to_vec() }))
+        Ok(Some(Frame { txnr, command, data }))
     }
 
     /// The word up to the next space or line feed, and which of them it was.
-    fn word(&mut self, most: usize) -> Result<Option<(String, u8)>, NotRelp> {
+    fn word(&mut self, most: usize) -> Result<Option<(&'a str, u8)>, NotRelp> {
         let seen = &self.0[..self.0.len().min(most + 1)];
         let Some(end) = seen.iter().position(|byte| matches!(byte, b' ' | b'\n')) else {
             return if seen.len() > most { Err(NotRelp("a word that is too long")) } else { Ok(None) };
         };
-        let word = std::str::from_utf8(&seen[..end]).map_err(|_| NotRelp("a word that is not text"))?.to_owned();
+        let word = std::str::from_utf8(&seen[..end]).map_err(|_| NotRelp("a word that is not text"))?;
         let by = seen[end];
         self.0 = &self.0[end + 1..];
         Ok(Some((word, by)))
@@ -150,14 +158,12 @@ mod tests {
             let mut frames = Vec::new();
             for piece in bytes.chunks(size) {
                 answers.feed(piece);
-                while let Some(frame) = answers.next().unwrap() {
-                    frames.push(frame);
+                while let Some(Frame { txnr, command, data }) = answers.next().unwrap() {
+                    frames.push((txnr, command.to_owned(), data.to_vec()));
                 }
             }
-            let expected: Vec<Frame> = expected
-                .iter()
-                .map(|(txnr, command, data)| Frame { txnr: *txnr, command: (*command).into(), data: data.to_vec() })
-                .collect();
+            let expected: Vec<_> =
+                expected.iter().map(|(txnr, command, data)| (*txnr, (*command).to_owned(), data.to_vec())).collect();
             assert_eq!(frames, expected, "in pieces of {size}");
         }
     }
@@ -200,8 +206,11 @@ mod tests {
 
     #[test]
     fn the_status_code_is_separated_from_the_text() {
-        assert_eq!(status(b"200 OK\nrelp_version=0"), (Some(200), "200 OK".to_owned()));
-        assert_eq!(status(b"500 disk full"), (Some(500), "500 disk full".to_owned()));
-        assert_eq!(status(b""), (None, String::new()));
+        let check = |data: &[u8], expected, shown: &str| assert_eq!((code(data), &*text(data)), (expected, shown));
+        check(b"200 OK\nrelp_version=0", Some(200), "200 OK");
+        check(b"200\tOK", Some(200), "200 OK");
+        check(b"500 disk\tfull", Some(500), "500 disk full");
+        check(b"2000", Some(2000), "2000");
+        check(b"", None, "");
     }
 }
