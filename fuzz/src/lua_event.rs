@@ -8,6 +8,7 @@ use std::time::Duration;
 use forwarder::core::cursor::{Cursor, ShardId};
 use forwarder::core::page::Page;
 use forwarder::core::secret::Secret;
+use forwarder::core::tls_connectors::TlsConnectors;
 use forwarder::destination::hec;
 use forwarder::destination::hec::{HecFormat, Partial, Token};
 use forwarder::loggroup::flat::page_with;
@@ -140,6 +141,7 @@ fn hook(compat: bool) -> Hook {
         ack: None,
         compat,
         transport: None,
+        tls: TlsConnectors::default(),
     };
     let limits = Config { timeout: Duration::from_secs(20), memory: 256 << 20, vars: toml::Table::new() };
     let meta = Meta { source: "s".to_owned(), project: "p".to_owned(), logstore: "l".to_owned(), shard: ShardId(0) };

@@ -45,6 +45,7 @@ use crate::core::event::{DestinationFormat, Formats};
 use crate::core::ledger::Ledger;
 use crate::core::state_dir::StateDir;
 use crate::core::stop::Stop;
+use crate::core::tls_connectors::TlsConnectors;
 use crate::dead_letter::DirectoryStore;
 use crate::destination::registry::AnyDestination;
 use crate::group::Drained;
@@ -74,7 +75,7 @@ const ISOLATED_SHARE: usize = 4;
 pub type Destinations = (Arc<[Route<AnyDestination>]>, Formats);
 
 /// The destinations in the settings, and the formats of their events. The isolated ones share a part of `budget` for
-/// waiting events.
+/// waiting events. `tls` is shared with other clients.
 ///
 /// # Errors
 /// A file that the settings name cannot be used.
@@ -82,11 +83,13 @@ pub fn destinations(
     settings: &[DestinationSettings],
     budget: &SharedBudget,
     state: &StateDir,
+    tls: &TlsConnectors,
 ) -> Result<Destinations, Error> {
     let (mut routes, mut formats) = (Vec::new(), Vec::new());
     let isolated = settings.iter().filter(|one| one.isolate).count();
     for DestinationSettings { name, config, on_reject, isolate } in settings {
-        let (destination, format) = config.open(state, budget).map_err(|error| Error::Settings(error.to_string()))?;
+        let opened = config.open(state, budget, tls);
+        let (destination, format) = opened.map_err(|error| Error::Settings(error.to_string()))?;
         let route = Route::new(name.clone(), destination, *on_reject);
         routes.push(if *isolate { route.isolated(budget.limit() / ISOLATED_SHARE / isolated) } else { route });
         formats.push(DestinationFormat { name: Some(name.clone()), format });
@@ -125,7 +128,8 @@ impl App {
     pub fn new(mut settings: Settings) -> Result<Self, Error> {
         let state = open_state(&settings.state_dir);
         let budget = SharedBudget::new(settings.run.memory);
-        let (destinations, formats) = destinations(&settings.destinations, &budget, &state)?;
+        let tls = TlsConnectors::default();
+        let (destinations, formats) = destinations(&settings.destinations, &budget, &state, &tls)?;
         let consumer = take_name(&mut settings.sources, &state);
         // Not named after a source: the sources may change from one start to the next.
         let process = consumer.as_ref().map_or("unnamed", |consumer| &consumer.id);
@@ -156,7 +160,7 @@ impl App {
         info!(dir = %letters.dir().display(), "logs that cannot be delivered are written as dead letters");
         let (ledger, letters, sources) = (Arc::default(), Arc::new(letters), SourceList::default());
         let copies = letter_rules.to.as_ref().and_then(|to| Copies::to(to, &formats));
-        let (connections, beating) = (Connections::default(), Connections::default());
+        let (connections, beating) = (Connections::with(tls.clone()), Connections::with(tls));
         let taps = Arc::default();
         let shared =
             Shared { destinations, ledger, budget, letters, copies, letter_rules, connections, beating, sources, taps };

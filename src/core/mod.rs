@@ -38,6 +38,7 @@ pub mod stop;
 #[cfg(test)]
 pub(crate) mod test_log;
 pub mod timings;
+pub mod tls_connectors;
 pub mod tls_fault;
 pub mod tls_files;
 pub mod wildcard;

@@ -18,6 +18,7 @@ use crate::core::certificates::CertificateEnds;
 use crate::core::histogram::Histogram;
 use crate::core::lease::Tenure;
 use crate::core::state_dir::StateDir;
+use crate::core::tls_connectors::TlsConnectors;
 
 /// The configuration of one destination.
 #[derive(Debug, Clone)]
@@ -43,7 +44,7 @@ pub enum OpenError {
 
 impl DestinationConfig {
     /// Builds the destination and its format. It sends nothing yet. State for the next start is kept in the state
-    /// directory. `budget` is the memory in which events wait until they are delivered.
+    /// directory. `budget` is the memory in which events wait until they are delivered, and `tls` is shared with other clients.
     ///
     /// # Errors
     /// A setting that cannot work, or a file that it names cannot be used.
@@ -51,9 +52,13 @@ impl DestinationConfig {
         &self,
         state: &StateDir,
         budget: &SharedBudget,
+        tls: &TlsConnectors,
     ) -> Result<(AnyDestination, Arc<dyn Preview>), OpenError> {
         Ok(match self {
-            Self::Hec(config) => (AnyDestination::new(Hec::new(config)?), Arc::new(HecFormat::new(config))),
+            Self::Hec(config) => {
+                let config = hec::Config { tls: tls.clone(), ..(**config).clone() };
+                (AnyDestination::new(Hec::new(&config)?), Arc::new(HecFormat::new(&config)))
+            }
             Self::Syslog(config) => (
                 AnyDestination::new(Syslog::new(config, state.clone(), budget.clone())?),
                 Arc::new(SyslogFormat::new(config)),

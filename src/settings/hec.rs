@@ -6,6 +6,7 @@ use super::keys;
 use super::problem::Complaint;
 use super::read::Reader;
 use super::url::BaseUrl;
+use crate::core::tls_connectors::TlsConnectors;
 use crate::destination::hec::{Config, HecFormat, Layout, MemberConfig, Token};
 
 pub(super) fn read_hec(reader: &mut Reader<'_>) -> Option<Config> {
@@ -61,6 +62,7 @@ pub(super) fn read_hec(reader: &mut Reader<'_>) -> Option<Config> {
         ack: ack?,
         compat: compat?,
         transport: None,
+        tls: TlsConnectors::default(),
     })
 }
 

@@ -31,6 +31,7 @@ use crate::core::retry_log::RetryLog;
 use crate::core::source::{Source as _, SourceError};
 use crate::core::state_dir::StateDir;
 use crate::core::stop::{Stop, stop};
+use crate::core::tls_connectors::TlsConnectors;
 use crate::dead_letter;
 use crate::dead_letter::DirectoryStore;
 use crate::destination::Destination as _;
@@ -151,11 +152,11 @@ fn targets(
             names()
         )));
     }
-    let (mut routes, mut formats) = (Vec::new(), Vec::new());
+    let (mut routes, mut formats, tls) = (Vec::new(), Vec::new(), TlsConnectors::default());
     // None is isolated: a backfill has no deadline, so it waits for all destinations.
     for DestinationSettings { name, config, on_reject, .. } in &settings.destinations {
-        let (destination, format) =
-            config.open(&StateDir::none(), budget).map_err(|error| Error::Settings(error.to_string()))?;
+        let opened = config.open(&StateDir::none(), budget, &tls);
+        let (destination, format) = opened.map_err(|error| Error::Settings(error.to_string()))?;
         let target = match only.is_none_or(|only| name.as_str() == only) {
             true => Target::Taken(destination),
             false => Target::LeftOut(destination),

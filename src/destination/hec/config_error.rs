@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::core::tls_files::TlsFileError;
+use crate::core::tls_files::TlsError;
 
 /// A wrong setting, by its name.
 #[derive(Debug, thiserror::Error)]
@@ -13,9 +13,9 @@ pub enum ConfigError {
     /// The token itself, which is not shown.
     #[error("hec token: {0}")]
     Token(String),
-    /// A file cannot be read, or has the wrong content.
+    /// A certificate or key cannot be used.
     #[error("hec {0}")]
-    File(#[from] TlsFileError),
+    Tls(#[from] TlsError),
     /// The file with the token.
     #[error("hec token file {}: {problem}", path.display())]
     TokenFile {
@@ -27,7 +27,7 @@ pub enum ConfigError {
     /// The proxy's URL. It is not shown, because it may contain a password.
     #[error("hec proxy: not a URL like http://proxy.example:3128")]
     Proxy,
-    /// The TLS library cannot be initialized.
+    /// The HTTP library cannot be initialized.
     #[error("hec: no HTTP client: {0}")]
     Client(String),
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy, Url, redirect, retry, tls};
+use reqwest::{Client, ClientBuilder, Proxy, Url, redirect, retry};
 
 use super::Config;
 use super::config_error::ConfigError;
@@ -58,19 +58,9 @@ impl FromFiles for ClientFiles {
         if let Some((name, address)) = &self.pinned {
             builder = builder.resolve(name, *address);
         }
-        if let Some(ca) = &content.ca {
-            let certificates = Certificate::from_pem_bundle(ca).map_err(|error| self.tls.bad_ca(chain(&error)))?;
-            if certificates.is_empty() {
-                return Err(self.tls.bad_ca("no PEM certificate in it").into());
-            }
-            builder = builder.tls_certs_merge(certificates);
-        }
-        if let Some((certificate, key)) = &content.client {
-            let identity = Identity::from_pkcs8_pem(certificate, key);
-            builder = builder.identity(identity.map_err(|error| self.tls.bad_client(chain(&error)))?);
-        }
-        // This detects a certificate and a key that do not match.
-        let client = builder.build().map_err(|error| ConfigError::Client(chain(&error)))?;
+        let connector = self.config.tls.connector(&self.tls, content, self.config.verify)?;
+        let client =
+            builder.tls_backend_preconfigured(connector).build().map_err(|error| ConfigError::Client(chain(&error)))?;
         self.certificates.uses(content.client.as_ref().map(|(certificate, _)| certificate.as_slice()));
         Ok(client)
     }
@@ -106,10 +96,7 @@ fn client_builder(config: &Config) -> Result<ClientBuilder, ConfigError> {
         .connect_timeout(config.connect_timeout)
         .pool_idle_timeout(POOL_IDLE)
         .pool_max_idle_per_host(config.max_requests)
-        .tls_info(true)
-        .tls_version_min(tls::Version::TLS_1_2)
-        .tls_danger_accept_invalid_certs(!config.verify)
-        .tls_danger_accept_invalid_hostnames(!config.verify);
+        .tls_info(true);
     match &config.proxy {
         Some(proxy) => Ok(builder.proxy(Proxy::all(proxy).map_err(|_| ConfigError::Proxy)?)),
         None if no_proxy::is_for_all() => Ok(builder.no_proxy()),

@@ -49,6 +49,7 @@ pub use reply::Partial;
 pub use request_fault::RequestFault;
 
 use crate::core::secret::Secret;
+use crate::core::tls_connectors::TlsConnectors;
 
 /// How to reach the collectors; all fields are validated.
 #[derive(Debug, Clone)]
@@ -95,6 +96,8 @@ pub struct Config {
     pub compat: bool,
     /// What carries the requests; HTTP unless something else is named.
     pub transport: Option<Arc<dyn transport::Transport>>,
+    /// The TLS connectors, which other clients may share.
+    pub tls: TlsConnectors,
 }
 
 #[cfg(test)]
@@ -122,6 +125,7 @@ impl Config {
             ack: None,
             compat: false,
             transport: None,
+            tls: TlsConnectors::default(),
         }
     }
 }

@@ -3,23 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use native_tls::{Certificate, Identity, Protocol};
 use tokio_native_tls::TlsConnector;
 
 use super::Tls;
 use crate::core::certificates::Certificates;
 use crate::core::reread::{FromFiles, Reread};
-use crate::core::tls_files::{TlsContent, TlsFileError, TlsFiles};
+use crate::core::tls_files::{TlsContent, TlsError, TlsFiles};
 
 /// A wrong setting, by its name.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A file cannot be read, or has the wrong content.
+    /// A certificate or key cannot be used.
     #[error("syslog {0}")]
-    File(#[from] TlsFileError),
-    /// The TLS library cannot be initialized.
-    #[error("syslog: no TLS: {0}")]
-    Tls(String),
+    Tls(#[from] TlsError),
     /// The sending thread cannot be started.
     #[error("syslog: cannot start the sending thread: {0}")]
     Thread(std::io::Error),
@@ -60,26 +56,7 @@ impl FromFiles for ConnectorFiles {
     }
 
     fn make(&self, content: &TlsContent) -> Result<TlsConnector, ConfigError> {
-        let mut builder = native_tls::TlsConnector::builder();
-        builder
-            .min_protocol_version(Some(Protocol::Tlsv12))
-            .danger_accept_invalid_certs(!self.verify)
-            .danger_accept_invalid_hostnames(!self.verify);
-        if let Some(ca) = &content.ca {
-            let certificates = Certificate::stack_from_pem(ca).map_err(|error| self.files.bad_ca(error.to_string()))?;
-            if certificates.is_empty() {
-                return Err(self.files.bad_ca("no PEM certificate in it").into());
-            }
-            for certificate in certificates {
-                builder.add_root_certificate(certificate);
-            }
-        }
-        if let Some((certificate, key)) = &content.client {
-            let identity = Identity::from_pkcs8(certificate, key);
-            builder.identity(identity.map_err(|error| self.files.bad_client(error.to_string()))?);
-        }
-        // This detects a certificate and a key that do not match.
-        let connector = builder.build().map_err(|error| ConfigError::Tls(error.to_string()))?;
+        let connector = self.files.connector(content, self.verify)?;
         self.certificates.uses(content.client.as_ref().map(|(certificate, _)| certificate.as_slice()));
         Ok(connector.into())
     }

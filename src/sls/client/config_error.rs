@@ -1,6 +1,6 @@
 //! Why a client cannot be created from the settings.
 
-use crate::core::tls_files::TlsFileError;
+use crate::core::tls_files::TlsError;
 use crate::sls::credentials::KeyError;
 use crate::sls::endpoint::EndpointError;
 
@@ -23,10 +23,10 @@ pub enum ConfigError {
     /// The credentials.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The certificates to trust.
+    /// The certificates to trust cannot be used.
     #[error("the {0}")]
-    File(#[from] TlsFileError),
-    /// The TLS library cannot be initialized.
+    Tls(#[from] TlsError),
+    /// The HTTP library cannot be initialized.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(reqwest::Error),
 }

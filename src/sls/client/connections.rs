@@ -1,17 +1,16 @@
-//! The HTTP clients with the connections to SLS. Sources with the same connection settings share one, because each has
-//! the system's certificates in memory and keeps connections open.
+//! The HTTP clients with the connections to SLS. Sources with the same connection settings share one, and its open connections.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, ClientBuilder};
+use reqwest::{Client, ClientBuilder};
 
 use super::config_error::ConfigError;
 use super::dns::Remembering;
-use crate::core::error_chain::error_chain;
 use crate::core::no_proxy;
 use crate::core::reread::{FromFiles, Reread};
+use crate::core::tls_connectors::TlsConnectors;
 use crate::core::tls_files::{TlsContent, TlsFiles};
 use crate::sls::Config;
 use crate::sls::endpoint::Endpoint;
@@ -28,7 +27,10 @@ const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Connections that sources share. They belong to the runtime in which they are first used.
 #[derive(Debug, Default, Clone)]
-pub struct Connections(Arc<Mutex<Vec<Known>>>);
+pub struct Connections {
+    clients: Arc<Mutex<Vec<Known>>>,
+    tls: TlsConnectors,
+}
 
 /// A client that may be in use, and its connection settings.
 type Known = (Way, Weak<SharedClient>);
@@ -46,16 +48,22 @@ struct Way {
 }
 
 impl Connections {
+    /// No connections yet. Connections that are opened later use these TLS connectors.
+    #[must_use]
+    pub fn with(tls: TlsConnectors) -> Self {
+        Self { clients: Arc::default(), tls }
+    }
+
     /// The client for a source; other sources may use it, too.
     pub(super) fn client(&self, config: &Config, endpoint: &Endpoint) -> Result<Arc<SharedClient>, ConfigError> {
         let way = way(config, endpoint);
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|(_, client)| client.strong_count() > 0);
         let shared = known.iter().find(|(other, _)| *other == way).and_then(|(_, client)| client.upgrade());
         if let Some(client) = shared {
             return Ok(client);
         }
-        let client = Arc::new(new_client(way.clone(), |client| client)?);
+        let client = Arc::new(new_client(way.clone(), self.tls.clone(), |client| client)?);
         known.push((way, Arc::downgrade(&client)));
         Ok(client)
     }
@@ -68,7 +76,7 @@ pub(super) fn client_with(
     endpoint: &Endpoint,
     change: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
 ) -> Result<Arc<SharedClient>, ConfigError> {
-    new_client(way(config, endpoint), change).map(Arc::new)
+    new_client(way(config, endpoint), TlsConnectors::default(), change).map(Arc::new)
 }
 
 fn way(config: &Config, endpoint: &Endpoint) -> Way {
@@ -81,15 +89,17 @@ fn way(config: &Config, endpoint: &Endpoint) -> Way {
 
 fn new_client(
     way: Way,
+    connectors: TlsConnectors,
     change: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
 ) -> Result<SharedClient, ConfigError> {
-    let tls = TlsFiles { ca_file: way.ca_file.clone(), client_cert: None };
-    Reread::new(ClientFiles { tls, way, change: Box::new(change) }, FILE_CHECK_INTERVAL)
+    let files = TlsFiles { ca_file: way.ca_file.clone(), client_cert: None };
+    Reread::new(ClientFiles { files, connectors, way, change: Box::new(change) }, FILE_CHECK_INTERVAL)
 }
 
 /// The parts of a client. A new client has its own connections; those of the old one end with their last request.
 pub(super) struct ClientFiles {
-    tls: TlsFiles,
+    files: TlsFiles,
+    connectors: TlsConnectors,
     way: Way,
     /// Adjusts the builder.
     change: Box<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>,
@@ -105,11 +115,11 @@ impl FromFiles for ClientFiles {
     }
 
     fn is_empty(&self) -> bool {
-        self.tls.is_empty()
+        self.files.is_empty()
     }
 
     fn read(&self) -> Result<TlsContent, ConfigError> {
-        Ok(self.tls.read()?)
+        Ok(self.files.read()?)
     }
 
     fn make(&self, content: &TlsContent) -> Result<Client, ConfigError> {
@@ -124,15 +134,8 @@ impl FromFiles for ClientFiles {
         if self.way.is_direct {
             builder = builder.no_proxy();
         }
-        if let Some(pem) = &content.ca {
-            let certificates =
-                Certificate::from_pem_bundle(pem).map_err(|error| self.tls.bad_ca(error_chain(&error)))?;
-            if certificates.is_empty() {
-                return Err(self.tls.bad_ca("it contains no PEM certificate").into());
-            }
-            builder = builder.tls_certs_merge(certificates);
-        }
-        (self.change)(builder).build().map_err(ConfigError::Client)
+        let connector = self.connectors.connector(&self.files, content, true)?;
+        (self.change)(builder.tls_backend_preconfigured(connector)).build().map_err(ConfigError::Client)
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use reqwest::{Certificate, Client, ClientBuilder, Method, Response};
+use reqwest::{Client, ClientBuilder, Method, Response};
 
 use crate::core::error_chain::error_chain;
 use crate::core::no_proxy;
@@ -97,12 +97,10 @@ fn client(ca_file: Option<PathBuf>, may_be_proxied: bool) -> Result<Client, Stri
     if !may_be_proxied || no_proxy::is_for_all() {
         builder = builder.no_proxy();
     }
-    let tls = TlsFiles { ca_file, client_cert: None };
-    if let Some(pem) = tls.read().map_err(|error| error.to_string())?.ca {
-        let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| tls.bad_ca(chain(error)).to_string())?;
-        builder = builder.tls_certs_merge(certificates);
-    }
-    builder.build().map_err(chain)
+    let files = TlsFiles { ca_file, client_cert: None };
+    let connector =
+        files.read().and_then(|content| files.connector(&content, true)).map_err(|error| error.to_string())?;
+    builder.tls_backend_preconfigured(connector).build().map_err(chain)
 }
 
 /// Whether the host is the loopback address, which needs no proxy.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use forwarder::core::cause::Cause;
 use forwarder::core::secret::Secret;
+use forwarder::core::tls_connectors::TlsConnectors;
 use forwarder::destination::hec::reply::Reply;
 use forwarder::destination::hec::transport::{Request, Transport};
 use forwarder::destination::hec::{Config, Hec, MemberConfig, Partial, RequestFault, Token};
@@ -169,6 +170,7 @@ impl Cluster {
             ack: self.acks.then_some(ACK_TIMEOUT),
             compat: false,
             transport: Some(transport),
+            tls: TlsConnectors::default(),
         }
     }
 

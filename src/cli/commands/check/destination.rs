@@ -11,6 +11,7 @@ use crate::core::cause::Cause;
 use crate::core::duration::in_words;
 use crate::core::env_proxy;
 use crate::core::state_dir::StateDir;
+use crate::core::tls_connectors::TlsConnectors;
 use crate::destination::registry::DestinationConfig;
 use crate::destination::syslog::Transport;
 use crate::destination::{CheckError, Destination as _, hec, syslog};
@@ -87,7 +88,8 @@ async fn syslog_targets(findings: &Findings, config: &syslog::Config) -> bool {
 
 /// The destination's own check.
 async fn ask(findings: &Findings, config: &DestinationConfig, table: &str) {
-    let destination = match config.open(&StateDir::none(), &SharedBudget::new(0)) {
+    let (state, budget, tls) = (StateDir::none(), SharedBudget::new(0), TlsConnectors::default());
+    let destination = match config.open(&state, &budget, &tls) {
         Ok((destination, _)) => destination,
         Err(error) => {
             findings.fail(Level::SETUP, error.to_string(), format!("correct it under [{table}]"));

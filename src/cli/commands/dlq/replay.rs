@@ -24,6 +24,7 @@ use crate::core::lease::{Lease, Tenure};
 use crate::core::printable::printable;
 use crate::core::state_dir::StateDir;
 use crate::core::stop::{Stop, stop};
+use crate::core::tls_connectors::TlsConnectors;
 use crate::dead_letter::{Letter, Record, ReplayClaim, Unreadable, directories};
 use crate::destination::Destination;
 use crate::pipeline::Route;
@@ -92,7 +93,8 @@ pub(super) fn main(
     for warning in &delivery.warnings {
         tracing::warn!("{warning}");
     }
-    let (destinations, formats) = match destinations(&delivery.destinations, &SharedBudget::new(0), &StateDir::none()) {
+    let (budget, state, tls) = (SharedBudget::new(0), StateDir::none(), TlsConnectors::default());
+    let (destinations, formats) = match destinations(&delivery.destinations, &budget, &state, &tls) {
         Ok(parts) => parts,
         Err(error) => return end(&error.to_string(), error.exit_code()),
     };
