@@ -71,7 +71,8 @@ class Browser:
 
     def open(self, url):
         self.call("Page.navigate", url=url)
-        self.until("the page is there", "document.querySelector('main') !== null")
+        # While the document is loading, `main` may be there without all of its content.
+        self.until("the page is there", "document.readyState !== 'loading' && document.querySelector('main') !== null")
 
     def run(self, expression):
         """The value of a JavaScript expression in the page."""
