@@ -9,11 +9,12 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::acks::{AckTracker, ChannelNumber, Fate, Poll, Post, Told, Waiting};
 use super::channel::Channel;
 use super::endpoint::Endpoint;
+use super::poll_pace::PollPace;
 use super::reply::acknowledged;
 use crate::core::backoff::Backoff;
 use crate::core::cause::Cause;
@@ -66,15 +67,23 @@ struct Polled {
 
 #[derive(Debug)]
 struct State {
-    tracker: AckTracker<oneshot::Sender<Fate>>,
+    tracker: AckTracker<Waiter>,
     channels: BTreeMap<ChannelNumber, Arc<Channel>>,
+    pace: PollPace,
+}
+
+/// The waiter of an accepted request.
+#[derive(Debug)]
+struct Waiter {
+    fate: oneshot::Sender<Fate>,
+    since: Instant,
 }
 
 impl Indexing {
     /// Polls `endpoint` periodically; events that are not acknowledged within `timeout` must be sent again.
     pub(super) fn new(endpoint: Arc<Endpoint>, every: Duration, timeout: Duration) -> Self {
         let health = HealthTracker::new("HEC indexer acknowledgement", endpoint.name().to_owned());
-        let state = State { tracker: AckTracker::new(timeout), channels: BTreeMap::new() };
+        let state = State { tracker: AckTracker::new(timeout), channels: BTreeMap::new(), pace: PollPace::new(every) };
         let shared = Shared {
             endpoint,
             every,
@@ -165,7 +174,9 @@ impl Sending {
     pub(super) fn accepted(mut self, id: u64, waits: bool) -> Option<Acknowledgement> {
         let (waiter, fate) = oneshot::channel();
         let post = self.post.take()?;
-        tell(self.shared.state().tracker.accepted(post, id, waits.then_some(waiter), Instant::now()));
+        let now = Instant::now();
+        let waiter = waits.then_some(Waiter { fate: waiter, since: now });
+        tell(self.shared.state().tracker.accepted(post, id, waiter, now));
         waits.then(|| Acknowledgement { fate, alive: self.alive.clone() })
     }
 
@@ -208,8 +219,7 @@ impl Acknowledgement {
 
 impl Shared {
     async fn run(&self, _running: watch::Sender<()>) {
-        let mut ticks = interval_at(Instant::now() + self.every, self.every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut next_round = Instant::now() + self.every;
         let mut pause = Backoff::new(self.every, MOST_PAUSE.min(self.late / 10).max(self.every), fastrand::u64(..));
         let mut not_before = Instant::now();
         let mut under_way = FuturesUnordered::new();
@@ -217,7 +227,7 @@ impl Shared {
             let polled: Option<Polled> = tokio::select! {
                 biased;
                 Some(polled) = under_way.next() => Some(polled),
-                _ = ticks.tick() => None,
+                () = sleep_until(next_round) => None,
             };
             let now = Instant::now();
             match polled {
@@ -233,7 +243,9 @@ impl Shared {
                 }
                 None => {
                     self.give_up(now);
-                    self.state().tracker.start_round();
+                    let mut state = self.state();
+                    state.tracker.start_round();
+                    next_round = now + state.pace.pause(state.tracker.waiting().requests);
                 }
             }
             if now >= not_before {
@@ -264,7 +276,7 @@ impl Shared {
     fn give_up(&self, now: Instant) {
         let expired = {
             let mut state = self.state();
-            let State { tracker, channels } = &mut *state;
+            let State { tracker, channels, .. } = &mut *state;
             let expired = tracker.expired(now);
             channels.retain(|number, _| tracker.has(*number));
             expired
@@ -286,8 +298,13 @@ impl Shared {
         let Polled { poll, began, answer } = polled;
         match answer {
             Ok(safe) => {
-                tell(self.state().tracker.polled(&poll, &safe));
+                let told = self.state().tracker.polled(&poll, &safe);
                 let now = Instant::now();
+                let indexed = told.iter().filter(|(_, fate)| *fate == Fate::Indexed);
+                if let Some(last) = indexed.map(|(waiter, _)| waiter.since).max() {
+                    self.state().pace.acknowledged(now - last);
+                }
+                tell(told);
                 if self.trouble(now).is_none() {
                     self.health.up(now);
                 }
@@ -317,8 +334,8 @@ impl Shared {
 }
 
 /// A waiter that is gone is not notified.
-fn tell(told: Told<oneshot::Sender<Fate>>) {
+fn tell(told: Told<Waiter>) {
     for (waiter, fate) in told {
-        let _ = waiter.send(fate);
+        let _ = waiter.fate.send(fate);
     }
 }

@@ -24,6 +24,7 @@ mod member;
 mod members;
 mod notices;
 pub mod plan;
+mod poll_pace;
 mod proxy;
 pub mod reply;
 mod request_fault;
