@@ -30,14 +30,16 @@ pub(super) enum To {
     Hec,
     HecGzip,
     HecAcks,
+    HecGzipAcks,
     Syslog(Protocol),
 }
 
 impl To {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Hec,
         Self::HecGzip,
         Self::HecAcks,
+        Self::HecGzipAcks,
         Self::Syslog(Protocol::Tcp),
         Self::Syslog(Protocol::Tls),
         Self::Syslog(Protocol::Relp),
@@ -48,10 +50,19 @@ impl To {
             Self::Hec => "HEC",
             Self::HecGzip => "HEC, gzip",
             Self::HecAcks => "HEC, acknowledged",
+            Self::HecGzipAcks => "HEC, gzip, acknowledged",
             Self::Syslog(Protocol::Tls) => "syslog over TLS, confirmed",
             Self::Syslog(Protocol::Relp) => "syslog over RELP",
             Self::Syslog(_) => "syslog over TCP, confirmed",
         }
+    }
+
+    fn has_gzip(self) -> bool {
+        matches!(self, Self::HecGzip | Self::HecGzipAcks)
+    }
+
+    fn has_acks(self) -> bool {
+        matches!(self, Self::HecAcks | Self::HecGzipAcks)
     }
 }
 
@@ -179,7 +190,7 @@ impl Receiver {
             let config = syslog::Config { keep: 1, identity, ..syslog::Config::new(protocol) };
             return Ok(Self::Syslog(SyslogEmulator::start(config).await?, protocol));
         }
-        let use_ack = to == To::HecAcks;
+        let use_ack = to.has_acks();
         let config = hec::Config { keep: Keep::Last(1), use_ack, ..hec::Config::new(Secret::new(TOKEN)) };
         Ok(Self::Hec(HecEmulator::start(config).await?, to))
     }
@@ -189,8 +200,8 @@ impl Receiver {
             Self::Hec(hec, to) => vec![
                 ("FORWARDER_HEC_URL", hec.url()),
                 ("FORWARDER_HEC_TOKEN", TOKEN.to_owned()),
-                ("FORWARDER_HEC_GZIP", (*to == To::HecGzip).to_string()),
-                ("FORWARDER_HEC_ACK", (*to == To::HecAcks).to_string()),
+                ("FORWARDER_HEC_GZIP", to.has_gzip().to_string()),
+                ("FORWARDER_HEC_ACK", to.has_acks().to_string()),
             ],
             Self::Syslog(syslog, protocol) => [
                 ("FORWARDER_SYSLOG_HOST", syslog.address().ip().to_string()),
