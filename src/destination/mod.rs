@@ -18,6 +18,7 @@ use crate::core::certificates::CertificateEnds;
 use crate::core::event::Format;
 use crate::core::histogram::Buckets;
 use crate::core::lease::Tenure;
+use crate::core::pending_output::PendingOutput;
 pub use status::{DestinationStatus, IsolationMode, called};
 
 /// A destination. It handles requests, concurrency, partial refusals and endless retries itself.
@@ -27,6 +28,11 @@ pub trait Destination: Send + Sync + 'static {
     /// Asks `tenure` before every send. Resolves when every event is durable or refused for good, or when the tenure
     /// ended.
     fn deliver(&self, output: Arc<Output>, tenure: Tenure) -> impl Future<Output = Outcome> + Send;
+
+    /// The same for an output that may be packed while it waits for a proof of delivery.
+    fn deliver_pending(&self, pending: Arc<PendingOutput>, tenure: Tenure) -> impl Future<Output = Outcome> + Send {
+        self.deliver(pending.output(), tenure)
+    }
 
     /// Checks once whether the destination would accept events; none is sent.
     ///

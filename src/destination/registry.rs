@@ -17,6 +17,7 @@ use crate::core::budget::SharedBudget;
 use crate::core::certificates::CertificateEnds;
 use crate::core::histogram::Histogram;
 use crate::core::lease::Tenure;
+use crate::core::pending_output::PendingOutput;
 use crate::core::state_dir::StateDir;
 use crate::core::tls_connectors::TlsConnectors;
 
@@ -83,8 +84,12 @@ impl AnyDestination {
 
 impl Destination for AnyDestination {
     async fn deliver(&self, batch: Arc<Output>, tenure: Tenure) -> Outcome {
+        self.deliver_pending(Arc::new(batch.into()), tenure).await
+    }
+
+    async fn deliver_pending(&self, pending: Arc<PendingOutput>, tenure: Tenure) -> Outcome {
         let began = Instant::now();
-        let outcome = self.inner.erased_deliver(batch, tenure).await;
+        let outcome = self.inner.erased_deliver(pending, tenure).await;
         if matches!(outcome, Outcome::Done(_)) {
             self.deliveries.observe(began.elapsed(), 1);
         }
@@ -126,7 +131,7 @@ impl Destination for AnyDestination {
 
 /// [`Destination`] with its futures in boxes, as a trait object needs them.
 trait ErasedDestination: Send + Sync + std::fmt::Debug {
-    fn erased_deliver(&self, batch: Arc<Output>, tenure: Tenure) -> BoxFuture<'_, Outcome>;
+    fn erased_deliver(&self, pending: Arc<PendingOutput>, tenure: Tenure) -> BoxFuture<'_, Outcome>;
     fn erased_check(&self) -> BoxFuture<'_, Result<Checked, CheckError>>;
     fn erased_address(&self) -> String;
     fn erased_promise(&self) -> Promise;
@@ -138,8 +143,8 @@ trait ErasedDestination: Send + Sync + std::fmt::Debug {
 }
 
 impl<D: Destination + std::fmt::Debug> ErasedDestination for D {
-    fn erased_deliver(&self, batch: Arc<Output>, tenure: Tenure) -> BoxFuture<'_, Outcome> {
-        Box::pin(self.deliver(batch, tenure))
+    fn erased_deliver(&self, pending: Arc<PendingOutput>, tenure: Tenure) -> BoxFuture<'_, Outcome> {
+        Box::pin(self.deliver_pending(pending, tenure))
     }
 
     fn erased_check(&self) -> BoxFuture<'_, Result<Checked, CheckError>> {

@@ -182,7 +182,7 @@ pub(super) struct UndeliveredEvent {
 impl UndeliveredEvent {
     /// The index of its log in the page.
     pub(super) fn log(&self, batch: &Batch) -> u32 {
-        batch.outputs[self.output].events.log_of(self.event)
+        batch.outputs[self.output].log_of(self.event)
     }
 
     /// An event of an output that the destination refuses for good.
@@ -240,7 +240,7 @@ fn of_rejected(
     records: &mut Vec<Record>,
 ) {
     for UndeliveredEvent { output, event, reason, code, message } in rejected {
-        let of_log = &batch.outputs[*output].events;
+        let of_log = &batch.outputs[*output].output().events;
         let events: Vec<usize> = (0..of_log.len()).filter(|&event| of_log.log_of(event) == log).collect();
         let delivered = events.len() - rejected.iter().filter(|other| other.output == *output).count();
         let number = events.partition_point(|other| other < event);

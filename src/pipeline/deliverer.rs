@@ -18,10 +18,12 @@ use super::dead_letters::{UndeliveredEvent, logs_of};
 use super::in_flight::{FromReader, InFlight};
 use super::isolation::{Missing, WaitLimits};
 use super::{DelivererEnd, OnReject, PAUSED_RETRY_INTERVAL, Route, Shard, StartPoint};
-use crate::core::batch::{Batch, Events, Output};
+use crate::core::batch::{Batch, Events};
 use crate::core::cause::{Cause, Retry};
-use crate::core::cursor::Cursor;
+use crate::core::cursor::{Cursor, Interval};
+use crate::core::drop_reasons::DropReasons;
 use crate::core::ledger::{Ask, Settled, Wait};
+use crate::core::pending_output::PendingOutput;
 use crate::core::source::{Checkpoint, Source, SourceError};
 use crate::dead_letter::Reason;
 use crate::destination::{Destination, Health, Outcome, called};
@@ -35,13 +37,23 @@ const MOST_IN_FLIGHT: usize = 512;
 /// How the delivery of a batch ended.
 enum Finished {
     /// Every log is delivered, dropped, or on disk.
-    Durable(Settled),
+    Durable(Durable),
     /// The destination refuses events for good, and the settings halt the shard then.
-    Rejected(Vec<UndeliveredEvent>),
+    Rejected(Arc<Batch>, Vec<UndeliveredEvent>),
     /// The batch was paused, and the shard was asked to stop.
     GivenUp,
     /// The tenure ended first.
     Abandoned,
+}
+
+/// What remains of a batch when it is durable. The batch itself takes no memory any more, although the checkpoint may
+/// have to wait for earlier batches.
+struct Durable {
+    interval: Interval,
+    settled: Settled,
+    logs: u32,
+    received_at: Option<i64>,
+    drop_reasons: DropReasons,
 }
 
 /// The results of the outputs of a batch.
@@ -54,7 +66,7 @@ struct Sent<'a> {
 
 /// Events that the deliverer waits for.
 enum DelivererEvent {
-    Finished(Arc<Batch>, Finished),
+    Finished(Finished),
     Saved(Cursor, Result<(), SaveFault>),
     FromReader(Option<FromReader>),
     /// A batch was paused or resumed.
@@ -99,29 +111,25 @@ impl<S: Source, K: Destination> Shard<S, K> {
             let takes_more = open && in_flight.len() < MOST_IN_FLIGHT && *paused.borrow_and_update() == 0;
             let event = tokio::select! {
                 biased;
-                Some((batch, finished)) = in_flight.next(), if !quiet => DelivererEvent::Finished(batch, finished),
+                Some(finished) = in_flight.next(), if !quiet => DelivererEvent::Finished(finished),
                 Some((cursor, saved)) = &mut saving, if is_saving => DelivererEvent::Saved(cursor, saved),
                 _ = paused.changed() => DelivererEvent::PauseChanged,
                 sent = batches.recv(), if takes_more => DelivererEvent::FromReader(sent),
                 () = sleep_until(due), if !is_saving => DelivererEvent::SaveDue,
             };
             match event {
-                DelivererEvent::Finished(batch, finished) => {
+                DelivererEvent::Finished(finished) => {
                     match finished {
-                        Finished::Durable(settled) => match checkpoint.advance(batch.interval()) {
+                        Finished::Durable(durable) => match checkpoint.advance(durable.interval) {
                             Ok(()) => {
-                                self.account.settled(settled, batch.received_at());
-                                self.account.dropped_for(&batch.drop_reasons);
-                                if batch.part.is_last {
-                                    self.account.passed(&self.name, &batch.page.body);
-                                }
-                                self.time(&batch);
+                                self.account.settled(durable.settled, durable.received_at);
+                                self.account.dropped_for(&durable.drop_reasons);
                                 self.account.stands_at(checkpoint.durable().clone());
                                 continue;
                             }
-                            Err(skipped) => self.halt(batch.logs, format!("BUG, please report it: {skipped}")),
+                            Err(skipped) => self.halt(durable.logs, format!("BUG, please report it: {skipped}")),
                         },
-                        Finished::Rejected(rejected) => self.halt_rejected(&batch, &rejected),
+                        Finished::Rejected(batch, rejected) => self.halt_rejected(&batch, &rejected),
                         Finished::GivenUp => {}
                         Finished::Abandoned => return DelivererEnd::Lost,
                     }
@@ -177,20 +185,26 @@ impl<S: Source, K: Destination> Shard<S, K> {
         self.account.timings.end_to_end.observe(Duration::from_secs(seconds), u64::from(batch.logs));
     }
 
-    /// Delivers a batch. `before` resolves when the previous batch is finished; dropping `done` reports that this one
-    /// is.
+    /// Delivers a batch, and frees its memory. `before` resolves when the previous batch is finished; dropping `done`
+    /// reports that this one is.
     async fn deliver(
         &self,
         in_flight: InFlight,
         before: Option<oneshot::Receiver<Infallible>>,
         done: oneshot::Sender<Infallible>,
-    ) -> (Arc<Batch>, Finished) {
+    ) -> Finished {
         let InFlight { batch, script, dead_letters, room } = in_flight;
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         let finished = self.finish(&batch, &script, &dead_letters, before).await;
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        drop((room, done));
-        (batch, finished)
+        if matches!(finished, Finished::Durable(_)) {
+            if batch.part.is_last {
+                self.account.passed(&self.name, &batch.page.body);
+            }
+            self.time(&batch);
+        }
+        drop((batch, room, done));
+        finished
     }
 
     /// Completes every log of the batch: its events are durable, or its dead letter is.
@@ -204,7 +218,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let Some(Sent { rejected, missing }) = self.send_all(batch).await else { return Finished::Abandoned };
         let halts = |event: &UndeliveredEvent| self.pipeline.destinations[event.output].on_reject == OnReject::Halt;
         if rejected.iter().any(halts) {
-            return Finished::Rejected(rejected.into_iter().filter(halts).collect());
+            return Finished::Rejected(Arc::clone(batch), rejected.into_iter().filter(halts).collect());
         }
         let mut undelivered = match self.admit(batch, rejected).await {
             Ok(rejected) => rejected,
@@ -218,7 +232,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         for (output, missing) in &missing {
             turns.push(missing.turn().await);
             let health = self.pipeline.destinations[*output].destination.health();
-            undelivered.extend(UndeliveredEvent::missed(*output, batch.outputs[*output].events.len(), &health));
+            undelivered.extend(UndeliveredEvent::missed(*output, batch.outputs[*output].len(), &health));
         }
         let records = self.records(batch, script, failed, &undelivered).into();
         if self.keep(&records).await.is_none() {
@@ -230,20 +244,27 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
         self.count_events(batch, &undelivered);
         let dead_lettered = u32::try_from(failed.len()).unwrap_or(u32::MAX) + logs_of(batch, &undelivered);
-        Finished::Durable(Settled {
+        let settled = Settled {
             delivered: batch.logs - batch.dropped - dead_lettered,
             dropped: batch.dropped,
             dead_lettered,
             events: u32::try_from(batch.events() - undelivered.len()).unwrap_or(u32::MAX),
+        };
+        Finished::Durable(Durable {
+            interval: batch.interval(),
+            settled,
+            logs: batch.logs,
+            received_at: batch.received_at(),
+            drop_reasons: batch.drop_reasons.clone(),
         })
     }
 
     /// Delivers every output of a batch to its destination, in parallel. `None`: the tenure ended first.
     async fn send_all(&self, batch: &Batch) -> Option<Sent<'_>> {
         let bytes = batch.page.weight() + batch.weight();
-        let deliver = async |(number, output): (usize, &Arc<Output>)| {
+        let deliver = async |(number, output): (usize, &Arc<PendingOutput>)| {
             let route = &self.pipeline.destinations[number];
-            let Some(isolation) = route.isolation.as_ref().filter(|_| !output.events.is_empty()) else {
+            let Some(isolation) = route.isolation.as_ref().filter(|_| !output.is_empty()) else {
                 return self.send_one(number, output).await.map(Ok);
             };
             let waiting = isolation.waits(bytes);
@@ -271,7 +292,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
     }
 
     /// The same without isolation; returns the events that are refused for good.
-    async fn send(&self, outputs: &[Arc<Output>]) -> Option<Vec<UndeliveredEvent>> {
+    async fn send(&self, outputs: &[Arc<PendingOutput>]) -> Option<Vec<UndeliveredEvent>> {
         let deliver = |(number, output)| self.send_one(number, output);
         let delivered = join_all(outputs.iter().enumerate().map(deliver)).await;
         let rejected: Option<Vec<Vec<UndeliveredEvent>>> = delivered.into_iter().collect();
@@ -279,13 +300,13 @@ impl<S: Source, K: Destination> Shard<S, K> {
     }
 
     /// Delivers an output; returns the events that are refused for good. `None`: the tenure ended first.
-    async fn send_one(&self, number: usize, output: &Arc<Output>) -> Option<Vec<UndeliveredEvent>> {
-        if output.events.is_empty() {
+    async fn send_one(&self, number: usize, output: &Arc<PendingOutput>) -> Option<Vec<UndeliveredEvent>> {
+        if output.is_empty() {
             return Some(Vec::new());
         }
         let Route { destination, account, .. } = &self.pipeline.destinations[number];
-        let _in_flight = account.sends(output.events.len());
-        match destination.deliver(Arc::clone(output), self.tenure.clone()).await {
+        let _in_flight = account.sends(output.len());
+        match destination.deliver_pending(Arc::clone(output), self.tenure.clone()).await {
             Outcome::Abandoned => None,
             Outcome::Done(rejected) => {
                 Some(rejected.into_iter().map(|rejected| UndeliveredEvent::rejected(number, rejected)).collect())
@@ -298,7 +319,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         for (number, output) in batch.outputs.iter().enumerate() {
             let of_it = undelivered.iter().filter(|event| event.output == number);
             let (missed, refused): (Vec<_>, Vec<_>) = of_it.partition(|event| event.reason == Reason::DestinationDown);
-            let delivered = output.events.len() - missed.len() - refused.len();
+            let delivered = output.len() - missed.len() - refused.len();
             self.pipeline.destinations[number].account.settled(delivered, refused.len(), missed.len());
         }
     }
@@ -413,9 +434,10 @@ impl<S: Source, K: Destination> Shard<S, K> {
 }
 
 /// Outputs with only these events, and for each output the indexes of its events in the batch.
-fn only(batch: &Batch, rejected: &[UndeliveredEvent]) -> (Vec<Arc<Output>>, Vec<Vec<usize>>) {
+fn only(batch: &Batch, rejected: &[UndeliveredEvent]) -> (Vec<Arc<PendingOutput>>, Vec<Vec<usize>>) {
     let outputs = batch.outputs.iter().enumerate().map(|(number, output)| {
         let (mut events, mut sent) = (Events::default(), Vec::new());
+        let output = output.output();
         for UndeliveredEvent { event, .. } in rejected.iter().filter(|event| event.output == number) {
             let bytes = output.events.get(*event);
             let Ok(()) = events.push(output.events.log_of(*event), |out| {
@@ -424,7 +446,7 @@ fn only(batch: &Batch, rejected: &[UndeliveredEvent]) -> (Vec<Arc<Output>>, Vec<
             });
             sent.push(*event);
         }
-        (Arc::new(Output { shard: output.shard, events }), sent)
+        (Arc::new(PendingOutput::new(output.shard, events)), sent)
     });
     outputs.unzip()
 }

@@ -22,6 +22,6 @@ pub(super) struct InFlight {
     pub(super) script: String,
     /// Logs that the script failed on, which become dead letters.
     pub(super) dead_letters: Vec<Failed>,
-    /// Its share of the budget.
+    /// Its share of the budget, without the outputs that hold their own.
     pub(super) room: Room,
 }

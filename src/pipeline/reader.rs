@@ -199,6 +199,11 @@ impl<S: Source, K: Destination> Shard<S, K> {
             let Part { first, is_last } = batch.part;
             let weight = batch.weight() + dead_letters.iter().map(Failed::weight).sum::<usize>();
             room.fill(weight, is_last);
+            for output in &batch.outputs {
+                if let Some(credit) = room.split(output.weight()) {
+                    output.hold(credit);
+                }
+            }
             if first == 0 {
                 reader.size.on_batch(bytes + weight);
             }

@@ -86,6 +86,12 @@ impl Room {
             credit.resize(weight.max(kept));
         }
     }
+
+    /// Takes `bytes` out of the room. `None` if the room returns to the page as a whole.
+    pub(super) fn split(&mut self, bytes: usize) -> Option<Credit> {
+        let credit = self.credit.as_mut().filter(|_| self.home.is_none())?;
+        Some(credit.split(credit.bytes().saturating_sub(bytes)))
+    }
 }
 
 impl Drop for Room {

@@ -319,6 +319,7 @@ fn events<'a>(
     let fitting = Fitting::of(tap, batch);
     let mut looks = Looks::default();
     for (output, name) in batch.outputs.iter().zip(names) {
+        let output = output.output();
         let events = &output.events;
         for event in (0..events.len()).filter(|event| fitting.has(events.log_of(*event))) {
             let text = events.get(event);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -166,11 +167,19 @@ struct Siem {
     /// Duration of each batch, if batches are accepted one after the other; zero if they are accepted in parallel.
     each: Mutex<Duration>,
     turn: tokio::sync::Mutex<()>,
+    /// The batch with this event is never answered.
+    stuck: Mutex<Option<&'static str>>,
+    /// All batches so far.
+    came: Mutex<Vec<Weak<Output>>>,
 }
 
 impl Destination for Siem {
     async fn deliver(&self, batch: Arc<Output>, _: Tenure) -> Outcome {
+        self.came.lock().unwrap().push(Arc::downgrade(&batch));
         sleep(Duration::from_millis(10)).await;
+        if self.stuck.lock().unwrap().is_some_and(|event| batch.events.get(0) == event.as_bytes()) {
+            return std::future::pending().await;
+        }
         while *self.down.lock().unwrap() {
             sleep(Duration::from_secs(1)).await;
         }
@@ -392,6 +401,8 @@ fn start_with(plan: Plan, pages: &[Vec<String>], on_error: OnError, on_reject: O
                     refuses_copies: Mutex::default(),
                     each: Mutex::default(),
                     turn: tokio::sync::Mutex::default(),
+                    stuck: Mutex::default(),
+                    came: Mutex::default(),
                 };
                 let route = Route::new(name(number), siem, on_reject);
                 match isolated {
@@ -581,6 +592,19 @@ async fn a_page_larger_than_all_of_the_memory_waits_until_it_is_alone_and_is_del
     drop(other);
     seconds(5).await;
     assert_eq!((bench.counts().delivered, bench.saved(), bench.pipeline.budget.used()), (2_001, Some(2), 0));
+}
+
+/// Fails if a batch whose memory was returned to the budget still takes it: one batch that is not acknowledged for
+/// minutes would hold all later ones in memory.
+#[tokio::test(start_paused = true)]
+async fn a_delivered_batch_takes_no_memory_while_an_earlier_one_is_not_delivered() {
+    let bench = start(&numbered(0, 10), OnError::DeadLetter, OnReject::DeadLetter);
+    let siem = &bench.pipeline.destinations[0].destination;
+    *siem.stuck.lock().unwrap() = Some("003");
+    seconds(5).await;
+    assert_eq!((siem.taken.lock().unwrap().len(), bench.saved()), (9, Some(3)));
+    let kept: Vec<bool> = siem.came.lock().unwrap().iter().map(|batch| batch.strong_count() > 0).collect();
+    assert_eq!(kept, (0..10).map(|number| number == 3).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]

@@ -321,7 +321,7 @@ fn hook_threads_return_the_hooks_they_ran() {
     });
     let (one, two) = (ran.0.unwrap(), ran.1.unwrap());
     let (batch, failed) = one.made.unwrap();
-    assert_eq!((batch.outputs[0].events.get(0), failed.len()), (br#""1""#.as_slice(), 0));
+    assert_eq!((batch.outputs[0].output().events.get(0), failed.len()), (br#""1""#.as_slice(), 0));
     assert_eq!(two.made.unwrap().1.len(), 1);
     assert_eq!((batch.page.body.len(), one.hook.script().name.as_str()), (page.body.len(), "s.lua"));
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::core::batch::Output;
 use crate::core::lease::Tenure;
+use crate::core::pending_output::PendingOutput;
 use crate::destination::registry::AnyDestination;
 use crate::destination::{CheckError, Checked, Destination, Figures, Health, Outcome, Promise};
 
@@ -29,6 +30,13 @@ impl Destination for Target {
     async fn deliver(&self, output: Arc<Output>, tenure: Tenure) -> Outcome {
         match self {
             Self::Taken(destination) => destination.deliver(output, tenure).await,
+            Self::LeftOut(_) => Outcome::Done(Vec::new()),
+        }
+    }
+
+    async fn deliver_pending(&self, pending: Arc<PendingOutput>, tenure: Tenure) -> Outcome {
+        match self {
+            Self::Taken(destination) => destination.deliver_pending(pending, tenure).await,
             Self::LeftOut(_) => Outcome::Done(Vec::new()),
         }
     }

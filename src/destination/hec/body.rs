@@ -73,8 +73,15 @@ pub(super) fn body_for_index(batch: &Output, range: &Range<usize>, index: &str) 
     body.into()
 }
 
-/// A megabyte takes milliseconds: too long for a shared thread.
+/// Up to this size, compressing and unpacking is quicker than passing the work to another thread. A megabyte takes
+/// milliseconds, which is too long for a shared thread.
+pub(super) const SMALL_BODY: usize = 16 * 1024;
+
+/// The body as it is sent with gzip.
 pub(super) async fn compress(body: Bytes) -> Bytes {
+    if body.len() <= SMALL_BODY {
+        return gzip(&body).into();
+    }
     let packed = tokio::task::spawn_blocking(move || gzip(&body));
     Bytes::from(packed.await.expect("compressing does not panic"))
 }

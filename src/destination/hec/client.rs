@@ -6,16 +6,20 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::acks::Fate;
+use super::body::SMALL_BODY;
 use super::config_error::ConfigError;
 use super::counters::HecCounts;
 use super::indexes::BadIndexes;
-use super::member::Member;
+use super::indexing::Acknowledgement;
+use super::member::{Load, Member};
+use super::packing::Bodies;
 use super::plan::Plan;
 use super::reply::Verdict;
-use super::requests::{Requests, Settled, Waits};
+use super::requests::{FailedAt, Requests, Settled, Waits};
 use super::roster::LookUp;
 use super::status;
 use super::tally::Suspects;
@@ -24,7 +28,13 @@ use super::{Config, Partial};
 use crate::core::batch::Output;
 use crate::core::certificates::CertificateEnds;
 use crate::core::lease::Tenure;
-use crate::destination::{CheckError, Checked, Destination, Figures, Gauge, Health, Outcome, Promise};
+use crate::core::page::Packed;
+use crate::core::pending_output::PendingOutput;
+use crate::destination::{CheckError, Checked, Destination, Figures, Gauge, Health, Outcome, Promise, Rejected};
+
+/// Maximum number of compressed batches that are unpacked at the same time to be sent again. They take more memory than
+/// they hold credit for.
+const RESENDS: usize = 4;
 
 /// Splunk's HTTP Event Collector as a destination. *Delivered* means *accepted*: parsed and queued by the collector;
 /// or *indexed*, with acknowledgements.
@@ -34,17 +44,20 @@ pub struct Hec {
     urls: Vec<String>,
     requests: Requests,
     bad_indexes: BadIndexes,
+    /// The turns of batches that were packed and have to be sent again.
+    resends: Semaphore,
 }
 
-/// Events that a batch waits for.
+/// The events of a batch that wait for an acknowledgement, and what becomes of them.
+type Waiting = FuturesUnordered<BoxFuture<'static, (Range<usize>, Fate)>>;
+
+/// How the sending of events ended.
 #[derive(Debug)]
-enum Step {
-    /// A request has an answer that is about its events.
-    Settled(Settled),
-    /// Events are acknowledged, or will not be.
-    Acknowledged(Range<usize>, Fate),
-    /// The tenure ended before a send.
-    Over,
+enum Sent {
+    /// All are delivered, except these.
+    Done(Vec<Rejected>),
+    /// They wait for acknowledgements. With the compressed batch, unless it is known.
+    Waits(Option<Packed>),
 }
 
 impl Hec {
@@ -62,6 +75,7 @@ impl Hec {
             urls: requests.members.all().iter().map(|member| member.url().to_owned()).collect(),
             requests,
             bad_indexes: BadIndexes::new(config.fallback_index.clone().filter(|index| !index.is_empty())),
+            resends: Semaphore::new(RESENDS),
         })
     }
 
@@ -72,58 +86,120 @@ impl Hec {
     }
 
     /// Sends everything; `None` if the tenure ended before a send.
-    async fn deliver_all(&self, batch: &Arc<Output>, tenure: &Tenure) -> Option<Outcome> {
+    ///
+    /// Events that wait for acknowledgements are kept compressed, if their requests were.
+    async fn deliver_all(&self, pending: &Arc<PendingOutput>, tenure: &Tenure) -> Option<Outcome> {
+        let mut batch = pending.output();
+        let mut range = 0..pending.len();
+        let mut bodies = Some(Bodies::default());
+        let mut waiting = Waiting::new();
+        let mut turn = None;
+        loop {
+            match self.send_range(&batch, range, &mut bodies, &mut waiting, tenure).await? {
+                Sent::Done(rejected) => return Some(Outcome::Done(rejected)),
+                Sent::Waits(Some(packed)) => pending.pack(packed),
+                Sent::Waits(None) => pending.pack_again(),
+            }
+            drop((batch, turn));
+            range = loop {
+                match waiting.next().await {
+                    Some((_, Fate::Indexed)) => {}
+                    Some((range, Fate::Expired | Fate::Lost)) => break range,
+                    None => return Some(Outcome::Done(Vec::new())),
+                }
+            };
+            self.lost(&range);
+            turn = Some(self.resends.acquire().await.expect("it is never closed"));
+            batch = unpacked(pending).await;
+        }
+    }
+
+    /// Sends these events of a batch until all are delivered or rejected, or until they only wait for acknowledgements
+    /// and can be kept compressed: `bodies` has the compressed requests, or is `None` if they are kept already.
+    async fn send_range(
+        &self,
+        batch: &Arc<Output>,
+        range: Range<usize>,
+        bodies: &mut Option<Bodies>,
+        waiting: &mut Waiting,
+        tenure: &Tenure,
+    ) -> Option<Sent> {
         let mut suspects = Suspects::default();
         let refused = self.bad_indexes.refused(Instant::now());
-        let mut plan = Plan::knowing(&batch.events, refused, self.bad_indexes.fallback().is_some());
-        let mut under_way: FuturesUnordered<BoxFuture<'_, Step>> = FuturesUnordered::new();
+        let mut plan = Plan::knowing(&batch.events, range, refused, self.bad_indexes.fallback().is_some());
+        let mut under_way = FuturesUnordered::new();
         loop {
             while let Some(range) = plan.next(self.requests.members.most_bytes(Instant::now())) {
                 let failed = suspects.of(&range);
                 let fallback = self.bad_indexes.fallback().filter(|_| plan.is_rerouted(&range));
-                let sent = self.requests.send(batch, range, fallback, failed, tenure);
-                under_way.push(sent.map(|settled| settled.map_or(Step::Over, Step::Settled)).boxed());
+                under_way.push(self.requests.send(batch, range, fallback, failed, tenure).boxed());
             }
-            match under_way.next().await {
-                Some(Step::Settled(settled)) => {
-                    let Settled { range, verdict, failed, waits } = settled;
-                    match &verdict {
-                        Verdict::Accepted { .. } if plan.is_rerouted(&range) => {
-                            self.requests.counters.rerouted(range.len())
+            if under_way.is_empty() && !waiting.is_empty() && plan.is_plain() {
+                match bodies {
+                    None => return Some(Sent::Waits(None)),
+                    Some(accepted) => {
+                        let packed = accepted.join(batch.events.len(), batch.events.bytes().len());
+                        if packed.is_some() {
+                            *bodies = None;
+                            return Some(Sent::Waits(packed));
                         }
-                        Verdict::Index { index, code, reason } => {
-                            self.bad_indexes.learn(index.as_deref(), code, reason, Instant::now());
+                    }
+                }
+            }
+            tokio::select! {
+                biased;
+                Some(settled) = under_way.next() => {
+                    let waits = self.settle(&mut plan, &mut suspects, settled?);
+                    if let Some(Waits { acknowledgement, range, load, body }) = waits {
+                        if let (Some(bodies), Some(body)) = (bodies.as_mut(), body) {
+                            bodies.add(&range, body);
                         }
-                        _ => {}
+                        waiting.push(acknowledged(acknowledgement, range, load).boxed());
                     }
-                    let member = failed.as_ref().map(|failed| Arc::clone(&failed.member));
-                    if let (Verdict::Halve, Some(failed)) = (&verdict, failed) {
-                        suspects.add(range.clone(), failed);
-                    }
-                    if let Some(bytes) = plan.settle(range, verdict) {
-                        let what = "larger requests get no answer; sending no larger ones for now";
-                        let members = self.members();
-                        let learning =
-                            members.iter().filter(|one| member.as_ref().is_none_or(|member| Arc::ptr_eq(one, member)));
-                        learning.for_each(|member| member.learn(bytes, Instant::now(), what));
-                    }
-                    under_way.extend(waits.map(|waits| acknowledged(waits).boxed()));
                 }
-                Some(Step::Acknowledged(_, Fate::Indexed)) => {}
-                Some(Step::Acknowledged(range, Fate::Expired | Fate::Lost)) => {
-                    self.requests.counters.retry();
-                    self.requests.counters.maybe_taken(range.len());
-                    plan.send_again(range);
+                Some((range, fate)) = waiting.next() => {
+                    if fate != Fate::Indexed {
+                        self.lost(&range);
+                        plan.send_again(range);
+                    }
                 }
-                Some(Step::Over) => return None,
-                None => break,
+                else => break,
             }
         }
         let rejected = plan.into_rejected();
         for rejected in &rejected {
             self.requests.counters.rejected(&rejected.code);
         }
-        Some(Outcome::Done(rejected))
+        Some(Sent::Done(rejected))
+    }
+
+    /// Applies the verdict on a request to the plan. Returns its wait for an acknowledgement.
+    fn settle(&self, plan: &mut Plan<'_>, suspects: &mut Suspects<FailedAt>, settled: Settled) -> Option<Waits> {
+        let Settled { range, verdict, failed, waits } = settled;
+        match &verdict {
+            Verdict::Accepted { .. } if plan.is_rerouted(&range) => self.requests.counters.rerouted(range.len()),
+            Verdict::Index { index, code, reason } => {
+                self.bad_indexes.learn(index.as_deref(), code, reason, Instant::now());
+            }
+            _ => {}
+        }
+        let member = failed.as_ref().map(|failed| Arc::clone(&failed.member));
+        if let (Verdict::Halve, Some(failed)) = (&verdict, failed) {
+            suspects.add(range.clone(), failed);
+        }
+        if let Some(bytes) = plan.settle(range, verdict) {
+            let what = "larger requests get no answer; sending no larger ones for now";
+            let members = self.members();
+            let learning = members.iter().filter(|one| member.as_ref().is_none_or(|member| Arc::ptr_eq(one, member)));
+            learning.for_each(|member| member.learn(bytes, Instant::now(), what));
+        }
+        waits
+    }
+
+    /// These events were accepted, and no acknowledgement will come: they are sent again.
+    fn lost(&self, range: &Range<usize>) {
+        self.requests.counters.retry();
+        self.requests.counters.maybe_taken(range.len());
     }
 
     fn members(&self) -> Arc<[Arc<Member>]> {
@@ -131,16 +207,28 @@ impl Hec {
     }
 }
 
-async fn acknowledged(waits: Waits) -> Step {
-    let Waits { acknowledgement, range, load } = waits;
+/// The output of a packed one.
+async fn unpacked(pending: &Arc<PendingOutput>) -> Arc<Output> {
+    if pending.bytes() <= SMALL_BODY {
+        return pending.output();
+    }
+    let pending = Arc::clone(pending);
+    tokio::task::spawn_blocking(move || pending.output()).await.expect("unpacking does not panic")
+}
+
+async fn acknowledged(acknowledgement: Acknowledgement, range: Range<usize>, load: Load) -> (Range<usize>, Fate) {
     let fate = acknowledgement.fate().await;
     drop(load);
-    Step::Acknowledged(range, fate)
+    (range, fate)
 }
 
 impl Destination for Hec {
     async fn deliver(&self, batch: Arc<Output>, tenure: Tenure) -> Outcome {
-        match tenure.or(self.deliver_all(&batch, &tenure)).await {
+        self.deliver_pending(Arc::new(batch.into()), tenure).await
+    }
+
+    async fn deliver_pending(&self, pending: Arc<PendingOutput>, tenure: Tenure) -> Outcome {
+        match tenure.or(self.deliver_all(&pending, &tenure)).await {
             Some(Some(outcome)) => outcome,
             Some(None) | None => Outcome::Abandoned,
         }

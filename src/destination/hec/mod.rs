@@ -23,6 +23,7 @@ mod indexing;
 mod member;
 mod members;
 mod notices;
+mod packing;
 pub mod plan;
 mod poll_pace;
 mod proxy;

@@ -45,20 +45,21 @@ impl<'a> Plan<'a> {
     /// All events are still to be sent.
     #[must_use]
     pub fn new(events: &'a Events) -> Self {
-        Self::knowing(events, BTreeMap::new(), false)
+        Self::knowing(events, 0..events.len(), BTreeMap::new(), false)
     }
 
-    /// The same, with indexes that are known to refuse events. Their events are rejected, or go to the fallback index
-    /// if there is one ([`Plan::is_rerouted`]).
+    /// The events of a range are to be sent. Those of indexes that are known to refuse events are rejected, or go to
+    /// the fallback index if there is one ([`Plan::is_rerouted`]).
     #[must_use]
     pub fn knowing(
         events: &'a Events,
+        range: Range<usize>,
         refused: BTreeMap<Option<String>, (String, String)>,
         has_fallback: bool,
     ) -> Self {
         let (todo, rejected, rerouted, halved) = Default::default();
         let mut plan = Self { events, todo, rejected, refused, has_fallback, rerouted, halved };
-        plan.again(0..events.len());
+        plan.again(range);
         plan
     }
 
@@ -125,6 +126,12 @@ impl<'a> Plan<'a> {
             Verdict::Retry { .. } | Verdict::Hold { .. } | Verdict::GzipOff => self.again(range),
         }
         None
+    }
+
+    /// Whether each event that is not to be sent was accepted as it is in the output.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.rejected.is_empty() && self.rerouted.is_empty()
     }
 
     /// Events that were accepted, but not acknowledged in time.
@@ -304,7 +311,7 @@ mod tests {
     fn with_a_fallback_the_events_of_a_refused_index_are_sent_in_their_own_requests() {
         let events = envelopes(&[Some("a"), Some("bad"), Some("bad"), Some("a"), None, Some("bad")]);
         let refused = BTreeMap::from([(Some("bad".to_owned()), ("hec 7".to_owned(), "Incorrect index".to_owned()))]);
-        let mut plan = Plan::knowing(&events, refused.clone(), true);
+        let mut plan = Plan::knowing(&events, 0..6, refused.clone(), true);
         let mut requests = Vec::new();
         while let Some(range) = plan.next(1_000_000) {
             requests.push((plan.is_rerouted(&range), range));
@@ -313,7 +320,7 @@ mod tests {
         plan.settle(1..3, Verdict::Bisect);
         assert_eq!((plan.next(1_000_000), plan.next(1_000_000)), (Some(1..2), Some(2..3)));
         assert!(plan.is_rerouted(&(1..2)) && plan.into_rejected().is_empty());
-        let rejected = Plan::knowing(&events, refused, false).into_rejected();
+        let rejected = Plan::knowing(&events, 0..6, refused, false).into_rejected();
         assert_eq!(rejected.iter().map(|rejected| rejected.event).collect::<Vec<_>>(), [1, 2, 5]);
     }
 

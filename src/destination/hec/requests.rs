@@ -63,6 +63,8 @@ pub(super) struct Waits {
     pub(super) range: Range<usize>,
     /// Held meanwhile.
     pub(super) load: Load,
+    /// The compressed body of the request, if all its events were accepted as they are in the batch.
+    pub(super) body: Option<Bytes>,
 }
 
 /// The first failure of a request, and where it failed.
@@ -167,8 +169,10 @@ impl Requests {
                     failed = None;
                     if let Some(verdict) = self.note(verdict, permit, sent_at, plain.len(), range.len()) {
                         let waits = acknowledgement.map(|acknowledgement| {
-                            let range = range.start..range.start + kept(&verdict, range.len());
-                            Waits { acknowledgement, range, load: load.accepted() }
+                            let kept = kept(&verdict, range.len());
+                            let body = packed.filter(|_| gzip && fallback.is_none() && kept == range.len());
+                            let range = range.start..range.start + kept;
+                            Waits { acknowledgement, range, load: load.accepted(), body }
                         });
                         return Some(Settled { range, verdict, failed, waits });
                     }

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use super::{escape, time};
-use crate::core::batch::{Batch, Events};
+use crate::core::batch::{Batch, Events, Output};
 use crate::core::event::{Body, BodyError, DestinationFormat, Head, PairPlace, PairPlaces, Time};
 use crate::loggroup::{Log, Logs};
 use crate::script::{Failed, Hooks};
@@ -26,13 +27,14 @@ impl Hooks {
     #[must_use]
     pub fn pass(&self, batch: &Batch, failed: Vec<Failed>) -> PassedOn {
         let (mut passed, mut left) = (Vec::new(), Vec::new());
-        let mut wholes = vec![Events::default(); batch.outputs.len()];
-        let mut copied = vec![0; batch.outputs.len()];
+        let outputs: Vec<Arc<Output>> = batch.outputs.iter().map(|output| output.output()).collect();
+        let mut wholes = vec![Events::default(); outputs.len()];
+        let mut copied = vec![0; outputs.len()];
         let mut logs = Logs::default();
         let readable = "the hook has read this page to its end";
         logs.open(batch.page.body.clone()).expect(readable);
         for failed in failed {
-            for ((output, whole), next) in batch.outputs.iter().zip(&mut wholes).zip(&mut copied) {
+            for ((output, whole), next) in outputs.iter().zip(&mut wholes).zip(&mut copied) {
                 let events = &output.events;
                 while *next < events.len() && events.log_of(*next) < failed.log {
                     copy(events, *next, whole);
@@ -52,7 +54,7 @@ impl Hooks {
             }
             if written { &mut passed } else { &mut left }.push(failed);
         }
-        for ((output, whole), next) in batch.outputs.iter().zip(&mut wholes).zip(copied) {
+        for ((output, whole), next) in outputs.iter().zip(&mut wholes).zip(copied) {
             (next..output.events.len()).for_each(|event| copy(&output.events, event, whole));
         }
         PassedOn { outputs: wholes, passed, left }

@@ -41,7 +41,8 @@ fn parts(page: &Page, bounds: &Bounds) -> Vec<(Part, u32, String)> {
         hook = next;
         from += batch.logs;
         let is_last = batch.part.is_last;
-        let events = &batch.outputs[0].events;
+        let output = batch.outputs[0].output();
+        let events = &output.events;
         assert!((0..events.len()).all(|event| (batch.part.first..from).contains(&events.log_of(event))));
         parts.push((batch.part, batch.logs, String::from_utf8(events.bytes().to_vec()).unwrap()));
         if is_last {

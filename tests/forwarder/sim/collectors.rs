@@ -6,9 +6,11 @@
 //! which is sticky for a channel or not.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flate2::read::GzDecoder;
 use forwarder::core::cause::Cause;
 use forwarder::core::secret::Secret;
 use forwarder::core::tls_connectors::TlsConnectors;
@@ -44,6 +46,8 @@ pub struct Cluster {
     pub front: Front,
     pub acks: bool,
     pub max_body: usize,
+    /// Whether the members send gzip, and keep it until it is acknowledged.
+    gzip: bool,
     indexers: Vec<Indexer>,
     /// The channels in the order of their first use: their own names are random.
     channels: BTreeMap<String, usize>,
@@ -107,6 +111,7 @@ impl Cluster {
             front: if rng.one_in(2) { Front::Direct } else { Front::Balancer { sticky } },
             acks: rng.below(4) > 0,
             max_body: [30, 100, 1_000_000][rng.below(3) as usize],
+            gzip: rng.one_in(2),
             ..Self::of(&weights)
         }
     }
@@ -126,6 +131,7 @@ impl Cluster {
             front: Front::Direct,
             acks: true,
             max_body: 1_000_000,
+            gzip: false,
             indexed_after: Duration::from_secs(1),
             polls_fail_until: now,
             taken_by: vec![0; indexers.len()],
@@ -163,7 +169,7 @@ impl Cluster {
             index: None,
             fallback_index: None,
             host: None,
-            gzip: false,
+            gzip: self.gzip,
             max_body: self.max_body,
             max_requests: 4,
             partial: Partial::Auto,
@@ -240,7 +246,12 @@ impl Transport for Wire {
 }
 
 /// A request that is under way arrives even if its sender has lost the shard, or is dead.
-async fn send(world: World, member: String, request: Request) -> Result<Reply, RequestFault> {
+async fn send(world: World, member: String, mut request: Request) -> Result<Reply, RequestFault> {
+    if request.gzip {
+        let mut plain = Vec::new();
+        GzDecoder::new(&request.body[..]).read_to_end(&mut plain).expect("the client sends valid gzip");
+        request.body = plain.into();
+    }
     let is_poll = request.url.ends_with("/ack");
     if is_poll {
         world.bug(&member, Call::Poll);

@@ -9,6 +9,7 @@ use forwarder::core::batch::Output;
 use forwarder::core::cause::Cause;
 use forwarder::core::event::{Body, BodyError, Format, Head};
 use forwarder::core::lease::Tenure;
+use forwarder::core::pending_output::PendingOutput;
 use forwarder::destination::hec::plan::Plan;
 use forwarder::destination::hec::reply::{Reply, Sent, Verdict, classify};
 use forwarder::destination::hec::{Hec, Partial};
@@ -29,11 +30,15 @@ pub enum SimDestination {
 
 impl Destination for SimDestination {
     async fn deliver(&self, batch: Arc<Output>, tenure: Tenure) -> Outcome {
+        self.deliver_pending(Arc::new(batch.into()), tenure).await
+    }
+
+    async fn deliver_pending(&self, pending: Arc<PendingOutput>, tenure: Tenure) -> Outcome {
         match self {
-            Self::Model(sink) => sink.deliver(batch, tenure).await,
+            Self::Model(sink) => sink.deliver(pending.output(), tenure).await,
             Self::Hec { world, client } => {
                 world.lock().last_tenure = Some(tenure.clone());
-                client.deliver(batch, tenure).await
+                client.deliver_pending(pending, tenure).await
             }
         }
     }

@@ -3,6 +3,7 @@
 mod acks;
 mod addresses;
 mod members;
+mod packing;
 mod server;
 mod tls;
 

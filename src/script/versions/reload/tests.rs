@@ -68,7 +68,7 @@ async fn run(hooks: &Hooks, hook: Hook, page: Page) -> (Hook, String) {
 async fn run_on(hooks: &Hooks, hook: Hook, stretch: Stretch) -> (Hook, String) {
     let ran = hooks.run(hook, stretch).await.unwrap();
     let (batch, failed) = ran.made.unwrap();
-    let mut text = String::from_utf8_lossy(batch.outputs[0].events.bytes()).trim().to_owned();
+    let mut text = String::from_utf8_lossy(batch.outputs[0].output().events.bytes()).trim().to_owned();
     if !failed.is_empty() {
         text += &format!("{} failed", failed.len());
     }
