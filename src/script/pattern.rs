@@ -98,6 +98,9 @@ pub fn is_plain(pattern: &[u8]) -> bool {
 /// Number of steps between two checks of the time limit.
 const SLICE: u64 = 1 << 16;
 
+/// Number of members of a set whose comparison takes about as long as one other step.
+const SET_STEP: usize = 16;
+
 /// One pattern applied to one text. All its searches share one step limit.
 pub struct Matcher<'a> {
     text: &'a [u8],
@@ -276,6 +279,7 @@ impl<'a> Matcher<'a> {
 
             // The rest is a single character class, optionally repeated.
             let after = self.class_end(p)?;
+            self.spend_class(p, after)?;
             let matches = self.class_matches(s, p, after);
             match self.pattern_byte(after) {
                 b'?' => {
@@ -299,8 +303,9 @@ impl<'a> Matcher<'a> {
         let mut end = s;
         while self.class_matches(end, p, after) {
             end += 1;
+            self.spend_class(p, after)?;
         }
-        // The steps are counted below: either this ends the match, or each step back costs one.
+        // The other steps are counted below: either this ends the match, or each step back costs one.
         loop {
             if let Some(end) = self.run(end, after + 1, depth)? {
                 return Ok(Some(end));
@@ -318,6 +323,7 @@ impl<'a> Matcher<'a> {
             if let Some(end) = self.run(s, after + 1, depth)? {
                 return Ok(Some(end));
             }
+            self.spend_class(p, after)?;
             if !self.class_matches(s, p, after) {
                 return Ok(None);
             }
@@ -373,11 +379,12 @@ impl<'a> Matcher<'a> {
 
     /// `%f[set]`, with `[` at `p`: whether the text changes at `s` from outside the set to inside it. Also returns
     /// where the pattern continues. Both ends of the text count as a `\0`.
-    fn frontier(&self, s: usize, p: usize) -> Result<(bool, usize), PatternError> {
+    fn frontier(&mut self, s: usize, p: usize) -> Result<(bool, usize), PatternError> {
         if self.pattern_byte(p) != b'[' {
             return Err(PatternError::BareFrontier);
         }
         let after = self.class_end(p)?;
+        self.spend_class(p, after)?;
         let set = &self.pattern[p + 1..after - 1];
         let before = s.checked_sub(1).map_or(0, |before| self.text[before]);
         let here = self.text.get(s).copied().unwrap_or(0);
@@ -438,6 +445,15 @@ impl<'a> Matcher<'a> {
     #[inline]
     fn pattern_byte(&self, p: usize) -> u8 {
         self.pattern.get(p).copied().unwrap_or(0)
+    }
+
+    /// Counts the comparisons with the members of a long set.
+    #[inline]
+    fn spend_class(&mut self, p: usize, after: usize) -> Result<(), PatternError> {
+        match (after - p) / SET_STEP {
+            0 => Ok(()),
+            steps => self.spend(steps),
+        }
     }
 
     #[inline]

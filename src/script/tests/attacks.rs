@@ -102,6 +102,11 @@ fn long_calls_of_the_library_are_stopped() {
 fn uninterruptible_library_calls_refuse_huge_arguments() {
     stopped("table.move({}, 1, 1 << 53, 2)", "table.move takes at most 4000000 items");
     stopped("table.move({}, '1', '9007199254740992', 2)", "table.move takes at most 4000000 items");
+    let set = |call: &str| stopped(&format!("local t, p = ('x'):rep(100000), ('y'):rep(100000) {call}"), "s.lua:1: ");
+    set("t:find('[' .. p .. ']')");
+    set("t:find('[^' .. p .. ']*z')");
+    set("t:find('[^' .. p .. ']-z')");
+    set("t:find('%f[' .. p .. ']')");
     // A table with 45 items whose length is 4 << 40.
     let holes = "local t = {1, 1, 1, 1} for k = 2, 40 do t[4 << k] = 1 end t[8] = 1 t[5] = 1";
     stopped(&format!("{holes} table.remove(t, 1)"), "table.remove shifts at most 4000000 items");

@@ -54,7 +54,7 @@ pub(super) async fn check(findings: &Findings, source: Source<'_>) {
         }
     };
     let proxy = if endpoint.is_loopback() { None } else { env_proxy::of(&endpoint.base) };
-    let setting = "sls.endpoint and sls.project, which are the host name,";
+    let setting = "sls.endpoint and sls.project (the host name)";
     if !network::way(findings, &endpoint.base, proxy.as_deref(), setting).await {
         return;
     }
