@@ -17,7 +17,7 @@ pub(super) const DELIVERED_FILE: &str = "replayed.jsonl";
 #[derive(Debug, Default)]
 pub(super) struct Delivered(pub(super) BTreeSet<Name>);
 
-/// Identifies a dead letter.
+/// Identifies a dead letter. Its `id` is unique within its logstore.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Name {
     project: String,
@@ -33,7 +33,7 @@ impl Name {
             project: record.origin.project.clone(),
             logstore: record.origin.logstore.clone(),
             destination: record.destination.as_ref().map(ToString::to_string),
-            id: record.id(),
+            id: record.place(),
         }
     }
 }

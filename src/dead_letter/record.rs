@@ -34,14 +34,22 @@ pub struct Record {
 }
 
 impl Record {
-    /// Identifies the log, or the event made from it: `shard-cursor-log` or `shard-cursor-log-event`. Uses the number
-    /// inside the cursor if it has one. Needs no quotes in a shell.
+    /// Identifies the log, or the event made from it: `project/logstore/` and its [`Record::place`]. Needs no quotes in
+    /// a shell.
     ///
     /// The same log has the same id when it is pulled again. A crash after the dead letter and before the checkpoint
-    /// therefore leaves a second record with the same id, never a second id for one log. Unique within a logstore and
-    /// a destination: an event that two destinations refuse is two dead letters with the same id.
+    /// therefore leaves a second record with the same id, never a second id for one log. Unique within a destination: an
+    /// event that two destinations refuse is two dead letters with the same id.
     #[must_use]
     pub fn id(&self) -> String {
+        let LogOrigin { project, logstore, .. } = &self.origin;
+        format!("{project}/{logstore}/{}", self.place())
+    }
+
+    /// Identifies the log within its logstore, or the event made from it: `shard-cursor-log` or
+    /// `shard-cursor-log-event`. Uses the number inside the cursor if it has one.
+    #[must_use]
+    pub fn place(&self) -> String {
         let LogOrigin { shard, cursor, log, event, .. } = &self.origin;
         let cursor = cursor.number().map_or_else(|| cursor.to_string(), |number| number.to_string());
         match event {

@@ -16,6 +16,9 @@ use crate::core::printable::is_unprintable;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/dead-letters-v1.jsonl");
 
+/// The same dead letters with ids that do not name the logstore.
+const GOLDEN_SHORT_IDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/dead-letters-v1-short-ids.jsonl");
+
 /// A record about log number `log`.
 fn record(log: u32) -> Record {
     Record {
@@ -164,6 +167,22 @@ fn version_1_matches_the_golden_file_when_read_and_written() {
 }
 
 #[test]
+fn lines_whose_id_does_not_name_the_logstore_are_read_and_get_the_whole_id() {
+    let golden = fs::read(GOLDEN_SHORT_IDS).unwrap();
+    assert!(golden.starts_with(b"{\"v\":1,\"id\":\"3-1447299606896632356-1-0\""));
+    assert_eq!(readable(dir_with(&golden).path()), odd_records());
+}
+
+#[test]
+fn a_delivery_that_was_recorded_without_the_logstore_in_its_id_counts() {
+    let dir = dir_with(b"");
+    fs::write(dir.path().join("dead-letters.1.jsonl"), fs::read(GOLDEN_SHORT_IDS).unwrap()).unwrap();
+    let delivered = r#"{"project":"prod-security","logstore":"audit","id":"3-1447299606896632356-1-0"}"#;
+    fs::write(dir.path().join("replayed.jsonl"), format!("{delivered}\n")).unwrap();
+    assert_eq!(readable(dir.path()), odd_records()[1..]);
+}
+
+#[test]
 fn a_reason_has_one_name_everywhere() {
     for reason in Reason::ALL {
         assert_eq!(serde_json::to_string(&reason).unwrap(), format!("\"{reason}\""));
@@ -198,9 +217,10 @@ fn deep_nesting_in_a_line_does_not_overflow_the_stack() {
 }
 
 #[test]
-fn an_id_names_the_log_and_the_event_and_needs_no_quotes() {
+fn an_id_names_the_logstore_the_log_and_the_event_and_needs_no_quotes() {
     let ids = odd_records().iter().map(Record::id).collect::<Vec<_>>();
-    assert_eq!(ids, ["3-1447299606896632356-1-0", "3-not a number-0", "3-1447299606896632356-7-0"]);
+    let places = ["3-1447299606896632356-1-0", "3-not a number-0", "3-1447299606896632356-7-0"];
+    assert_eq!(ids, places.map(|place| format!("prod-security/audit/{place}")));
 }
 
 #[test]

@@ -527,7 +527,7 @@ async fn a_failed_log_is_dead_lettered_and_its_neighbours_are_delivered() {
     assert_eq!((bench.saved(), counts.in_flight), (Some(1), 0));
     let letters = bench.letters();
     let [letter] = letters.as_slice() else { panic!("{letters:?}") };
-    assert_eq!((letter.reason, letter.id()), (Reason::ScriptError, "3-0-1".to_owned()));
+    assert_eq!((letter.reason, letter.id()), (Reason::ScriptError, "project/logstore/3-0-1".to_owned()));
     assert!(letter.message.starts_with("t.lua:3: bad"), "{}", letter.message);
     assert_eq!(letter.script, bench.pipeline.hooks.script().version);
     let keys: Vec<_> = letter.log.iter().map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect();
@@ -649,7 +649,10 @@ async fn a_rejected_event_is_a_dead_letter_that_mentions_its_siblings() {
     assert_eq!(bench.saved(), Some(2));
     let letters = bench.letters();
     let [letter] = letters.as_slice() else { panic!("{letters:?}") };
-    assert_eq!((letter.reason, letter.code.as_str(), letter.id().as_str()), (Reason::Rejected, "fake 6", "3-1-1-1"));
+    assert_eq!(
+        (letter.reason, letter.code.as_str(), letter.id().as_str()),
+        (Reason::Rejected, "fake 6", "project/logstore/3-1-1-1")
+    );
     assert_eq!(letter.message, "no (event 2 of the 2 of this log, of which 1 were delivered)");
     assert_eq!(letter.event.as_deref(), Some(b"c!".as_slice()));
 }
@@ -741,7 +744,7 @@ async fn an_event_rejected_by_one_of_two_destinations_is_dead_lettered_once() {
     seconds(5).await;
     let letters = bench.letters();
     let [letter] = letters.as_slice() else { panic!("{letters:?}") };
-    assert_eq!((letter.id().as_str(), letter.event.as_deref()), ("3-0-1-1", Some(b"b!".as_slice())));
+    assert_eq!((letter.id().as_str(), letter.event.as_deref()), ("project/logstore/3-0-1-1", Some(b"b!".as_slice())));
     assert_eq!(letter.destination.as_ref().map(DestinationName::as_str), Some("to1"), "and it says whose it is");
     let events = |at: usize| bench.pipeline.destinations[at].account.read();
     assert_eq!(events(0), EventCounts { delivered: 4, ..EventCounts::default() });
@@ -782,7 +785,7 @@ async fn a_dead_letter_counts_once_the_copy_is_delivered_as_well() {
     let [first, second] = &*bench.pipeline.destinations else { panic!("two destinations") };
     *second.destination.strict.lock().unwrap() = false;
     seconds(5).await;
-    assert_eq!(copies_at(&bench, 1), ["\"3-0-1\"", "\"3-1-0-1\""]);
+    assert_eq!(copies_at(&bench, 1), ["\"project/logstore/3-0-1\"", "\"project/logstore/3-1-0-1\""]);
     assert_eq!(copies_at(&bench, 0), Vec::<String>::new());
     assert_eq!((bench.letters().len(), bench.saved(), bench.counts().dead_lettered), (2, Some(2), 2));
     assert_eq!(first.account.read().delivered, 2, "a, and one of c");
@@ -822,7 +825,7 @@ async fn events_missed_by_an_isolated_destination_are_not_copied_and_no_copy_is_
     let bench = start_with(plan, &[page(&["a:keep"]), page(&["c:bad"])], OnError::DeadLetter, OnReject::DeadLetter);
     *bench.pipeline.destinations[1].destination.down.lock().unwrap() = true;
     seconds(600).await;
-    assert_eq!((bench.letters().len(), copies_at(&bench, 0)), (2, vec!["\"3-1-0\"".to_owned()]));
+    assert_eq!((bench.letters().len(), copies_at(&bench, 0)), (2, vec!["\"project/logstore/3-1-0\"".to_owned()]));
 
     let mut bench = start_copied(&[page(&["b:bad"])]);
     *bench.pipeline.destinations[1].destination.down.lock().unwrap() = true;

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use super::filter::Filter;
+use super::ids::resolve;
 use super::output::{DlqError, Output, for_each};
 use crate::cli::terminal::{cells, fit, pad};
 use crate::core::count::count;
@@ -111,9 +112,10 @@ fn print_list(list: &List, dir: &Path, now: Timestamp, output: &mut Output<'_>) 
 }
 
 fn print_one(show: &Show, dir: &Path, output: &mut Output<'_>) -> Result<(), DlqError> {
+    let ids = resolve(dir, std::slice::from_ref(&show.id))?;
     let mut shown = 0_u64;
     for_each(dir, output, |letter, output| {
-        if letter.record.id() != show.id {
+        if !ids.contains(&letter.record.id()) {
             return Ok(());
         }
         shown += 1;
@@ -125,44 +127,36 @@ fn print_one(show: &Show, dir: &Path, output: &mut Output<'_>) -> Result<(), Dlq
         }
         write!(output.out, "{}", page(&letter.record))
     })?;
-    if shown == 0 {
-        return Err(DlqError::Unknown { dir: dir.to_owned(), id: printable(show.id.as_bytes()) });
-    }
     Ok(())
 }
 
 /// The columns of the list with their minimum widths. Wider text shifts its line to the right, and is never cut,
-/// because ids, codes and cursors are meant to be copied.
-const WIDTHS: [usize; 6] = [26, 20, 14, 10, 5, 28];
-const HEADER: [&str; 7] = ["ID", "AT", "REASON", "CODE", "SHARD", "CURSOR", "MESSAGE"];
+/// because ids and codes are meant to be copied. The id contains the logstore, the shard and the cursor.
+const WIDTHS: [usize; 4] = [48, 20, 14, 10];
+const HEADER: [&str; 5] = ["ID", "AT", "REASON", "CODE", "MESSAGE"];
 
-/// Minimum width of the message. With less room it gets its own line, and shard and cursor are left out, because the
-/// id contains both.
+/// Minimum width of the message. With less room it gets its own line.
 const LEAST_MESSAGE: usize = 24;
 
-fn columns(record: &Record) -> [String; 7] {
+fn columns(record: &Record) -> [String; 5] {
     [
         printable(record.id().as_bytes()),
         format!("{:.0}", record.at),
         record.reason.to_string(),
         printable(record.code.as_bytes()),
-        record.origin.shard.to_string(),
-        printable(record.origin.cursor.as_str().as_bytes()),
         printable(record.message.as_bytes()),
     ]
 }
 
-fn row(columns: &[impl AsRef<str>; 7], width: Option<usize>) -> String {
-    let line = |count: usize| -> String {
-        columns.iter().zip(WIDTHS).take(count).map(|(text, least)| pad(text.as_ref(), least) + "  ").collect()
-    };
-    let message = columns[6].as_ref();
+fn row(columns: &[impl AsRef<str>; 5], width: Option<usize>) -> String {
+    let line: String = columns.iter().zip(WIDTHS).map(|(text, least)| pad(text.as_ref(), least) + "  ").collect();
+    let message = columns[4].as_ref();
     let full = WIDTHS.iter().map(|least| least + 2).sum::<usize>() + LEAST_MESSAGE;
     match width {
-        None => line(6) + message,
-        Some(width) if width >= full => fit(&(line(6) + message), width),
+        None => line + message,
+        Some(width) if width >= full => fit(&(line + message), width),
         Some(width) => {
-            format!("{}\n{}", fit(line(4).trim_end(), width), fit(&format!("    {message}"), width))
+            format!("{}\n{}", fit(line.trim_end(), width), fit(&format!("    {message}"), width))
         }
     }
 }

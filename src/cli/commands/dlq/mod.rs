@@ -1,6 +1,7 @@
 //! `forwarder dlq`: shows dead letters, and delivers them. It works while a forwarder is running.
 
 mod filter;
+mod ids;
 mod look;
 mod output;
 pub mod replay;

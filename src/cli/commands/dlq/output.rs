@@ -31,6 +31,14 @@ pub enum DlqError {
         /// The id, printable.
         id: String,
     },
+    /// Several logstores have dead letters of this id, which names no logstore.
+    #[error("the id {id} means dead letters of several logstores: use one of {}", ids.join(", "))]
+    Ambiguous {
+        /// The id, printable.
+        id: String,
+        /// Their whole ids, printable.
+        ids: Vec<String>,
+    },
     /// A replay without a selection.
     #[error(
         "say which dead letters to deliver: their ids, --reason, --shard, --destination or --since, or --all of them"
@@ -54,7 +62,11 @@ impl DlqError {
         match self {
             Self::Read(ReadError::Denied { .. }) => 77,
             Self::Replay(ReplayError::Stopped) => CUT_SHORT,
-            Self::Read(_) | Self::Unknown { .. } | Self::NothingChosen | Self::Replay(ReplayError::Script(_)) => USAGE,
+            Self::Read(_)
+            | Self::Unknown { .. }
+            | Self::Ambiguous { .. }
+            | Self::NothingChosen
+            | Self::Replay(ReplayError::Script(_)) => USAGE,
             Self::Take(_) | Self::Replay(_) | Self::Output(_) => 1,
         }
     }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::filter::Filter;
+use super::ids::resolve;
 use super::output::{DlqError, Output, for_each};
 use crate::app::destinations;
 use crate::app::replay::{Fate, Remade, Remaker, ReplayError, ReplayOptions, ReplayScripts, replay};
@@ -154,13 +155,13 @@ pub async fn run<K: Destination>(
     let named = scripts.named();
     let mut remaker = Remaker::new(scripts, parts.delivery.hook.clone(), parts.formats.clone());
     let since = args.filter.since.as_ref().map(|since| since.timestamp(now));
-    let wants =
-        |record: &Record| args.filter.wants(record, since) && (args.id.is_empty() || args.id.contains(&record.id()));
+    let ids = resolve(dir, &args.id)?;
+    let wants = |record: &Record| args.filter.wants(record, since) && (ids.is_empty() || ids.contains(&record.id()));
 
     // Unreadable pieces are reported once, at their place after the claim.
     let mut notes = Vec::new();
     let chosen = choose(dir, &wants, &mut Output { out: output.out, notes: &mut notes, width: None })?;
-    let unknown = args.id.iter().find(|id| !chosen.contains(*id));
+    let unknown = ids.iter().find(|id| !chosen.contains(*id));
     if unknown.is_some() || chosen.is_empty() {
         output.notes.write_all(&notes).map_err(DlqError::Output)?;
     }
