@@ -88,7 +88,7 @@ const MEMBERSHIP: [(&str, &str, GroupFigure); 3] = [
     ("waiting_for_shards", "1 while the group is joined and no shard of it is ours", |group| {
         group.waiting.is_some().into()
     }),
-    ("surplus_shards", "Shards that SLS assigns to this process and that are not read, for lack of memory", |group| {
+    ("surplus_shards", "Shards that SLS assigns to this process and that are not read, because of a limit", |group| {
         group.surplus as u64
     }),
 ];
@@ -116,7 +116,7 @@ pub(super) fn text(snapshot: &Snapshot, dialect: Dialect) -> String {
     shards(&mut out, snapshot);
     loss(&mut out, snapshot);
     group(&mut out, snapshot);
-    sources(&mut out, &snapshot.sources);
+    sources(&mut out, snapshot);
     destinations(&mut out, &snapshot.destinations);
     certificates(&mut out, snapshot);
     memory(&mut out, snapshot.memory);
@@ -187,7 +187,8 @@ fn group(out: &mut Exposition, snapshot: &Snapshot) {
     }
 }
 
-fn sources(out: &mut Exposition, sources: &[SourceSnapshot]) {
+fn sources(out: &mut Exposition, snapshot: &Snapshot) {
+    let Snapshot { sources, at: now, .. } = snapshot;
     out.family("forwarder_source", Kind::Info, "The logstore that is read, with the names of group and consumer");
     for SourceSnapshot { name, who, .. } in sources {
         let labels = [
@@ -236,6 +237,16 @@ fn sources(out: &mut Exposition, sources: &[SourceSnapshot]) {
         if let Some(took) = probe.as_ref().and_then(|probe| probe.took) {
             out.value(&[("source", name)], took.as_secs_f64());
         }
+    }
+    out.family("forwarder_source_memory_bytes", Kind::Gauge, "Bytes of run.memory that the source holds");
+    for SourceSnapshot { name, memory, .. } in sources {
+        out.value(&[("source", name)], memory.held);
+    }
+    let waits = "Seconds for which the source has waited for memory without getting any, 0 while it does not wait";
+    out.family("forwarder_memory_wait_seconds", Kind::Gauge, waits);
+    for SourceSnapshot { name, memory, .. } in sources {
+        let waited = memory.waiting_since.map_or(0, |since| now.saturating_duration_since(since).as_secs());
+        out.value(&[("source", name)], waited);
     }
     for (name, help, times) in TIMES {
         out.family(&format!("forwarder_{name}"), Kind::Histogram, help);

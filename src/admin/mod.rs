@@ -19,6 +19,7 @@ mod body;
 mod exposition;
 mod history;
 mod listener;
+mod memory_wait;
 mod metrics;
 mod page;
 mod process;
@@ -50,6 +51,7 @@ use history::History;
 use listener::{Accept, Reach, listen};
 use verdict::{Verdict, verdict};
 
+pub use memory_wait::{REMEDY as MEMORY_REMEDY, memory_wait};
 pub use snapshot::{GroupHealth, Identity, Memory, ShardOwner, Snapshot, SourceSnapshot};
 
 /// The observed program.

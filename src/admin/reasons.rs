@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::memory_wait::{REMEDY, memory_wait};
 use super::reason::{Effect, Reason, State};
 use super::snapshot::{Snapshot, SourceSnapshot};
 use crate::core::count::count;
@@ -14,6 +15,7 @@ use crate::core::duration::{in_words, roughly};
 use crate::core::failing::Failing;
 use crate::core::ledger::{Ask, ShardLedger};
 use crate::destination::{DestinationStatus, Health, IsolationMode, called};
+use crate::group::ShortOf;
 use crate::pipeline::SLOW_PAGE;
 
 /// Maximum number of shards that a reason names.
@@ -65,6 +67,7 @@ fn of_source(source: &SourceSnapshot, snapshot: &Snapshot) -> Vec<Reason> {
     group(source, snapshot, &mut reasons);
     reasons.extend(credentials(source, snapshot));
     reasons.extend(probe(source, snapshot));
+    reasons.extend(memory(source, snapshot));
     shards(source, snapshot, &mut reasons);
     reasons
 }
@@ -216,6 +219,14 @@ fn probe(source: &SourceSnapshot, snapshot: &Snapshot) -> Option<Reason> {
     Some(reason.remedy("check the lag and the other reasons; sls.query must let the probe log pass"))
 }
 
+/// The wait for memory that other shards hold.
+fn memory(source: &SourceSnapshot, snapshot: &Snapshot) -> Option<Reason> {
+    let waits = |source| memory_wait(source, &snapshot.sources, snapshot.memory, snapshot.at);
+    let text = waits(source)?;
+    let effect = if snapshot.sources.iter().all(|one| waits(one).is_some()) { Effect::Pauses } else { Effect::Flows };
+    Some(Reason::new(State::Trouble, text).so(effect, WAITS).remedy(REMEDY))
+}
+
 /// The membership of a consumer group.
 fn group(source: &SourceSnapshot, snapshot: &Snapshot, say: &mut Vec<Reason>) {
     let (group, now) = (&source.group, snapshot.at);
@@ -243,13 +254,20 @@ fn group(source: &SourceSnapshot, snapshot: &Snapshot, say: &mut Vec<Reason>) {
         say.push(stopped(format!("no heartbeat{of} was answered for {silent}, so that no shard can be kept")));
     }
     if group.surplus > 0 {
+        let (limit, remedy) = match group.short_of {
+            ShortOf::Memory => ("run.memory is not enough for them", "raise run.memory, or start more processes"),
+            ShortOf::Source => (
+                "a source has as many shards as it may have",
+                "divide the logstores of the pattern among several sources, or start more processes",
+            ),
+        };
         let text = format!(
-            "{} that SLS gave us {} read by nobody, since run.memory is not enough for them",
+            "{}{of} that SLS gave us {} read by nobody, since {limit}",
             count(group.surplus as u64, "shard"),
             if group.surplus == 1 { "is" } else { "are" }
         );
         let reason = Reason::new(State::Trouble, text).so(Effect::Flows, "their logs wait in SLS");
-        say.push(reason.remedy("raise run.memory, or start more processes"));
+        say.push(reason.remedy(remedy));
     }
     if let Some(waiting) = &group.waiting {
         say.push(Reason::new(State::Waiting, format!("waiting{of}: {waiting}")));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::core::budget::SourceMemory;
 use crate::core::cursor::{ShardId, ShardName};
 use crate::core::drop_reasons::DropReasons;
 use crate::core::failing::Failing;
@@ -13,6 +14,7 @@ use crate::core::probes::ProbeStatus;
 use crate::core::timings::TimingsRead;
 use crate::dead_letter::LettersOnDisk;
 use crate::destination::DestinationStatus;
+use crate::group::ShortOf;
 use crate::script::Reloads;
 use crate::sls::{CallError, KeyStatus};
 
@@ -94,6 +96,8 @@ pub struct SourceSnapshot {
     pub probe: Option<ProbeStatus>,
     /// Times of the steps of its shards.
     pub timings: TimingsRead,
+    /// Its part of the memory.
+    pub memory: SourceMemory,
 }
 
 /// The consumer that last saved the checkpoint of a shard. SLS does not report who holds a shard, but the holder saves
@@ -135,8 +139,10 @@ pub struct GroupHealth {
     pub last_heartbeat: Option<Instant>,
     /// While this process has no shard: the owners, as far as SLS reports them.
     pub waiting: Option<String>,
-    /// Assigned shards that wait because the memory allows no more.
+    /// Assigned shards that are not read because a limit allows no more.
     pub surplus: usize,
+    /// That limit.
+    pub short_of: ShortOf,
 }
 
 /// The names of a source, and of our consumer.

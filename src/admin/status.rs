@@ -74,7 +74,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
 }
 
 fn source(source: &SourceSnapshot) -> Value {
-    let SourceSnapshot { name, who, group, credentials, certificate_end, probe, .. } = source;
+    let SourceSnapshot { name, who, group, credentials, certificate_end, probe, memory, .. } = source;
     json!({
         "name": name,
         "endpoint": who.endpoint,
@@ -98,6 +98,8 @@ fn source(source: &SourceSnapshot) -> Value {
         })),
         "waiting": group.waiting,
         "surplus_shards": group.surplus,
+        "memory_bytes": memory.held,
+        "memory_wait_seconds": memory.waiting_since.map(|since| since.elapsed().as_secs()),
     })
 }
 

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::*;
+use crate::core::budget::SourceMemory;
 use crate::core::certificates::CertificateEnds;
 use crate::core::cursor::{ShardId, ShardName, SourceName};
 use crate::core::destination_account::EventCounts;
@@ -111,6 +112,7 @@ pub(super) fn snapshot() -> Snapshot {
             failing: None,
         }),
         timings: TimingsRead::default(),
+        memory: SourceMemory { held: 950, waiting_since: None },
     };
     Snapshot {
         sources: vec![source],

@@ -146,6 +146,7 @@ mod tests {
     use super::*;
     use crate::admin::snapshot::GroupHealth;
     use crate::admin::tests::{in_group, to, well, with_health, with_letters};
+    use crate::core::budget::SourceMemory;
     use crate::core::cause::Cause;
     use crate::core::certificates::CertificateEnds;
     use crate::core::cursor::{ShardId, ShardName, SourceName};
@@ -154,6 +155,7 @@ mod tests {
     use crate::core::probes::ProbeStatus;
     use crate::core::source::SourceError;
     use crate::destination::{DestinationStatus, Health, IsolationMode};
+    use crate::group::ShortOf;
 
     fn shard(number: u32) -> ShardName {
         ShardName { source: SourceName::new("audit"), shard: ShardId(number) }
@@ -281,9 +283,26 @@ mod tests {
     }
 
     #[test]
-    fn shards_that_wait_for_memory_are_a_problem() {
-        let group = GroupHealth { joined: true, surplus: 8_000, ..GroupHealth::default() };
-        check(&in_group(group, well()), State::Trouble, "8000 shards that SLS gave us are read by nobody");
+    fn shards_that_a_limit_leaves_out_are_a_problem_that_names_the_limit() {
+        let group = |short_of| GroupHealth { joined: true, surplus: 8_000, short_of, ..GroupHealth::default() };
+        let text = "8000 shards that SLS gave us are read by nobody, since run.memory is not enough";
+        check(&in_group(group(ShortOf::Memory), well()), State::Trouble, text);
+        let text = "8000 shards that SLS gave us are read by nobody, since a source has as many shards as it may have";
+        check(&in_group(group(ShortOf::Source), well()), State::Trouble, text);
+    }
+
+    #[test]
+    fn a_source_that_gets_no_memory_is_a_problem_and_all_of_them_pause_everything() {
+        let (mut snapshot, since) = (well(), Instant::now());
+        snapshot.at = since + Duration::from_secs(60);
+        snapshot.sources.push(SourceSnapshot { name: "waf".into(), ..snapshot.sources[0].clone() });
+        snapshot.sources[0].memory = SourceMemory { held: 5_000_000, waiting_since: Some(since) };
+        let text = "source audit waits for memory for 1m: 950 B of 1.0 kB are in use, 5.0 MB by source audit, 950 B by";
+        check(&snapshot, State::Trouble, text);
+        assert_eq!((verdict(&snapshot).problems(), verdict(&snapshot).is_ready()), (1, true));
+        says(&snapshot, "Delivering");
+        snapshot.sources[1].memory.waiting_since = Some(since);
+        says(&snapshot, "Paused");
     }
 
     #[test]

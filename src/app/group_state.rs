@@ -56,6 +56,7 @@ impl GroupState {
             last_heartbeat: view.heartbeat,
             waiting,
             surplus: view.surplus,
+            short_of: view.short_of,
         }
     }
 

@@ -11,6 +11,7 @@ mod last_good;
 mod letter_count;
 mod listening;
 mod logstore_changes;
+mod memory_log;
 mod observe;
 mod owners;
 mod pattern_run;
@@ -48,7 +49,7 @@ use crate::core::stop::Stop;
 use crate::core::tls_connectors::TlsConnectors;
 use crate::dead_letter::DirectoryStore;
 use crate::destination::registry::AnyDestination;
-use crate::group::Drained;
+use crate::group::{Drained, Places};
 use crate::pipeline::{Copies, MissedEvents, Route, bring_back};
 use crate::script::{HookThreads, Hooks, Meta};
 use crate::settings::{DeadLetterSettings, DestinationSettings, Settings, SourceSettings};
@@ -60,6 +61,7 @@ use heartbeat_thread::HeartbeatThread;
 use join::Refusals;
 use letter_count::LetterCount;
 use listening::Listening;
+use memory_log::say_who_waits_for_memory;
 use observe::{Observed, say_how_the_destinations_are, sum_up_now_and_then, summary_of};
 use run_all::{Work, run_all};
 use scripts::Scripts;
@@ -223,6 +225,7 @@ impl App {
         }
         let watched = Arc::clone(&shared);
         side.spawn(async move { gaps.remember(&watched.ledger).await });
+        side.spawn(say_who_waits_for_memory(Arc::clone(&shared)));
         side.spawn(sum_up_now_and_then(Arc::clone(&shared), Arc::clone(&scripts_watch)));
         scripts.follow(settings.reload.force, &mut side);
 
@@ -230,7 +233,7 @@ impl App {
         let common = Common {
             heartbeats,
             refusals: Arc::new(Refusals::new(settings.sources.iter().map(|source| SourceName::new(&source.name)))),
-            most_shards: group::most_shards(settings.run.memory),
+            places: Places::new(group::most_shards(settings.run.memory)),
             is_watched,
             drain: settings.run.drain_timeout,
         };

@@ -16,6 +16,7 @@ use super::shared::Shared;
 use super::source_list::{Listed, Place, Watched};
 use super::source_run::{Common, SourceRun, identity};
 use crate::admin::{GroupHealth, SourceSnapshot};
+use crate::core::budget::SourceMemory;
 use crate::core::cause::Cause;
 use crate::core::cursor::SourceName;
 use crate::core::failing::Failing;
@@ -23,7 +24,7 @@ use crate::core::retry_log::RetryLog;
 use crate::core::source::SourceError;
 use crate::core::stop::{Stop, Stopper, stop};
 use crate::core::timings::TimingsRead;
-use crate::group::Drained;
+use crate::group::{Drained, SourcePlaces};
 use crate::script::Hooks;
 use crate::settings::SourceSettings;
 use crate::sls;
@@ -76,13 +77,13 @@ impl PatternRun {
     }
 
     /// Runs until `leave` is raised, or until everything that it found has been read to its end. Returns the worst
-    /// result of its sources.
+    /// result of its sources. All of them share `places`.
     ///
     /// # Errors
     /// SLS rejected the requests of every source before anything began, or a bug.
-    pub(super) async fn run(self, common: Common, leave: Stop) -> Result<Drained, Error> {
+    pub(super) async fn run(self, common: Common, places: SourcePlaces, leave: Stop) -> Result<Drained, Error> {
         let PatternState { settings, .. } = &*self.state;
-        let mut found = Found::new(&self, common.clone());
+        let mut found = Found::new(&self, common.clone(), places);
         let mut retry_log = RetryLog::new(format!("source {}: cannot find logstores", settings.name), 0);
         let (mut wake, mut next_look) = (Wake::listen(), Instant::now());
         loop {
@@ -142,6 +143,7 @@ fn nothing(config: &sls::Config) -> SourceError {
 struct Found<'a> {
     pattern: &'a PatternRun,
     common: Common,
+    places: SourcePlaces,
     running: JoinSet<(String, Result<Drained, Error>)>,
     /// By logstore; raised to end its source.
     stops: BTreeMap<String, Stopper>,
@@ -150,8 +152,8 @@ struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    fn new(pattern: &'a PatternRun, common: Common) -> Self {
-        Self { pattern, common, running: JoinSet::new(), stops: BTreeMap::new(), read: BTreeSet::new() }
+    fn new(pattern: &'a PatternRun, common: Common, places: SourcePlaces) -> Self {
+        Self { pattern, common, places, running: JoinSet::new(), stops: BTreeMap::new(), read: BTreeSet::new() }
     }
 
     /// Lists the logstores, starts sources for those that are new, and ends the sources of those that are gone.
@@ -192,9 +194,9 @@ impl<'a> Found<'a> {
         })?;
         info!(source = %source.name(), pattern = settings.sls.logstore, "found a logstore");
         let (stopper, stopped) = stop();
-        let (logstore, common) = (logstore.to_owned(), self.common.clone());
+        let (logstore, common, places) = (logstore.to_owned(), self.common.clone(), self.places.clone());
         self.stops.insert(logstore.clone(), stopper);
-        self.running.spawn(async move { (logstore, source.run(common, stopped).await) });
+        self.running.spawn(async move { (logstore, source.run(common, places, stopped).await) });
         Ok(())
     }
 
@@ -266,6 +268,7 @@ impl Watched for PatternState {
             errors: self.sls.errors().read(),
             probe: None,
             timings: TimingsRead::default(),
+            memory: SourceMemory::default(),
         })
     }
 }

@@ -9,9 +9,10 @@ use super::pattern_run::PatternRun;
 use super::shared::Shared;
 use super::source_run::{Common, SourceRun};
 use crate::core::stop::{Stop, stop};
-use crate::group::Drained;
+use crate::group::{Drained, SourcePlaces};
 use crate::script::Hooks;
 use crate::settings::SourceSettings;
+use crate::sls::api::MAX_SHARDS;
 
 /// A source of the settings, ready to work.
 #[derive(Debug)]
@@ -40,10 +41,10 @@ impl Work {
         }
     }
 
-    async fn run(self, common: Common, leave: Stop) -> Result<Drained, Error> {
+    async fn run(self, common: Common, places: SourcePlaces, leave: Stop) -> Result<Drained, Error> {
         match self {
-            Self::One(source) => source.run(common, leave).await,
-            Self::Pattern(pattern) => pattern.run(common, leave).await,
+            Self::One(source) => source.run(common, places, leave).await,
+            Self::Pattern(pattern) => pattern.run(common, places, leave).await,
         }
     }
 }
@@ -54,7 +55,7 @@ pub(super) async fn run_all(sources: Vec<Work>, common: Common, leave: Stop) -> 
     let (stopper, stopped) = stop();
     let mut running = JoinSet::new();
     for source in sources {
-        running.spawn(source.run(common.clone(), stopped.clone()));
+        running.spawn(source.run(common.clone(), common.places.source(MAX_SHARDS), stopped.clone()));
     }
     drop(common);
     let mut worst = Drained::Clean;

@@ -85,13 +85,6 @@ impl SourceList {
     }
 }
 
-impl Listed {
-    /// The number of sources with it.
-    pub(super) fn of_how_many(&self) -> usize {
-        self.list.lock().entries.len()
-    }
-}
-
 impl Drop for Listed {
     fn drop(&mut self) {
         self.list.lock().entries.remove(&self.number);

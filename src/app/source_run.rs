@@ -26,8 +26,8 @@ use crate::core::timings::TimingsRead;
 use crate::destination::Destination as _;
 use crate::destination::registry::AnyDestination;
 use crate::group;
-use crate::group::Drained;
 use crate::group::membership::Membership;
+use crate::group::{Drained, Places, SourcePlaces};
 use crate::pipeline::{DeadLetterPolicy, Pace, PartSize, Pipeline};
 use crate::script::Hooks;
 use crate::settings::SourceSettings;
@@ -50,8 +50,8 @@ pub(super) struct SourceRun {
 pub(super) struct Common {
     pub(super) heartbeats: Heartbeats,
     pub(super) refusals: Arc<Refusals>,
-    /// Maximum number of shards that all sources work on at once.
-    pub(super) most_shards: usize,
+    /// The places of the shards that all sources work on at once.
+    pub(super) places: Places,
     /// Whether the status can be viewed.
     pub(super) is_watched: bool,
     /// How long a stop may take.
@@ -103,12 +103,12 @@ impl SourceRun {
         &self.settings.name
     }
 
-    /// Runs until `leave` is raised.
+    /// Runs until `leave` is raised, on as many shards as `places` allows.
     ///
     /// # Errors
     /// SLS rejected the requests of every source before anything began, or a bug.
-    pub(super) async fn run(self, common: Common, leave: Stop) -> Result<Drained, Error> {
-        let Self { settings, pipeline, beating, watch, listed } = self;
+    pub(super) async fn run(self, common: Common, places: SourcePlaces, leave: Stop) -> Result<Drained, Error> {
+        let Self { settings, pipeline, beating, watch, listed: _listed } = self;
         let state = Arc::clone(&watch.group);
         let sls::Config { endpoint, project, logstore, group, consumer, .. } = &settings.sls;
         let addresses: Vec<String> = pipeline.destinations.iter().map(|route| route.destination.address()).collect();
@@ -124,8 +124,7 @@ impl SourceRun {
             settings.start,
             settings.until.as_ref().map(|until| format!(", and every shard ends at {until}")).unwrap_or_default()
         );
-        let most_shards = (common.most_shards / listed.of_how_many()).max(1);
-        let membership = Membership::new(timeout, most_shards, Instant::now());
+        let membership = Membership::new(timeout, places.logstore(), Instant::now());
         let (beats, tasks) = group::line(pipeline.source_name.clone(), membership);
         state.joined(tasks.watch());
         common.heartbeats.add(beating, beats, settings.heartbeat_interval).await?;
@@ -188,7 +187,7 @@ struct SourceWatch {
 
 impl Watched for SourceWatch {
     fn read(&self, timings: &mut BTreeMap<SourceName, TimingsRead>) -> Option<SourceSnapshot> {
-        let Pipeline { source, source_name, .. } = &*self.pipeline;
+        let Pipeline { source, source_name, budget, .. } = &*self.pipeline;
         Some(SourceSnapshot {
             name: source_name.to_string(),
             who: self.who.clone(),
@@ -201,6 +200,7 @@ impl Watched for SourceWatch {
             errors: source.errors().read(),
             probe: self.pipeline.ledger.probes().read(Instant::now()).remove(source_name),
             timings: timings.remove(source_name).unwrap_or_default(),
+            memory: budget.of_source(),
         })
     }
 }

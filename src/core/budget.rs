@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use shares::{ShareId, Shares, WishId};
 
@@ -18,7 +19,7 @@ impl SharedBudget {
     /// A budget of `bytes`.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
-        let known = Known { shares: Shares::new(bytes.max(1)), waiting: BTreeMap::new() };
+        let known = Known { shares: Shares::new(bytes.max(1)), waiting: BTreeMap::new(), granted: BTreeMap::new() };
         Self(Arc::new(Memory { known: Mutex::new(known) }))
     }
 
@@ -81,7 +82,7 @@ impl Budget {
         let wish = {
             let mut known = memory.lock();
             let wish = known.shares.wish(self.0.id, bytes, whole);
-            known.waiting.insert(wish, (Arc::clone(&self.0), sender));
+            known.waiting.insert(wish, Waiter { share: Arc::clone(&self.0), since: Instant::now(), sender });
             wish
         };
         let _waiting = Waiting { memory, wish };
@@ -95,11 +96,33 @@ impl Budget {
         SharedBudget(Arc::clone(&self.0.memory)).is_half_used()
     }
 
+    /// What this source holds of the limit, and whether it waits for more.
+    #[must_use]
+    pub fn of_source(&self) -> SourceMemory {
+        let known = self.0.memory.lock();
+        // The ids of requests grow, so this is the oldest one.
+        let first = known.waiting.values().find(|waiter| waiter.share.id == self.0.id);
+        let granted = known.granted.get(&self.0.id).copied();
+        SourceMemory {
+            held: known.shares.held(self.0.id),
+            waiting_since: first.map(|first| granted.map_or(first.since, |granted| granted.max(first.since))),
+        }
+    }
+
     /// Bytes that all sources have in flight.
     #[cfg(test)]
     pub(crate) fn used(&self) -> usize {
         self.0.memory.lock().shares.used()
     }
+}
+
+/// The part of the shared limit that one source has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SourceMemory {
+    /// Bytes in flight.
+    pub held: usize,
+    /// While requests wait: since when none was granted.
+    pub waiting_since: Option<Instant>,
 }
 
 /// The memory that all sources share.
@@ -111,7 +134,17 @@ struct Memory {
 #[derive(Debug)]
 struct Known {
     shares: Shares,
-    waiting: BTreeMap<WishId, (Arc<Share>, oneshot::Sender<Credit>)>,
+    waiting: BTreeMap<WishId, Waiter>,
+    /// When a request of each source was last granted.
+    granted: BTreeMap<ShareId, Instant>,
+}
+
+/// A request that is not granted yet.
+#[derive(Debug)]
+struct Waiter {
+    share: Arc<Share>,
+    since: Instant,
+    sender: oneshot::Sender<Credit>,
 }
 
 impl Memory {
@@ -121,9 +154,13 @@ impl Memory {
             let mut known = self.lock();
             let granted = known.shares.grant();
             let waiting = &mut known.waiting;
-            granted.into_iter().filter_map(|(wish, bytes)| Some((waiting.remove(&wish)?, bytes))).collect()
+            let granted = granted.into_iter().filter_map(|(wish, bytes)| Some((waiting.remove(&wish)?, bytes)));
+            let granted: Vec<_> = granted.collect();
+            let now = Instant::now();
+            known.granted.extend(granted.iter().map(|(waiter, _)| (waiter.share.id, now)));
+            granted
         };
-        for ((share, sender), bytes) in granted {
+        for (Waiter { share, sender, .. }, bytes) in granted {
             // If the receiver is gone, the credit is dropped, which returns it.
             let _ = sender.send(Credit { share, bytes });
         }
@@ -144,7 +181,11 @@ struct Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.memory.lock().shares.leave(self.id);
+        {
+            let mut known = self.memory.lock();
+            known.shares.leave(self.id);
+            known.granted.remove(&self.id);
+        }
         self.memory.grant();
     }
 }
@@ -341,6 +382,28 @@ mod tests {
         assert!(timeout(SOON, well.take_about(1)).await.is_err(), "it has all of it");
         drop(all);
         assert!(timeout(SOON, well.take_about(1)).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_waits_since_it_last_got_memory_however_many_requests_it_has() {
+        let shared = SharedBudget::new(80);
+        let [stuck, well] = [shared.for_source(), shared.for_source()];
+        let held = stuck.take(1000).await;
+        assert_eq!(stuck.of_source(), SourceMemory { held: 70, waiting_since: None });
+        let own = well.take_about(10).await;
+        let begun = Instant::now();
+        let requests = async { tokio::join!(well.take_about(10), well.take_about(10)) };
+        let watch = async {
+            tokio::time::sleep(SOON).await;
+            assert_eq!(well.of_source(), SourceMemory { held: 10, waiting_since: Some(begun) });
+            drop(own);
+            tokio::time::sleep(SOON).await;
+            assert_eq!(well.of_source().waiting_since, Some(begun + SOON), "the second request still waits");
+            drop(held);
+        };
+        let (credits, ()) = tokio::join!(requests, watch);
+        assert_eq!(well.of_source(), SourceMemory { held: 20, waiting_since: None });
+        drop(credits);
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
 use super::membership::{Membership, View};
-use super::{HeartbeatEnd, Report};
+use super::{HeartbeatEnd, Report, ShortOf};
 use crate::core::cause::Cause;
 use crate::core::cursor::SourceName;
 use crate::core::retry_log::RetryLog;
@@ -34,7 +34,7 @@ pub async fn beat<S: Source>(source: &S, end: HeartbeatEnd, interval: Duration) 
     let mut retry_log = RetryLog::new(format!("source {name}: heartbeat failed"), 0);
     let mut next = Instant::now();
     let mut lost = false;
-    let mut told_surplus = false;
+    let mut told_surplus = None;
     loop {
         let tick = membership.next_tick();
         let event = tokio::select! {
@@ -79,16 +79,23 @@ pub async fn beat<S: Source>(source: &S, end: HeartbeatEnd, interval: Duration) 
             }
         }
         let next_view = membership.view();
-        if next_view.surplus > 0 && !told_surplus {
+        let short_of = (next_view.surplus > 0).then_some(next_view.short_of);
+        if let Some(short_of) = short_of.filter(|_| told_surplus != short_of) {
+            let (limit, remedy) = match short_of {
+                ShortOf::Memory => ("run.memory allows", "raise run.memory or start more processes"),
+                ShortOf::Source => (
+                    "a source may have",
+                    "divide the logstores of the pattern among several sources, or start more processes",
+                ),
+            };
             warn!(
                 source = %name,
                 working_on = next_view.shards.len(),
                 waiting = next_view.surplus,
-                "SLS assigns more shards than run.memory allows: the surplus shards wait and are not read; raise \
-                 run.memory or start more processes"
+                "SLS assigns more shards than {limit}: the surplus shards wait and are not read; {remedy}"
             );
         }
-        told_surplus = next_view.surplus > 0;
+        told_surplus = short_of;
         view.send_replace(next_view);
     }
 }

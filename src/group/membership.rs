@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::places::{Seats, ShortOf};
 use crate::core::cursor::ShardId;
 use crate::core::failing::Failing;
 use crate::core::lease::Lease;
@@ -19,8 +20,8 @@ use crate::core::source::SourceError;
 pub struct Membership {
     /// Time without a heartbeat after which the server reassigns our shards.
     group_timeout: Duration,
-    /// Maximum number of shards to work on at once.
-    most: usize,
+    /// The places of the shards to work on: one for each of `shards`.
+    seats: Seats,
     lease: Lease,
     /// The shards of the last reply, without those that turned out to belong to another consumer.
     assigned: BTreeSet<ShardId>,
@@ -52,8 +53,10 @@ pub struct View {
     pub lease: Lease,
     /// The shards to report.
     pub shards: BTreeMap<ShardId, Wish>,
-    /// Assigned shards that wait because the maximum is in use.
+    /// Assigned shards that wait because there is no place for them.
     pub surplus: usize,
+    /// The limit that they wait for.
+    pub short_of: ShortOf,
     /// The current failure of heartbeats.
     pub failing: Option<Failing>,
     /// When the last heartbeat was answered in time.
@@ -62,12 +65,12 @@ pub struct View {
 
 impl Membership {
     /// A membership that has not started, in a group that reassigns shards `group_timeout` after the last heartbeat.
-    /// It works on at most `most` shards at once; further assigned shards wait.
+    /// It works on as many shards at once as `seats` has places for; further assigned shards wait.
     #[must_use]
-    pub fn new(group_timeout: Duration, most: usize, now: Instant) -> Self {
+    pub fn new(group_timeout: Duration, seats: Seats, now: Instant) -> Self {
         Self {
             group_timeout,
-            most,
+            seats,
             lease: Lease::lapsed(now),
             assigned: BTreeSet::new(),
             shards: BTreeMap::new(),
@@ -98,13 +101,19 @@ impl Membership {
             lease: self.lease.clone(),
             shards: self.shards.clone(),
             surplus: self.surplus(),
+            short_of: self.seats.short_of(),
             failing: self.failing.clone(),
             heartbeat: self.heartbeat,
         }
     }
 
     fn surplus(&self) -> usize {
-        if self.leaving || self.shards.len() < self.most {
+        if self.seats.is_free() { 0 } else { self.without_place() }
+    }
+
+    /// Assigned shards that wait for a place.
+    fn without_place(&self) -> usize {
+        if self.leaving {
             return 0;
         }
         let waits = |shard: &&ShardId| !self.shards.contains_key(shard) && !self.resting.contains_key(shard);
@@ -154,6 +163,8 @@ impl Membership {
         self.lease.extend(now);
         self.lease = Lease::lapsed(now);
         self.assigned.clear();
+        self.seats.give_back(self.shards.len());
+        self.seats.wants(0);
         self.shards.clear();
         self.resting.clear();
     }
@@ -176,6 +187,7 @@ impl Membership {
             return;
         }
         self.shards.remove(&shard);
+        self.seats.give_back(1);
         match again {
             Some(at) => {
                 self.resting.insert(shard, at);
@@ -189,6 +201,7 @@ impl Membership {
     /// Leaves the group: stops every shard in order, and acquires no more.
     pub fn on_leave(&mut self) {
         self.leaving = true;
+        self.seats.wants(0);
         self.resting.clear();
         for wish in self.shards.values_mut() {
             wish.hold = false;
@@ -209,13 +222,24 @@ impl Membership {
             return;
         }
         for shard in &self.assigned {
-            if self.shards.len() >= self.most {
-                return;
-            }
             if !self.shards.contains_key(shard) && !self.resting.contains_key(shard) {
+                if !self.seats.take() {
+                    break;
+                }
                 self.tenures += 1;
                 self.shards.insert(*shard, Wish { tenure: self.tenures, hold: true });
             }
+        }
+        self.seats.wants(self.without_place());
+        self.give_up_places();
+    }
+
+    /// Stops shards whose places other sources need more.
+    fn give_up_places(&mut self) {
+        let stopping = self.shards.values().filter(|wish| !wish.hold).count();
+        let more = self.seats.excess().saturating_sub(stopping);
+        for wish in self.shards.values_mut().rev().filter(|wish| wish.hold).take(more) {
+            wish.hold = false;
         }
     }
 }
@@ -223,12 +247,17 @@ impl Membership {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::group::Places;
 
     const GROUP_TIMEOUT: Duration = Duration::from_secs(60);
     const TERM: Duration = Duration::from_secs(45);
 
     fn set(shards: &[u32]) -> BTreeSet<ShardId> {
         shards.iter().map(|shard| ShardId(*shard)).collect()
+    }
+
+    fn seats(most: usize) -> Seats {
+        Places::new(most).source(usize::MAX).logstore()
     }
 
     /// Shard, tenure, hold.
@@ -238,7 +267,7 @@ mod tests {
 
     fn joined(assigned: &[u32]) -> (Membership, Instant) {
         let now = Instant::now();
-        let mut membership = Membership::new(GROUP_TIMEOUT, usize::MAX, now);
+        let mut membership = Membership::new(GROUP_TIMEOUT, seats(usize::MAX), now);
         membership.on_reply(now, &set(assigned), now);
         (membership, now)
     }
@@ -246,7 +275,7 @@ mod tests {
     #[test]
     fn a_new_member_reports_no_shards_and_acquires_the_assigned_ones() {
         let now = Instant::now();
-        let mut membership = Membership::new(GROUP_TIMEOUT, usize::MAX, now);
+        let mut membership = Membership::new(GROUP_TIMEOUT, seats(usize::MAX), now);
         assert_eq!(membership.reported(), set(&[]));
         assert!(now >= membership.view().lease.until(), "nothing is ours before the first reply");
         membership.on_reply(now, &set(&[0, 2]), now);
@@ -278,7 +307,7 @@ mod tests {
     #[test]
     fn shards_beyond_the_maximum_wait_until_another_is_released() {
         let now = Instant::now();
-        let mut membership = Membership::new(GROUP_TIMEOUT, 2, now);
+        let mut membership = Membership::new(GROUP_TIMEOUT, seats(2), now);
         membership.on_reply(now, &set(&[0, 1, 2, 3]), now);
         assert_eq!(wishes(&membership), [(0, 1, true), (1, 2, true)]);
         assert_eq!((membership.view().surplus, membership.reported()), (2, set(&[0, 1])));
@@ -288,6 +317,29 @@ mod tests {
         assert_eq!(membership.view().surplus, 1);
         membership.on_reply(now, &set(&[1, 2]), now);
         assert_eq!(membership.view().surplus, 0);
+    }
+
+    #[test]
+    fn a_source_that_joins_later_gets_places_that_another_gives_up() {
+        let (now, places) = (Instant::now(), Places::new(4));
+        let [mut first, mut second] =
+            [0, 1].map(|_| Membership::new(GROUP_TIMEOUT, places.source(usize::MAX).logstore(), now));
+        first.on_reply(now, &set(&[0, 1, 2, 3, 4]), now);
+        second.on_reply(now, &set(&[0, 1, 2]), now);
+        assert_eq!((first.view().surplus, second.view().surplus, second.is_empty()), (1, 3, true));
+        first.on_reply(now, &set(&[0, 1, 2, 3, 4]), now);
+        assert_eq!(wishes(&first), [(0, 1, true), (1, 2, true), (2, 3, false), (3, 4, false)]);
+        first.on_tick(now);
+        assert_eq!(first.reported().len(), 4, "no more than the other needs");
+        first.on_ended(ShardId(3), 4, None);
+        second.on_reply(now, &set(&[0, 1, 2]), now);
+        first.on_ended(ShardId(2), 3, None);
+        first.on_reply(now, &set(&[0, 1, 2, 3, 4]), now);
+        second.on_reply(now, &set(&[0, 1, 2]), now);
+        assert_eq!((wishes(&first).len(), wishes(&second).len()), (2, 2));
+        first.on_lost(now);
+        second.on_reply(now, &set(&[0, 1, 2]), now);
+        assert_eq!((wishes(&second).len(), second.view().surplus), (3, 0));
     }
 
     #[test]

@@ -36,13 +36,14 @@ use crate::dead_letter;
 use crate::dead_letter::DirectoryStore;
 use crate::destination::Destination as _;
 use crate::group;
-use crate::group::Drained;
 use crate::group::membership::Membership;
+use crate::group::{Drained, Places};
 use crate::pipeline::{Copies, DeadLetterPolicy, Pace, PartSize, Pipeline, Route};
 use crate::script::{HookThreads, Hooks, Meta, Script};
 use crate::settings::start::StartPosition;
 use crate::settings::{DestinationSettings, Settings, SourceSettings};
 use crate::sls::Sls;
+use crate::sls::api::MAX_SHARDS;
 pub use estimate::{Estimate, estimate};
 use positions::{Job, Positions, Range};
 pub use progress::{Extent, Progress};
@@ -320,8 +321,9 @@ impl Backfill {
         let until = Start::Time(self.range.to);
         let (stopper, stopped) = stop();
         let is_done = Arc::<AtomicBool>::default();
+        let places = Places::new(self.most_shards).source(MAX_SHARDS);
         let (beats, tasks) =
-            group::line(self.pipeline.source_name.clone(), Membership::new(TENURE, self.most_shards, began));
+            group::line(self.pipeline.source_name.clone(), Membership::new(TENURE, places.logstore(), began));
         let mut side = JoinSet::new();
         let beating = Arc::clone(&self.pipeline);
         side.spawn(async move { group::beat(&beating.source, beats, BEAT_INTERVAL).await });

@@ -63,6 +63,11 @@ impl Shares {
         self.held.values().sum()
     }
 
+    /// Number of bytes that a source holds.
+    pub(super) fn held(&self, share: ShareId) -> usize {
+        self.held.get(&share).copied().unwrap_or_default()
+    }
+
     /// Maximum number of bytes that one source can get.
     pub(super) fn most(&self) -> usize {
         self.total - self.kept() * self.held.len().saturating_sub(1)
@@ -143,7 +148,7 @@ impl Shares {
 
     /// The unused rest of a source's reserved part.
     fn own(&self, share: ShareId) -> usize {
-        self.kept().saturating_sub(self.held.get(&share).copied().unwrap_or_default())
+        self.kept().saturating_sub(self.held(share))
     }
 
     /// Bytes that are free and reserved for no source.

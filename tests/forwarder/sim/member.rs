@@ -12,8 +12,8 @@ use forwarder::core::ledger::{Counts, Ledger};
 use forwarder::core::source::{Source as _, SourceError};
 use forwarder::core::stop::{Stopper, stop};
 use forwarder::group;
-use forwarder::group::Drained;
 use forwarder::group::membership::Membership;
+use forwarder::group::{Drained, Places};
 use forwarder::pipeline::{
     DeadLetterPolicy, FetchInterval, MissedEvents, OnReject, Pace, PartSize, Pipeline, Route, bring_back,
 };
@@ -182,8 +182,9 @@ impl Member {
                 }
             };
             has_joined.store(true, Ordering::Relaxed);
+            let places = Places::new(usize::MAX).source(usize::MAX);
             let (beats, line) =
-                group::line(SourceName::new(source_name), Membership::new(timeout, usize::MAX, Instant::now()));
+                group::line(SourceName::new(source_name), Membership::new(timeout, places.logstore(), Instant::now()));
             // Heartbeats have their own thread in the program, so they panic alone.
             let mut heart = JoinSet::new();
             let source_of_ends = source.clone();

@@ -1,0 +1,81 @@
+//! Logs which sources wait for memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use super::shared::Shared;
+use crate::admin::{MEMORY_REMEDY, Memory, memory_wait};
+
+/// Time between two lookups.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Logs which sources wait for memory, when that changes; never returns.
+pub(super) async fn say_who_waits_for_memory(shared: Arc<Shared>) {
+    let mut told = Told::default();
+    let mut ticks = interval(LOOK_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let (sources, now) = (shared.sources.read(BTreeMap::new()), Instant::now());
+        let memory = Memory { used: shared.budget.used() as u64, limit: shared.budget.limit() as u64 };
+        let waits = sources.iter().filter_map(|source| {
+            let text = memory_wait(source, &sources, memory, now)?;
+            Some((source.name.clone(), text))
+        });
+        let Changes { begun, over } = told.changes(waits.collect());
+        for text in begun {
+            warn!("{text}; its logs wait in SLS; {MEMORY_REMEDY}");
+        }
+        for source in over {
+            info!(%source, "the source has memory again");
+        }
+    }
+}
+
+/// The sources whose wait was logged.
+#[derive(Debug, Default)]
+struct Told(BTreeSet<String>);
+
+/// What to log.
+#[derive(Debug, PartialEq, Eq)]
+struct Changes {
+    /// The waits that are new.
+    begun: Vec<String>,
+    /// The sources that wait no longer.
+    over: Vec<String>,
+}
+
+impl Told {
+    /// The changes since the last call; `waits` are the sources that wait now, with the reason.
+    fn changes(&mut self, waits: BTreeMap<String, String>) -> Changes {
+        let before = std::mem::replace(&mut self.0, waits.keys().cloned().collect());
+        let over = before.iter().filter(|source| !waits.contains_key(*source)).cloned().collect();
+        let begun = waits.into_iter().filter(|(source, _)| !before.contains(source)).map(|(_, text)| text);
+        Changes { begun: begun.collect(), over }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_told_once_when_it_begins_and_once_when_it_is_over() {
+        let mut told = Told::default();
+        let mut look = |waiting: &[&str]| {
+            let waits = waiting.iter().map(|name| ((*name).to_owned(), format!("{name} waits")));
+            let Changes { begun, over } = told.changes(waits.collect());
+            (begun.join(" "), over.join(" "))
+        };
+        let of = |begun: &str, over: &str| (begun.to_owned(), over.to_owned());
+        assert_eq!(look(&[]), of("", ""));
+        assert_eq!(look(&["audit"]), of("audit waits", ""));
+        assert_eq!(look(&["audit", "waf"]), of("waf waits", ""));
+        assert_eq!(look(&["waf"]), of("", "audit"));
+        assert_eq!(look(&["audit"]), of("audit waits", "waf"));
+    }
+}
