@@ -1,6 +1,7 @@
 //! Where the process serves its status: the address in the settings, and a Unix socket for commands on this machine.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tokio::net::{TcpListener, UnixListener};
@@ -64,6 +65,11 @@ impl Listening {
             None => None,
         };
         Ok(Self { tcp, unix, socket })
+    }
+
+    /// The address that it listens on: the one in the settings, with the port that was chosen for port 0.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.tcp.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 }
 

@@ -30,6 +30,7 @@ pub mod summary;
 mod waiting;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -120,6 +121,8 @@ pub struct App {
     consumer: Option<ConsumerId>,
     /// The directory for small files that outlive the process.
     state: StateDir,
+    /// Open once [`App::listen`] was called.
+    listening: Option<Listening>,
 }
 
 impl App {
@@ -169,7 +172,7 @@ impl App {
         let shared = Arc::new(shared);
         let sources = settings.sources.iter().zip(made).map(|(source, hooks)| Work::new(source, hooks, &shared));
         let sources = sources.collect::<Result<_, _>>()?;
-        Ok(Self { settings, shared, sources, scripts, gaps: Arc::new(gaps), consumer, state })
+        Ok(Self { settings, shared, sources, scripts, gaps: Arc::new(gaps), consumer, state, listening: None })
     }
 
     /// The ledger, for code that watches the program run.
@@ -190,16 +193,31 @@ impl App {
         self.shared.letters.dir()
     }
 
+    /// Opens the admin listener before [`App::run`] does; returns the address that it has, if it has one.
+    ///
+    /// # Errors
+    /// An address or socket in the settings cannot be opened.
+    pub async fn listen(&mut self) -> Result<Option<SocketAddr>, Error> {
+        let listening = Listening::open(&self.settings.admin, &self.state).await?;
+        let address = listening.address();
+        self.listening = Some(listening);
+        Ok(address)
+    }
+
     /// Runs until `leave` is raised.
     ///
     /// # Errors
     /// SLS rejected the requests of every source at the start; the drain deadline passed first; or a bug.
     pub async fn run(self, leave: Stop) -> Result<(), Error> {
-        let Self { settings, shared, sources, scripts, gaps, consumer, state } = self;
+        let Self { settings, shared, sources, scripts, gaps, consumer, state, listening } = self;
         let letters = shared.letters.dir().to_owned();
         let mut side = JoinSet::new();
         let scripts_watch = Arc::new(scripts.watch());
-        let Listening { tcp, unix, socket } = Listening::open(&settings.admin, &state).await?;
+        let listening = match listening {
+            Some(listening) => listening,
+            None => Listening::open(&settings.admin, &state).await?,
+        };
+        let Listening { tcp, unix, socket } = listening;
         let is_watched = tcp.is_some() || unix.is_some();
         if is_watched {
             let count = Arc::<LetterCount>::default();

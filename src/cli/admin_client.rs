@@ -63,7 +63,7 @@ pub(crate) fn find(config: Option<&Path>) -> Result<Place, String> {
     let mut answering: Vec<PathBuf> = sockets.filter(|path| UnixStream::connect(path).is_ok()).collect();
     match (answering.len(), listen) {
         (1, _) => Ok(Place::Socket(answering.remove(0))),
-        (0, AdminListen::Tcp(address)) => Ok(Place::Address(address)),
+        (0, AdminListen::Tcp(address)) if address.port() != 0 => Ok(Place::Address(address)),
         (0, _) => Err(format!(
             "no forwarder answers in the state directory {}; give the --config that it runs with, run this as its user, or name its socket: \
              --connect unix:PATH (its log says where it is)",

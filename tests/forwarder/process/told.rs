@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::Duration;
 
 use forwarder::emulator::sls::{Call, SlsFault};
@@ -16,6 +17,10 @@ pub fn get(program: &Program, path: &str) -> String {
     let said = program.said();
     let Some((_, rest)) = said.split_once("status page at http://") else { return String::new() };
     let (address, _) = rest.split_once('/').unwrap();
+    get_at(address, path)
+}
+
+fn get_at(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut reply = String::new();
@@ -184,4 +189,20 @@ async fn each_warning_of_the_settings_is_logged_once_at_the_start() {
     let warnings: Vec<&str> = said.lines().filter(|line| line.contains("WARN")).collect();
     let [verify, down] = warnings[..] else { panic!("{warnings:#?}") };
     assert!(verify.contains("FORWARDER_HEC_VERIFY") && down.contains("is down; nothing is lost"), "{warnings:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demo_prints_the_address_that_its_page_has() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_forwarder"));
+    command.args(["demo", "--logs", "200", "--keep", "--admin-listen", "127.0.0.1:0"]);
+    let mut demo = Program::start("demo", command);
+    demo.to_say("Still running").await;
+    for line in ["status page          http://", "status page: http://"] {
+        let said = demo.said();
+        let (_, rest) = said.split_once(line).unwrap_or_else(|| panic!("no {line}: {said}"));
+        let (address, _) = rest.split_once('/').unwrap();
+        assert!(get_at(address, "/live").ends_with("live\n"), "{address}");
+    }
+    demo.signal(libc::SIGINT);
+    assert_eq!(demo.exit(Duration::from_secs(60)).await, Some(0));
 }

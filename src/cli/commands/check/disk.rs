@@ -87,6 +87,9 @@ fn log_file(findings: &Findings, file: &Path) {
 
 fn listener(findings: &Findings, address: SocketAddr) {
     match TcpListener::bind(address) {
+        Ok(_) if address.port() == 0 => {
+            findings.ok(format!("admin.listen {address} takes a free port, which the log names"));
+        }
         Ok(_) => findings.ok(format!("admin.listen {address} is free")),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => findings.warn(
             format!("another process already listens on admin.listen {address}"),

@@ -147,13 +147,14 @@ async fn play(args: &Args) -> Result<bool, String> {
     let letters = DemoDeadLetters::new();
     let admin = args.admin_listen.or_else(|| args.keep.then(free_address).flatten());
     let flags = admin.iter().map(|address| ("admin.listen", address.to_string())).collect();
-    if let Some(address) = admin {
-        println!("status page          http://{address}/");
-    }
     let settings =
         settings::load(None, &flags, &environment(&sls, &places, &receiver, &script.path, letters.path()), &machine())
             .map_err(|error| error.to_string())?;
-    let app = App::new(settings).map_err(|error| error.to_string())?;
+    let mut app = App::new(settings).map_err(|error| error.to_string())?;
+    let page = app.listen().await.map_err(|error| error.to_string())?;
+    if let Some(address) = page {
+        println!("status page          http://{address}/");
+    }
     let (ledger, hooks) = (app.ledger(), app.hooks());
 
     let made = Instant::now();
@@ -178,7 +179,7 @@ async fn play(args: &Args) -> Result<bool, String> {
     let with_outage = fault.is_some_and(|at| took >= at + OUTAGE);
     screen::report(&ledger, &receiver, &oracle, took, with_outage);
     if args.keep {
-        if let Some(address) = admin {
+        if let Some(address) = page {
             println!("\nstatus page: http://{address}/");
         }
         stay(&sls, &places, &receiver, &mut generator, &script.path, &hooks, &mut running).await?;
