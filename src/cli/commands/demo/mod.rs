@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use crate::app;
 use crate::app::App;
 use crate::cli::context::machine;
+use crate::core::count::thousands;
 use crate::core::named_file;
 use crate::core::secret::Secret;
 use crate::core::stop::stop;
@@ -162,7 +163,7 @@ async fn play(args: &Args) -> Result<bool, String> {
     fill(&sls, &places, &mut generator, &oracle, args.logs)?;
     println!(
         "wrote {} audit and web logs into {} shards in {:.1} s\n",
-        args.logs,
+        thousands(args.logs),
         places.shards(),
         made.elapsed().as_secs_f64()
     );

@@ -42,7 +42,8 @@ impl Screen {
             }
             None if self.said.elapsed() >= LINE_INTERVAL => {
                 self.said = Instant::now();
-                println!("{done} of {} logs done, {} in flight", self.logs, total.in_flight);
+                let [done, logs, in_flight] = [done, self.logs, total.in_flight].map(thousands);
+                println!("{done} of {logs} logs done, {in_flight} in flight");
             }
             None => {}
         }
@@ -76,7 +77,7 @@ pub(super) fn report(ledger: &Ledger, receiver: &Receiver, oracle: &Oracle, took
     let rate = total.pulled as f64 / seconds;
     let megabytes = total.bytes as f64 / 1e6 / seconds;
     let with = if with_outage { ", the outage of two seconds included" } else { "" };
-    println!("{:.1} s: {rate:.0} logs/s, {megabytes:.1} MB/s of logs{with}", seconds);
+    println!("{seconds:.1} s: {} logs/s, {megabytes:.1} MB/s of logs{with}", thousands(rate.round() as u64));
 }
 
 /// The ledger, and how often each log arrived.
@@ -107,9 +108,11 @@ fn arrivals(arrived: u64, repeats: u64, strangers: u64) -> String {
 }
 
 fn row(name: &str, counts: &Counts) {
+    let Counts { pulled, delivered, dropped, dead_lettered, in_flight, saves, .. } = *counts;
+    let [pulled, delivered, dropped, dead_lettered, in_flight, saves] =
+        [pulled, delivered, dropped, dead_lettered, in_flight, saves].map(thousands);
     println!(
-        "{name:<6} {:>10}  {:>10}  {:>10}  {:>12}  {:>10}  {:>6}",
-        counts.pulled, counts.delivered, counts.dropped, counts.dead_lettered, counts.in_flight, counts.saves
+        "{name:<6} {pulled:>10}  {delivered:>10}  {dropped:>10}  {dead_lettered:>12}  {in_flight:>10}  {saves:>6}"
     );
 }
 
