@@ -79,3 +79,65 @@ pub(crate) fn draw(text: &str) -> io::Result<()> {
     out.write_all(text.as_bytes())?;
     out.flush()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::process::Command;
+
+    use rustix::fs::{Mode, OFlags};
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::LocalModes;
+
+    use super::*;
+
+    /// Set where the test runs as the program that panics.
+    const PANICS: &str = "FORWARDER_TEST_PANICS";
+
+    /// Both ends of a new terminal.
+    fn pseudo_terminal() -> (File, OwnedFd) {
+        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&controller).unwrap();
+        unlockpt(&controller).unwrap();
+        let name = ptsname(&controller, Vec::new()).unwrap();
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let end = rustix::fs::open(name.as_c_str(), flags, Mode::empty()).unwrap();
+        (File::from(controller), end)
+    }
+
+    #[test]
+    fn a_panic_leaves_the_terminal_as_it_was_and_its_message_stays() {
+        if std::env::var_os(PANICS).is_some() {
+            let _terminal = RawTerminal::take().unwrap();
+            // In another thread, and the process ends before the terminal is dropped.
+            std::thread::spawn(|| panic!("out of luck")).join().unwrap_err();
+            std::process::exit(0);
+        }
+        let (mut controller, end) = pseudo_terminal();
+        let is_raw = |mode: Termios| !mode.local_modes.intersects(LocalModes::ICANON | LocalModes::ECHO);
+        assert!(!is_raw(tcgetattr(&end).unwrap()));
+        let of = || end.try_clone().unwrap();
+        let name = std::thread::current().name().unwrap().to_owned();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([&name, "--exact", "--nocapture"])
+            .env(PANICS, "1")
+            .stdin(of())
+            .stdout(of())
+            .stderr(of())
+            .spawn()
+            .unwrap();
+        // The output is short enough for the buffer of a terminal.
+        assert!(child.wait().unwrap().success());
+        assert!(!is_raw(tcgetattr(&end).unwrap()), "keys are echoed again");
+        drop(end);
+        let (mut shown, mut bytes) = (Vec::new(), [0; 4_096]);
+        // The last end is closed: the rest is read, and then an error.
+        while let Ok(length @ 1..) = controller.read(&mut bytes) {
+            shown.extend_from_slice(&bytes[..length]);
+        }
+        let shown = String::from_utf8_lossy(&shown);
+        let (_, during) = shown.split_once(ENTER).expect("the terminal was taken");
+        let (before, after) = during.split_once(LEAVE).expect("the screen was left");
+        assert!(!before.contains("out of luck") && after.contains("out of luck"), "{shown:?}");
+    }
+}

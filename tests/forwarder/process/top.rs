@@ -2,27 +2,27 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rustix::termios::{LocalModes, tcgetattr};
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use super::bench::{Bench, command, until_or};
 
-/// Both ends of a terminal of this size.
-#[expect(unsafe_code, reason = "no library in use opens a pseudo-terminal")]
+/// Both ends of a terminal of this size, which no child inherits.
 fn open(rows: u16, columns: u16) -> (OwnedFd, OwnedFd) {
-    let (mut controller, mut end) = (-1, -1);
-    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    let (name, modes) = (std::ptr::null_mut(), std::ptr::null());
-    // SAFETY: the numbers and the size outlive the call; without a name and modes it takes the usual ones.
-    assert_eq!(unsafe { libc::openpty(&mut controller, &mut end, name, modes, &size) }, 0);
-    // SAFETY: they were just opened, and nobody else has them.
-    let both = unsafe { (OwnedFd::from_raw_fd(controller), OwnedFd::from_raw_fd(end)) };
-    // Copies that no child inherits.
-    (both.0.try_clone().unwrap(), both.1.try_clone().unwrap())
+    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&controller).unwrap();
+    unlockpt(&controller).unwrap();
+    let name = ptsname(&controller, Vec::new()).unwrap();
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let end = rustix::fs::open(name.as_c_str(), flags, Mode::empty()).unwrap();
+    tcsetwinsize(&end, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    (controller, end)
 }
 
 /// The program on a terminal of its own.

@@ -105,8 +105,8 @@ async fn show(place: Place, first: Status) -> std::io::Result<()> {
         loop {
             ticks.tick().await;
             let place = place.clone();
-            let said = tokio::task::spawn_blocking(move || look(&place)).await;
-            let said = said.unwrap_or_else(|panic| Err(panic.to_string()));
+            // A panic has left the screen already, so nothing more can be drawn.
+            let said = tokio::task::spawn_blocking(move || look(&place)).await.expect("a look does not panic");
             if answers.send(said).await.is_err() {
                 return;
             }
