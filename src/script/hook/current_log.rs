@@ -87,13 +87,14 @@ pub(crate) enum FieldState {
     Deleted,
 }
 
-/// `,"key":` of every field, escaped once for all logs with the same keys; room for one more piece follows.
+/// `,"key":"` of every field, escaped once for all logs with the same keys. Between two of them is the quote at the
+/// end of a value; room for one more piece follows.
 #[derive(Debug, Default)]
 struct KeyTexts {
     schema: u64,
     text: Vec<u8>,
-    /// Where each begins, and the end of the last.
-    starts: Vec<usize>,
+    /// Where each ends.
+    ends: Vec<usize>,
 }
 
 /// `,"key":"value"` of the adjacent fields that a log shares with its group, escaped once for all logs of the group.
@@ -231,8 +232,7 @@ impl Current {
         let until = if position < self.shared.first { self.shared.first } else { log.len() };
         let untouched = self.states[position..until].iter().take_while(|&&state| state == FieldState::Untouched);
         let end = position + untouched.count();
-        let len = log.values_len(position..end) + 2 * (end - position);
-        with_best_instructions(WriteFields { log, keys: &self.keys, fields: position..end, len, out });
+        with_best_instructions(WriteFields { log, keys: &self.keys, fields: position..end, out });
         end
     }
 
@@ -246,7 +246,7 @@ impl Current {
         if position != self.shared.first
             || self.states[position..position + count].iter().any(|&state| state != FieldState::Untouched)
             // A log may have its own field with the key of a tag.
-            || (position..).zip(&self.shared.places).any(|(at, place)| log.shared(at).as_ref() != Some(place))
+            || (0..count).any(|nth| log.shared(position + nth).as_ref() != Some(&self.shared.places[nth]))
         {
             return 0;
         }
@@ -255,12 +255,11 @@ impl Current {
     }
 }
 
-/// Appends `,"key":"value"` of these fields, about `len` bytes without the keys.
+/// Appends `,"key":"value"` of these fields.
 struct WriteFields<'a> {
     log: Log<'a>,
     keys: &'a KeyTexts,
     fields: Range<usize>,
-    len: usize,
     out: &'a mut Vec<u8>,
 }
 
@@ -269,11 +268,15 @@ impl Work for WriteFields<'_> {
 
     #[inline(always)]
     fn run(self, with: impl Instructions) {
-        let Self { log, keys, fields, len, out } = self;
-        let starts = &keys.starts[fields.start..=fields.end];
-        let labels = starts.windows(2).map(|key| Cut { text: &keys.text[key[0]..], len: key[1] - key[0] });
+        let Self { log, keys, fields, out } = self;
+        let mut from = keys.start(fields.start);
+        let labels = keys.ends[fields.clone()].iter().map(|&end| {
+            let start = std::mem::replace(&mut from, end);
+            Cut { text: &keys.text[start..], len: end - start }
+        });
         let values = log.values_on(fields).map(|(text, len)| Cut { text, len });
-        escape::pairs(with, labels.zip(values), starts[starts.len() - 1] - starts[0] + len, out);
+        escape::pairs(with, labels.zip(values), out);
+        out.push(b'"');
     }
 }
 
@@ -289,20 +292,27 @@ impl KeyTexts {
     fn fill(&mut self, log: &Log<'_>) {
         self.schema = log.schema();
         self.text.clear();
-        self.starts.clear();
+        self.ends.clear();
         for (key, _) in log.fields() {
-            self.starts.push(self.text.len());
             self.text.push(b',');
             escape::string(key, &mut self.text);
-            self.text.push(b':');
+            self.text.extend_from_slice(b":\"");
+            self.ends.push(self.text.len());
+            self.text.push(b'"');
         }
-        self.starts.push(self.text.len());
         self.text.extend_from_slice(&[0; PIECE]);
     }
 
+    /// Start of the text of this field.
+    #[inline]
+    fn start(&self, position: usize) -> usize {
+        position.checked_sub(1).map_or(0, |before| self.ends[before] + 1)
+    }
+
+    /// `,"key":` of this field.
     #[inline]
     fn of(&self, position: usize) -> &[u8] {
-        &self.text[self.starts[position]..self.starts[position + 1]]
+        &self.text[self.start(position)..self.ends[position] - 1]
     }
 }
 

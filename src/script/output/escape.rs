@@ -7,12 +7,17 @@ use super::special_bytes::{Instructions, PIECE};
 pub(crate) fn string(bytes: &[u8], out: &mut Vec<u8>) {
     out.reserve(bytes.len() + 2);
     out.push(b'"');
+    inside(bytes, out);
+    out.push(b'"');
+}
+
+/// As [`string`], without the quotes.
+fn inside(bytes: &[u8], out: &mut Vec<u8>) {
     if special_bytes::is_plain(bytes) {
         out.extend_from_slice(bytes);
     } else {
         difficult(bytes, out);
     }
-    out.push(b'"');
 }
 
 /// The first `len` bytes of a text. The bytes after them may be read, but have no meaning.
@@ -22,42 +27,30 @@ pub(crate) struct Cut<'a> {
     pub(crate) len: usize,
 }
 
-/// Appends pairs of a text that is copied and a text that becomes a JSON string, as [`string`] writes it; together
-/// about `len` bytes.
-#[inline(always)]
-pub(crate) fn pairs<'a>(
-    with: impl Instructions,
-    mut pairs: impl Iterator<Item = (Cut<'a>, Cut<'a>)>,
-    len: usize,
-    out: &mut Vec<u8>,
-) {
-    loop {
-        let start = out.len();
-        out.resize(start + len + 2 * PIECE, 0);
-        let mut room = &mut out[start..];
-        let difficult = pairs.by_ref().find(|(label, text)| !plain_pair(with, *label, *text, &mut room));
-        let unused = room.len();
-        out.truncate(out.len() - unused);
-        let Some((label, text)) = difficult else { return };
-        out.extend_from_slice(&label.text[..label.len]);
-        string(&text.text[..text.len], out);
-    }
-}
+/// Number of bytes by which [`pairs`] extends its output at a time.
+const ROOM: usize = 1024;
 
-/// Writes a pair whose second text needs no escapes, and removes the used part from `room`. Returns `false`, with
-/// `room` unchanged, when the text needs escapes or the room is too small for whole pieces.
+/// Appends pairs of a text that is copied and a text that is written as the inside of a JSON string, as [`string`] writes
+/// it.
 #[inline(always)]
-fn plain_pair(with: impl Instructions, label: Cut<'_>, text: Cut<'_>, room: &mut &mut [u8]) -> bool {
-    let whole = std::mem::take(room);
-    let len = label.len + text.len + 2;
-    let is_written = pieces(label, whole, |_| 0)
-        && whole.get_mut(label.len..).and_then(<[u8]>::split_first_mut).is_some_and(|(quote, behind)| {
-            *quote = b'"';
-            pieces(text, behind, |piece| with.difficult(piece))
-        })
-        && whole.get_mut(len - 1).map(|quote| *quote = b'"').is_some();
-    *room = if is_written { &mut whole[len..] } else { whole };
-    is_written
+pub(crate) fn pairs<'a>(with: impl Instructions, pairs: impl Iterator<Item = (Cut<'a>, Cut<'a>)>, out: &mut Vec<u8>) {
+    let mut at = out.len();
+    for (label, text) in pairs {
+        let behind = at + label.len;
+        let end = behind + text.len;
+        if out.len() < end + PIECE {
+            out.resize(end + PIECE + ROOM, 0);
+        }
+        if pieces(label, &mut out[at..], |_| 0) && pieces(text, &mut out[behind..], |piece| with.difficult(piece)) {
+            at = end;
+            continue;
+        }
+        out.truncate(at);
+        out.extend_from_slice(&label.text[..label.len]);
+        inside(&text.text[..text.len], out);
+        at = out.len();
+    }
+    out.truncate(at);
 }
 
 /// Copies a text in pieces of a fixed length, at least one. Returns `false` when the text or the room has too few
@@ -65,12 +58,10 @@ fn plain_pair(with: impl Instructions, label: Cut<'_>, text: Cut<'_>, room: &mut
 /// by what follows.
 #[inline(always)]
 fn pieces(text: Cut<'_>, room: &mut [u8], marks: impl Fn(&[u8; PIECE]) -> u32) -> bool {
-    let (mut from, mut to, mut left) = (text.text, room, text.len);
+    let (from, to) = (text.text.as_chunks().0, room.as_chunks_mut().0);
+    let (mut at, mut left) = (0, text.len);
     loop {
-        let (Some((piece, behind)), Some((place, room))) = (from.split_first_chunk(), to.split_first_chunk_mut())
-        else {
-            return false;
-        };
+        let (Some(piece), Some(place)) = (from.get(at), to.get_mut(at)) else { return false };
         *place = *piece;
         let found = marks(piece);
         if left <= PIECE {
@@ -80,7 +71,7 @@ fn pieces(text: Cut<'_>, room: &mut [u8], marks: impl Fn(&[u8; PIECE]) -> u32) -
         if found != 0 {
             return false;
         }
-        (from, to, left) = (behind, room, left - PIECE);
+        (at, left) = (at + 1, left - PIECE);
     }
 }
 
@@ -174,7 +165,6 @@ mod tests {
     struct WriteAll<'a> {
         out: &'a mut Vec<u8>,
         texts: &'a [(String, String)],
-        room: usize,
     }
 
     impl special_bytes::Work for WriteAll<'_> {
@@ -183,7 +173,7 @@ mod tests {
         fn run(self, with: impl Instructions) {
             let all: Vec<_> = self.texts.iter().map(|(text, behind)| (text.len(), format!("{text}{behind}"))).collect();
             let cuts = all.iter().map(|(len, text)| Cut { text: text.as_bytes(), len: *len });
-            pairs(with, cuts.map(|cut| (cut, cut)), self.room, self.out);
+            pairs(with, cuts.map(|cut| (cut, cut)), self.out);
         }
     }
 
@@ -214,15 +204,14 @@ mod tests {
         #[test]
         fn many_pairs_are_written_as_if_one_by_one(
             texts in proptest::collection::vec(("[a-z0-9 ]{0,90}|[a\"\u{e9}\n]{0,20}", "[a\"]{0,40}"), 0..8),
-            room in 0..300_usize,
         ) {
             let mut expected = b"before".to_vec();
             for (text, _) in &texts {
                 expected.extend_from_slice(text.as_bytes());
-                string(text.as_bytes(), &mut expected);
+                inside(text.as_bytes(), &mut expected);
             }
             let mut out = b"before".to_vec();
-            special_bytes::with_best_instructions(WriteAll { out: &mut out, texts: &texts, room });
+            special_bytes::with_best_instructions(WriteAll { out: &mut out, texts: &texts });
             prop_assert_eq!(out, expected);
         }
 
