@@ -126,8 +126,8 @@ impl Logs {
         self.next_in_group += 1;
         self.index += 1;
         self.log = log;
-        self.read_log(log)?;
-        self.settle_repeats();
+        let known = self.read_log(log)?;
+        self.settle_repeats(known);
         Ok(Some(self.log()))
     }
 
@@ -212,7 +212,8 @@ impl Logs {
         Ok(true)
     }
 
-    fn read_log(&mut self, log: Span) -> Result<(), PageError> {
+    /// Returns the number of leading fields whose keys are those of `unique`; there may be more.
+    fn read_log(&mut self, log: Span) -> Result<usize, PageError> {
         let field = |key, value| Field { key, value };
         self.fields.truncate(self.group_fields);
         if self.group_fields == 0 {
@@ -227,8 +228,15 @@ impl Logs {
         let log = log.range();
         let body = &self.body[..log.end];
         let mut wire = Wire::new(body, log.start, log.end);
+        let mut known = (0..self.fields.len().min(self.unique.len()))
+            .take_while(|&at| self.fields[at].key == self.unique[at])
+            .count();
         loop {
             while let Some((pair, end)) = usual_content(body, wire.at()) {
+                let position = self.fields.len();
+                if known == position && self.unique.get(position).is_some_and(|key| is_same_key(body, pair.key, *key)) {
+                    known += 1;
+                }
                 self.fields.push(pair);
                 wire.go_to(end);
             }
@@ -252,8 +260,9 @@ impl Logs {
             let value = self.build_decimal(nanos);
             self.fields.insert(3, field(TIME_NS_KEY, value));
             self.group_fields = 0;
+            known = known.min(3);
         }
-        Ok(())
+        Ok(known)
     }
 
     fn build_decimal(&mut self, number: u32) -> Span {
@@ -270,15 +279,11 @@ impl Logs {
         built_span(start, self.built.len())
     }
 
-    /// Merges fields with the same key: keeps the position of the first and the value of the last.
-    fn settle_repeats(&mut self) {
-        let body = &self.body[..];
-        // A key in `built` is at the same position again as long as the group's part is the same.
-        let same = |(field, known): (&Field, &Span)| {
-            let keys = || Some(is_same(body.get(field.key.range())?, body.get(known.range())?));
-            field.key == *known || field.key.len == known.len && keys().unwrap_or(false)
-        };
-        if self.fields.len() == self.unique.len() && self.fields.iter().zip(&self.unique).all(same) {
+    /// Merges fields with the same key: keeps the position of the first and the value of the last. The keys of the
+    /// first `known` fields are those of `unique`.
+    fn settle_repeats(&mut self, known: usize) {
+        let same = |at: usize| is_same_key(&self.body, self.fields[at].key, self.unique[at]);
+        if self.fields.len() == self.unique.len() && (known..self.fields.len()).all(same) {
             return;
         }
         self.schema += 1;
@@ -391,6 +396,13 @@ fn read_any_pair(body: &[u8], place: Range<usize>) -> Result<Field, PageError> {
     Ok(pair)
 }
 
+/// Whether two keys are equal. A key in `built` is at the same position again as long as the group's part is the same.
+#[inline]
+fn is_same_key(body: &[u8], one: Span, other: Span) -> bool {
+    let texts = || Some(is_same(body.get(one.range())?, body.get(other.range())?));
+    one == other || one.len == other.len && texts().unwrap_or(false)
+}
+
 /// Whether two keys are equal. Keys are short, so a function call for the comparison would cost more than the
 /// comparison.
 #[inline]
@@ -481,16 +493,6 @@ impl<'a> Log<'a> {
             let bytes = if start & BUILT == 0 { body } else { built };
             (bytes.get((start & !BUILT) as usize..).unwrap_or_default(), len as usize)
         })
-    }
-
-    /// The sum of the lengths of the values at these positions.
-    ///
-    /// # Panics
-    /// If there are no such positions.
-    #[must_use]
-    #[inline]
-    pub fn values_len(&self, positions: Range<usize>) -> usize {
-        self.logs.fields[positions].iter().map(|field| field.value.len as usize).sum()
     }
 
     /// The position of the field with this key. Checks `from` and the position after it first.
