@@ -51,6 +51,12 @@ const SMALL_PART: usize = 16;
 /// delivered in parts, and must fit into memory.
 const MOST_BYTES_OF_LOG: usize = 32 << 20;
 
+/// Expected bytes of events for each byte of a page are counted in fractions of this. For the first page, a quarter
+/// more than its size is expected, and never more than four times the size.
+const GROWTH_OF_ONE: usize = 1024;
+const FIRST_GROWTH: usize = GROWTH_OF_ONE / 4 * 5;
+const MOST_GROWTH: usize = 4 * GROWTH_OF_ONE;
+
 /// The origin of a hook's logs, as `process(log, meta)` sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
@@ -83,6 +89,9 @@ pub struct Hook {
     refused: Option<String>,
     /// Used thread time of the shard, on the clock of [`turns::Turns`].
     used_to: Duration,
+    /// For each destination, bytes of events for [`GROWTH_OF_ONE`] bytes of a page, according to the last page: memory
+    /// for them is reserved at once.
+    growth: Vec<usize>,
     /// `None` after a log broke a limit: the state is discarded.
     vm: Option<Vm>,
     current: Shared,
@@ -115,8 +124,9 @@ impl Hook {
         state: Option<&KeptState>,
     ) -> Result<Self, HookError> {
         let (script, config, current) = (script.clone(), config.clone(), Shared::default());
+        let growth = vec![FIRST_GROWTH; formats.len()];
         let mut hook =
-            Self { script, config, formats, meta, refused: None, used_to: Duration::ZERO, vm: None, current };
+            Self { script, config, formats, meta, refused: None, used_to: Duration::ZERO, growth, vm: None, current };
         hook.current.get().most_bytes = hook.config.memory.min(MOST_BYTES_OF_LOG);
         hook.vm = Some(hook.build(state)?);
         Ok(hook)
@@ -151,8 +161,10 @@ impl Hook {
     ) -> Result<Made, PageError> {
         let mut made = Made { outputs: vec![Events::default(); self.formats.len()], ..Made::default() };
         if from == 0 {
-            let about = page.body.len() / 4 * 5;
-            made.outputs.iter_mut().for_each(|events| events.reserve(about.min(bounds.bytes)));
+            for (events, growth) in made.outputs.iter_mut().zip(&self.growth) {
+                let expected = page.body.len().saturating_mul(*growth) / GROWTH_OF_ONE;
+                events.reserve(expected.min(bounds.bytes));
+            }
         }
         let ended = self.go_to(page, from).and_then(|()| self.run_on(page, Leave::new(bounds, is_wanted), &mut made));
         let is_last = match ended {
@@ -163,6 +175,13 @@ impl Hook {
         };
         if !matches!(is_last, Ok(false)) {
             self.current.get().logs.close();
+        }
+        if from == 0 && matches!(is_last, Ok(true)) && !page.body.is_empty() {
+            for (events, growth) in made.outputs.iter().zip(&mut self.growth) {
+                let exact = events.bytes().len().saturating_mul(GROWTH_OF_ONE).div_ceil(page.body.len());
+                // A little more, because pages differ.
+                *growth = (exact + exact / 16).min(MOST_GROWTH);
+            }
         }
         made.outputs.iter_mut().for_each(Events::shrink);
         made.is_last = is_last?;
