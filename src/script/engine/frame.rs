@@ -7,7 +7,7 @@ use mlua::ffi::{self, lua_State};
 use super::lua_stack::{Hidden, Outcome, Stack};
 use crate::script::hook::current_log::Current;
 
-/// A native function as Lua takes it: with the current log as first upvalue, and any value as second.
+/// A native function as Lua takes it, with any value as its upvalue. The Lua state knows the current log.
 #[derive(Clone, Copy)]
 pub(crate) struct NativeFunction(ffi::lua_CFunction);
 
@@ -30,7 +30,8 @@ impl NativeFunction {
 unsafe extern "C-unwind" fn enter<F: Fn(&mut Frame) -> c_int + Copy>(state: *mut lua_State) -> c_int {
     // SAFETY: `NativeFunction::of` was given a value of this type, which has no bytes.
     let function: F = unsafe { std::mem::zeroed() };
-    // SAFETY: only `Shared` and `Frame::push_function` create Lua functions from this one, with the right upvalues.
+    // SAFETY: only `Shared` and `Frame::push_function` create Lua functions from this one, in a state that `Shared`
+    // prepared.
     function(&mut unsafe { Frame::enter(state) })
 }
 
@@ -44,12 +45,12 @@ pub(crate) struct Frame<'lua> {
 
 impl Frame<'_> {
     /// # Safety
-    /// `state` is the one that Lua passed to a function whose first upvalue is a light userdata of the [`Current`] that the
+    /// `state` is the one that Lua passed to a function. Its extra space has the address of the [`Current`] that the
     /// state keeps (see [`Shared`](super::shared::Shared)), and nothing else has borrowed it.
     unsafe fn enter(state: *mut lua_State) -> Self {
         // SAFETY: as above.
         unsafe {
-            Self { stack: Stack::new(state), current: ffi::lua_touserdata(state, ffi::lua_upvalueindex(1)).cast() }
+            Self { stack: Stack::new(state), current: ffi::lua_getextraspace(state).cast::<*mut Current>().read() }
         }
     }
 
@@ -67,9 +68,9 @@ impl Frame<'_> {
         self.push_bytes(pick(current));
     }
 
-    /// Index of the function's upvalue after the first.
+    /// Index of the function's upvalue.
     pub(crate) fn upvalue(&self) -> c_int {
-        ffi::lua_upvalueindex(2)
+        ffi::lua_upvalueindex(1)
     }
 
     pub(crate) fn push_bytes(&self, bytes: &[u8]) {
@@ -84,14 +85,10 @@ impl Frame<'_> {
         unsafe { ffi::lua_createtable(self.stack.state(), items, pairs) }
     }
 
-    /// Replaces the value on top by a function with that value as second upvalue, and the current log as first.
+    /// Replaces the value on top by a function with that value as upvalue.
     pub(crate) fn push_function(&self, function: NativeFunction) {
         // SAFETY: see `Frame::enter`.
-        unsafe {
-            ffi::lua_pushlightuserdata(self.stack.state(), self.current.cast());
-            ffi::lua_rotate(self.stack.state(), -2, 1);
-            ffi::lua_pushcclosure(self.stack.state(), function.0, 2);
-        }
+        unsafe { ffi::lua_pushcclosure(self.stack.state(), function.0, 1) }
     }
 
     /// `table[index] = top`, ignoring metatables; pops the top.

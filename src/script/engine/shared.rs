@@ -34,7 +34,7 @@ impl Shared {
         unsafe { &mut *self.0.0.get() }
     }
 
-    /// A native function with a second upvalue. The Lua state keeps the shared data of its functions alive until it
+    /// A native function with an upvalue. The Lua state keeps the shared data of its functions alive until it
     /// ends.
     pub(crate) fn function(&self, lua: &Lua, function: NativeFunction, upvalue: Value) -> mlua::Result<Value> {
         let kept = lua.app_data_ref::<Arc<Slot>>().map(|kept| Arc::ptr_eq(&kept, &self.0));
@@ -44,12 +44,12 @@ impl Shared {
         }
         let current = self.0.0.get();
         // SAFETY: the upvalue is on the stack; the closure takes it and leaves the function. An error leaves by `longjmp`
-        // into `exec_raw`, past a closure with nothing to drop. The pointer lives as long as the state.
+        // into `exec_raw`, past a closure with nothing to drop. The extra space of a state is as large as a
+        // pointer, and mlua does not use it; what the pointer refers to lives as long as the state.
         unsafe {
             lua.exec_raw(upvalue, |state| {
-                ffi::lua_pushlightuserdata(state, current.cast());
-                ffi::lua_rotate(state, -2, 1);
-                ffi::lua_pushcclosure(state, function.pointer(), 2);
+                ffi::lua_getextraspace(state).cast::<*mut Current>().write(current);
+                ffi::lua_pushcclosure(state, function.pointer(), 1);
             })
         }
     }

@@ -203,7 +203,7 @@ const GET: &str = r#"
     end
 "#;
 
-/// Calls the original function, the second upvalue, with all arguments.
+/// Calls the original function, the upvalue, with all arguments.
 fn pass_on(frame: &mut Frame) -> c_int {
     let arguments = frame.stack.top();
     frame.stack.push_copy(frame.upvalue());
