@@ -20,7 +20,7 @@ const MOST_EVENTS: usize = 10_000;
 type Text<'a> = Cow<'a, [u8]>;
 
 /// Appends the events of the value on top; after an error, some of them may be left in the outputs. Returns the drop
-/// reason, if the value has one.
+/// reason, if the value has one. The stack must have room for 32 values.
 pub(crate) fn push_events<'lua>(
     stack: Stack<'lua>,
     current: &mut Current,
@@ -29,23 +29,18 @@ pub(crate) fn push_events<'lua>(
     outputs: &mut [Events],
 ) -> Result<Option<&'lua [u8]>, BodyError> {
     let at = stack.top();
-    if !stack.reserve(32) {
-        return Err(problem("the value", "too much for the Lua stack"));
-    }
     let most = bytes(outputs).saturating_add(current.most_bytes);
     let mut one = One { stack, current, formats, log, outputs, most };
     let kind = stack.kind(at);
-    let pushed = match kind {
-        Kind::Nil => return Ok(None),
-        Kind::Table => match shape(stack, one.current, at) {
-            Shape::Dropped => {
-                stack.push_hidden(at, Hidden::REASON);
-                return Ok(stack.bytes(-1));
-            }
-            Shape::Plain | Shape::List if stack.raw_len(at) > 0 => one.push_list(at),
-            _ => one.push(at, ""),
-        },
-        _ => one.push(at, ""),
+    let shape = one.shape_of(at, kind);
+    let pushed = match shape {
+        None if kind == Kind::Nil => return Ok(None),
+        Some(Shape::Dropped) => {
+            stack.push_hidden(at, Hidden::REASON);
+            return Ok(stack.bytes(-1));
+        }
+        Some(Shape::Plain | Shape::List) if stack.raw_len(at) > 0 => one.push_list(at),
+        shape => one.push(at, kind, shape, ""),
     };
     pushed.map(|()| None)
 }
@@ -104,36 +99,41 @@ impl<'a> One<'a> {
         }
         for index in 1..=len {
             self.stack.push_item(list, index as i64);
-            self.push(self.stack.top(), &format!("[{index}]."))?;
+            let at = self.stack.top();
+            let kind = self.stack.kind(at);
+            self.push(at, kind, self.shape_of(at, kind), &format!("[{index}]."))?;
             self.stack.set_top(list);
         }
         Ok(())
     }
 
+    /// The meaning of a table; `None` for any other value.
+    fn shape_of(&self, at: c_int, kind: Kind) -> Option<Shape> {
+        (kind == Kind::Table).then(|| shape(self.stack, self.current, at))
+    }
+
     /// One event: a string, the log, or an event table. Errors have `place` before their paths.
-    fn push(&mut self, at: c_int, place: &str) -> Result<(), BodyError> {
+    fn push(&mut self, at: c_int, kind: Kind, shape: Option<Shape>, place: &str) -> Result<(), BodyError> {
         let whole = |why: &str| {
             let place = place.trim_end_matches('.');
             problem(if place.is_empty() { "the value" } else { place }, why)
         };
-        match self.stack.kind(at) {
-            Kind::String => self.write(&Head::default(), Some(at), None, place),
-            Kind::Table => match shape(self.stack, self.current, at) {
-                Shape::Log => {
-                    let time = self.log_time().map_err(|why| problem(format!("{place}__time__"), why))?;
-                    let head = Head { time, ..Head::default() };
-                    self.write(&head, Some(at), None, place)
-                }
-                Shape::Plain => self.push_table(at, place),
-                Shape::List if self.stack.raw_len(at) == 0 => Ok(()),
-                Shape::StaleLog => Err(whole("this is the log of an earlier call")),
-                Shape::Dropped => Err(whole(write::DROPPED_INSIDE)),
-                Shape::Object | Shape::Array => {
-                    Err(whole("decoded JSON is not an event by itself; return { event = it }"))
-                }
-                Shape::List => Err(whole("an event is a table with an `event`, a string, or the log")),
-            },
-            kind => {
+        match shape {
+            Some(Shape::Log) => {
+                let time = self.log_time().map_err(|why| problem(format!("{place}__time__"), why))?;
+                let head = Head { time, ..Head::default() };
+                self.write(&head, Some(at), None, place)
+            }
+            Some(Shape::Plain) => self.push_table(at, place),
+            Some(Shape::List) if self.stack.raw_len(at) == 0 => Ok(()),
+            Some(Shape::StaleLog) => Err(whole("this is the log of an earlier call")),
+            Some(Shape::Dropped) => Err(whole(write::DROPPED_INSIDE)),
+            Some(Shape::Object | Shape::Array) => {
+                Err(whole("decoded JSON is not an event by itself; return { event = it }"))
+            }
+            Some(Shape::List) => Err(whole("an event is a table with an `event`, a string, or the log")),
+            None if kind == Kind::String => self.write(&Head::default(), Some(at), None, place),
+            None => {
                 let why = format!(
                     "{} is not an event; return nil, a string, the log, an event table like {{ event = log }}, or a \
                     list of them",
@@ -163,16 +163,12 @@ impl<'a> One<'a> {
                         let got = unlike_text(self.stack.kind(at));
                         return Err(fault(format!("a table, a string or the log is needed, not {got}")));
                     }
-                    // The value stays on the stack, below the key for the next step.
-                    self.stack.swap();
-                    if !self.stack.reserve(32) {
-                        return Err(fault("too much for the Lua stack".to_owned()));
-                    }
-                    let kept = Some(at - 1);
+                    // The value stays on the stack, below a copy of the key for the next step.
+                    self.stack.push_copy(at - 1);
                     if key == b"event" {
-                        event = kept
+                        event = Some(at)
                     } else {
-                        message = kept
+                        message = Some(at)
                     }
                     continue;
                 }

@@ -13,10 +13,15 @@ pub(crate) fn of_log(digits: String, part: Option<String>) -> Option<Time<'stati
 }
 
 /// Whether the text is `-?[0-9]+` or `-?[0-9]+\.[0-9]+`.
+#[inline]
 pub(crate) fn is_digits(text: &str) -> bool {
-    let number = text.strip_prefix('-').unwrap_or(text);
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits(number) || number.split_once('.').is_some_and(|(seconds, fraction)| digits(seconds) && digits(fraction))
+    let digits = |text: &str| !text.is_empty() && text.as_bytes().iter().all(u8::is_ascii_digit);
+    let signed = || {
+        let number = text.strip_prefix('-').unwrap_or(text);
+        digits(number) || number.split_once('.').is_some_and(|(seconds, fraction)| digits(seconds) && digits(fraction))
+    };
+    // Nearly all times are plain digits.
+    digits(text) || signed()
 }
 
 /// Start of the year 1. Earlier years do not have four digits.

@@ -111,12 +111,15 @@ pub(crate) enum Shape {
 
 /// The meaning of the table at `at`.
 pub(crate) fn shape(stack: Stack, current: &Current, at: c_int) -> Shape {
+    if stack.pointer(at) == current.table {
+        return Shape::Log;
+    }
     let mark = stack.metatable(at);
     let marks = current.marks;
     if mark == 0 {
         Shape::Plain
     } else if mark == marks.log {
-        if stack.pointer(at) == current.table { Shape::Log } else { Shape::StaleLog }
+        Shape::StaleLog
     } else if mark == marks.object {
         Shape::Object
     } else if mark == marks.array {

@@ -117,6 +117,17 @@ fn a_log_cannot_be_used_after_process_has_returned() {
 }
 
 #[test]
+fn a_table_made_after_the_script_has_forgotten_the_log_is_not_taken_for_it() {
+    let body = "log = nil
+                for i = 1, 50000 do
+                  local text = json.encode({ i })
+                  if text ~= '[' .. i .. ']' then return text end
+                end
+                return 'all are lists'";
+    check(body, &[("a", "1")], r#""all are lists""#);
+}
+
+#[test]
 fn a_log_inside_itself_is_an_error() {
     check(
         "log.me = log return { event = log }",

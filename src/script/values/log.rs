@@ -94,7 +94,7 @@ pub(crate) fn next(frame: &mut Frame) -> c_int {
     2
 }
 
-/// `pairs` of a log or a decoded value: returns `next`, the second upvalue, and the table.
+/// `pairs` of a log or a decoded value: returns `next`, the upvalue, and the table.
 pub(crate) fn pairs(frame: &mut Frame) -> c_int {
     frame.stack.set_top(1);
     frame.stack.push_copy(frame.upvalue());
@@ -114,12 +114,17 @@ pub(crate) fn length(frame: &mut Frame) -> c_int {
 pub(crate) fn call_each(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
     let calls = frame.calls(3);
+    if !stack.reserve(ROOM) {
+        frame.fail(b"too much for the Lua stack");
+    }
     while calls.begin() {
-        stack.push_copy(1);
         frame.push_table(0, 0);
         frame.current().table = stack.pointer(-1);
         stack.push_copy(2);
         frame.set_metatable(-2);
+        stack.push_copy(1);
+        // The first table stays on the stack, so that no other table gets its address.
+        stack.push_copy(-2);
         // One result more than allowed, so that a second value is reported and not ignored.
         if frame.current().meta.is_none() {
             frame.call(1, 2);
@@ -138,6 +143,9 @@ pub(crate) fn call_each(frame: &mut Frame) -> c_int {
     }
     0
 }
+
+/// Number of values for which the stack has room when a log's events are formatted.
+const ROOM: c_int = 64;
 
 /// The error for `return x:gsub(…)` without parentheses around the call, and for `return nil, "why"`.
 const SECOND_VALUE: &[u8] = b"process returned two values, and only one is sent: return an event or a list of events; \
@@ -179,7 +187,7 @@ pub(crate) fn explain(frame: &mut Frame) -> c_int {
         Kind::Table => {
             stack.push_copy(frame.upvalue());
             stack.push_copy(1);
-            // The second upvalue is `json.encode`, which writes tables without calling their metamethods.
+            // The upvalue is `json.encode`, which writes tables without calling their metamethods.
             if !frame.try_call(1) {
                 stack.pop(1);
                 frame.push_bytes(b"an error value that is a table");
