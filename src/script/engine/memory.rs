@@ -13,7 +13,7 @@ use mlua::ffi::{self, lua_State};
 use mlua::{Lua, StdLib};
 
 /// Maximum size of a block from a free list; the text of a usual log fits.
-const MOST_SMALL: usize = 1024;
+const MOST_SMALL: usize = 2048;
 
 /// Sizes are rounded up to multiples of this; also the alignment of blocks.
 const STEP: usize = 16;
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn memory_blocks_do_not_overlap_and_are_reused() {
         let mut memory = Memory::default();
-        let sizes = [1, 15, 16, 17, 100, 1023, 1024, 1025, 5000];
+        let sizes = [1, 15, 16, 17, 100, MOST_SMALL - 1, MOST_SMALL, MOST_SMALL + 1, 5000];
         let blocks: Vec<(*mut u8, usize)> =
             (0..2000).map(|nth| sizes[nth % sizes.len()]).map(|size| (memory.take(size), size)).collect();
         for (nth, &(block, size)) in blocks.iter().enumerate() {
@@ -290,8 +290,9 @@ mod tests {
     #[test]
     fn a_block_keeps_its_bytes_when_it_is_resized() {
         let mut memory = Memory::default();
-        for old in [1, 16, 17, 1024, 1025, 3000] {
-            for new in [1, 16, 17, 1024, 1025, 3000] {
+        let sizes = [1, 16, 17, MOST_SMALL, MOST_SMALL + 1, 3000];
+        for old in sizes {
+            for new in sizes {
                 let block = memory.take(old);
                 // SAFETY: the sizes are those of the blocks.
                 unsafe {
@@ -327,7 +328,7 @@ mod tests {
         let mut memory = Memory::default();
         memory.limit = 100_000;
         let most = memory.limit + MOST_KEPT + memory.limit / KEPT_PART;
-        let taken = (0..most).take_while(|nth| !memory.take(1 + nth * 16 % 1024).is_null()).count();
+        let taken = (0..most).take_while(|nth| !memory.take(1 + nth * 16 % MOST_SMALL).is_null()).count();
         assert!(taken < most, "there is no limit");
         assert!(memory.chunks.len() * CHUNK <= most + CHUNK);
     }
