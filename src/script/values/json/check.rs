@@ -95,9 +95,9 @@ impl Walk<'_, '_> {
                     }
                 }
                 b'-' | b'0'..=b'9' => self.number()?,
-                b't' => self.word(b"true")?,
-                b'f' => self.word(b"false")?,
-                b'n' => self.word(b"null")?,
+                b't' => self.word(*b"true")?,
+                b'f' => self.word(*b"false")?,
+                b'n' => self.word(*b"null")?,
                 _ => return None,
             }
             loop {
@@ -173,9 +173,9 @@ impl Walk<'_, '_> {
         Some(())
     }
 
-    /// Whether these two bytes are next.
+    /// Whether these bytes are next.
     #[inline(always)]
-    fn is_next(&self, bytes: [u8; 2]) -> bool {
+    fn is_next<const N: usize>(&self, bytes: [u8; N]) -> bool {
         self.text.get(self.at..).and_then(<[u8]>::first_chunk) == Some(&bytes)
     }
 
@@ -216,19 +216,17 @@ impl Walk<'_, '_> {
     /// One or more digits.
     #[inline(always)]
     fn digits(&mut self) -> Walked {
-        let start = self.at;
-        while self.byte().is_ascii_digit() {
-            self.at += 1;
-        }
-        (self.at > start).then_some(())
+        let digits = self.text[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += digits;
+        (digits > 0).then_some(())
     }
 
     #[inline(always)]
-    fn word(&mut self, word: &[u8]) -> Walked {
-        if !self.text[self.at..].starts_with(word) {
+    fn word<const N: usize>(&mut self, word: [u8; N]) -> Walked {
+        if !self.is_next(word) {
             return None;
         }
-        self.at += word.len();
+        self.at += N;
         Some(())
     }
 }
