@@ -58,7 +58,7 @@ const GAUGES: [(&str, &str, ShardGauge); 6] = [
     (LAG, "Age of the newest durable log, 0 when caught up", |entry, now| entry.lag(now).map(Into::into)),
     (
         "lag_logs",
-        "Logs that are not durable yet, estimated: the lag times the rate at which logs came in lately",
+        "About how many logs are not durable yet: those in flight, and an estimate of those that wait in SLS",
         |entry, now| entry.lag_logs(now).filter(|_| entry.held).map(Into::into),
     ),
     ("page_seconds", "Seconds that the script has worked on its current page, 0 between pages", |entry, _| {

@@ -81,6 +81,7 @@ pub(super) fn snapshot() -> Snapshot {
     account.pulled(5, 50, Some(90));
     account.pulled(5, 50, Some(95));
     account.settled(Settled { delivered: 6, dropped: 1, dead_lettered: 2, events: 6 }, Some(100));
+    account.read_to_end(Instant::now());
     account.waits(Wait::Disk, "no room \"here\"".into());
     let source = SourceSnapshot {
         name: "audit".into(),
@@ -199,7 +200,7 @@ fn the_page_shows_the_same_with_the_problems_first() {
         "<li>script: s.lua:3: no<br>",
         "<li>2 dead letters wait for somebody: forwarder dlq list<br>",
         "<th scope=\"col\">shard</th>",
-        "<td data-is=\"state\"><span class=\"bad\">PAUSED</span></td><td data-is=\"waits for\">room for dead letters</td><td data-is=\"lag\">5 s</td><td data-is=\"logs behind, about\">5</td><td data-is=\"time to loss\">1 min 40 s",
+        "<td data-is=\"state\"><span class=\"bad\">PAUSED</span></td><td data-is=\"waits for\">room for dead letters</td><td data-is=\"lag\">5 s</td><td data-is=\"logs behind, about\">1</td><td data-is=\"time to loss\">1 min 40 s",
         "<tr data-key=\"audit/5\"><td data-is=\"shard\">audit/5</td><td data-is=\"state\">last saved by g-other-&lt;1&gt;</td>",
         "<td data-is=\"checkpoint saved\">1 min 0 s ago</td>",
         "<dd>https://sls.example</dd>",
@@ -235,6 +236,25 @@ fn the_page_shows_the_same_with_the_problems_first() {
     assert!(shown.contains("surplus processes stand by") && !shown.contains("verdict good"), "{shown}");
     let shown = page(&Snapshot { open_gaps: 1, ..well() });
     assert!(shown.contains("<button data-post=\"/gaps/acknowledge\">") && shown.contains("Logs were lost"), "{shown}");
+}
+
+#[test]
+#[test]
+fn an_unknown_number_of_waiting_logs_is_not_shown() {
+    let ledger = Ledger::default();
+    let account = ledger.account(&shard(2));
+    account.acquired();
+    // A burst, and its end was not seen.
+    account.pulled(50_000, 50, Some(90));
+    account.pulled(50_000, 50, Some(91));
+    let snapshot = Snapshot { shards: ledger.read(), ..snapshot() };
+    let status: serde_json::Value = serde_json::from_str(&status::json(&snapshot)).unwrap();
+    assert_eq!(
+        (&status["shards"][0]["in_flight"], &status["shards"][0]["lag_logs"]),
+        (&100_000.into(), &serde_json::Value::Null)
+    );
+    assert!(page(&snapshot).contains("<td data-is=\"logs behind, about\">–</td>"));
+    assert!(!metrics::text(&snapshot, Dialect::Prometheus).contains("forwarder_lag_logs{"));
 }
 
 #[test]
@@ -332,7 +352,7 @@ fn every_metric_has_help_and_one_line_per_shard() {
         "process_start_time_seconds 105",
         "forwarder_missing{source=\"audit\",shard=\"2\"} 0",
         "forwarder_lag_seconds{source=\"audit\",shard=\"2\"} 5",
-        "forwarder_lag_logs{source=\"audit\",shard=\"2\"} 5",
+        "forwarder_lag_logs{source=\"audit\",shard=\"2\"} 1",
         "forwarder_standstill{source=\"audit\",shard=\"2\"} 1",
         "forwarder_shards_held 1",
         "forwarder_sls_up 1",

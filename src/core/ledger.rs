@@ -122,7 +122,7 @@ pub struct ShardLedger {
     /// When SLS received the end of the first page that was pulled after the shard was acquired or had caught up. The
     /// waiting logs are about that old, or younger.
     pub waiting_from: Option<i64>,
-    /// The rate at which the logs arrived that were read since the shard was acquired.
+    /// What was read since the shard was acquired, and when SLS had received it.
     pub arrival: Arrival,
     /// Whether everything that the shard had at the last pull is durable.
     pub caught_up: bool,
@@ -190,15 +190,11 @@ impl ShardLedger {
         read.into_iter().chain(unread.map(|failing| failing.since.elapsed().as_secs())).max()
     }
 
-    /// Estimated number of logs that are not durable: the number of logs that arrive during the lag, at the recent
-    /// rate. `None` when unknown.
+    /// Number of logs that are not durable: those in flight, and an estimate of those that were not read. `None` when
+    /// unknown.
     #[must_use]
     pub fn lag_logs(&self, now: i64) -> Option<u64> {
-        let in_flight = self.counts.in_flight;
-        match self.lag(now)? {
-            0 => Some(in_flight),
-            lag => self.arrival.in_seconds(lag).map(|logs| logs.max(in_flight)),
-        }
+        Some(self.counts.in_flight + self.arrival.unread(now)?)
     }
 }
 
@@ -354,6 +350,11 @@ impl Account {
         entry.counts.pages += 1;
     }
 
+    /// All of the last page was read. It was pulled at `pulled_at`, and the shard had nothing more.
+    pub fn read_to_end(&self, pulled_at: Instant) {
+        lock(&self.entry).arrival.ended(pulled_at);
+    }
+
     /// A page of `wire_bytes` bytes was received over the network.
     pub fn received(&self, wire_bytes: u64) {
         lock(&self.entry).counts.wire_bytes += wire_bytes;
@@ -381,6 +382,7 @@ impl Account {
     pub fn caught_up(&self) {
         let mut entry = lock(&self.entry);
         entry.caught_up = entry.counts.in_flight == 0;
+        entry.arrival.ended(Instant::now());
     }
 
     /// `logs` logs in flight cannot be delivered; the shard is halted because of `why`.
@@ -493,19 +495,24 @@ mod tests {
         assert_eq!(counts.difference(), -1);
     }
 
-    #[test]
-    fn the_lag_in_logs_follows_from_the_rate_of_arrival() {
+    #[tokio::test(start_paused = true)]
+    async fn after_a_burst_the_lag_in_logs_is_the_number_of_logs_in_flight() {
         let account = Account::default();
+        let lag = |now| account.read().lag_logs(now);
         account.acquired();
-        assert_eq!(account.read().lag_logs(2_000), None);
-        account.pulled(100, 1_000, Some(1_000));
-        account.pulled(50, 1_000, Some(1_010));
-        // Five logs per second, with a lag of 1,000 seconds.
-        assert_eq!(account.read().lag_logs(2_000), Some(5_000));
-        assert_eq!(account.read().lag_logs(1_001), Some(150), "at least what is in flight");
-        account.settled(Settled { delivered: 150, ..Settled::default() }, Some(1_010));
+        assert_eq!(lag(2_000), None);
+        for second in [1_000, 1_000, 1_001, 1_001] {
+            account.pulled(25_000, 1_000, Some(second));
+        }
+        assert_eq!(lag(1_010), None, "a burst does not tell what came after it");
+        account.pulled(7, 1_000, Some(1_002));
+        account.read_to_end(Instant::now());
+        assert_eq!(lag(1_010), Some(100_007), "all of it is in flight");
+        account.settled(Settled { delivered: 100_000, ..Settled::default() }, Some(1_001));
+        assert_eq!((account.read().lag(1_010), lag(1_010)), (Some(9), Some(7)));
+        account.settled(Settled { delivered: 7, ..Settled::default() }, Some(1_002));
         account.caught_up();
-        assert_eq!(account.read().lag_logs(2_000), Some(0));
+        assert_eq!(lag(2_000), Some(0));
     }
 
     #[test]

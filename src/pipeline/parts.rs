@@ -46,6 +46,7 @@ impl PageRunner {
 /// The part of a page that the hook has not processed.
 pub(super) struct RemainingPage {
     page: Page,
+    pulled_at: Instant,
     /// Logs before it.
     from: u32,
     /// Logs of the page that the ledger counts; `None` before the first part.
@@ -57,9 +58,9 @@ pub(super) struct RemainingPage {
 }
 
 impl RemainingPage {
-    /// All of it.
+    /// All of a page that was just pulled.
     pub(super) fn of(page: Page) -> Self {
-        Self { page, from: 0, counted: None, spent: Duration::ZERO, is_told: false }
+        Self { page, pulled_at: Instant::now(), from: 0, counted: None, spent: Duration::ZERO, is_told: false }
     }
 }
 
@@ -166,6 +167,9 @@ impl<S: Source, K: Destination> Shard<S, K> {
             Some(counted) => self.account.read_on(end.saturating_sub(counted)),
         }
         rest.counted = Some(end.max(rest.counted.unwrap_or(0)));
+        if is_last && rest.page.at_end == Some(true) {
+            self.account.read_to_end(rest.pulled_at);
+        }
         if !is_last && rest.spent >= SLOW_PAGE && !rest.is_told {
             rest.is_told = true;
             warn!(
