@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,8 +81,8 @@ pub(super) fn snapshot() -> Snapshot {
     account.acquired();
     account.pulled(5, 50, Some(90));
     account.pulled(5, 50, Some(95));
-    account.settled(Settled { delivered: 6, dropped: 1, dead_lettered: 2, events: 6 }, Some(100));
     account.read_to_end(Instant::now());
+    account.settled(Settled { delivered: 6, dropped: 1, dead_lettered: 2, events: 6 }, Some(100));
     account.waits(Wait::Disk, "no room \"here\"".into());
     let source = SourceSnapshot {
         name: "audit".into(),
@@ -238,7 +239,6 @@ fn the_page_shows_the_same_with_the_problems_first() {
     assert!(shown.contains("<button data-post=\"/gaps/acknowledge\">") && shown.contains("Logs were lost"), "{shown}");
 }
 
-#[test]
 #[test]
 fn an_unknown_number_of_waiting_logs_is_not_shown() {
     let ledger = Ledger::default();
@@ -413,6 +413,7 @@ fn the_documentation_has_the_table_of_metrics() {
 
 const OPERATE: &str = include_str!("../../docs/operate.md");
 const ALERTS: &str = include_str!("../../examples/alerts.yml");
+const BOARD: &str = include_str!("../../examples/grafana/forwarder.json");
 
 #[test]
 fn every_alert_says_what_to_do() {
@@ -426,16 +427,54 @@ fn every_alert_says_what_to_do() {
 #[test]
 fn documents_alerts_and_dashboards_name_only_existing_metrics() {
     let text = metrics::text(&snapshot(), Dialect::Prometheus);
-    let board = include_str!("../../examples/grafana/forwarder.json");
-    for (file, least) in [(include_str!("../../README.md"), 2), (OPERATE, 40), (ALERTS, 10), (board, 15)] {
-        let words = file.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        let names: std::collections::BTreeSet<_> = words.filter(|word| word.starts_with("forwarder_")).collect();
+    for (file, least) in [(include_str!("../../README.md"), 2), (OPERATE, 40), (ALERTS, 15), (BOARD, 30)] {
+        let names = names(file);
         assert!(names.len() >= least, "{names:?}");
         for name in names {
-            let name = name.strip_suffix("_bucket").unwrap_or(name);
-            assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+            assert!(has_metric(&text, name), "{name}");
         }
     }
+}
+
+#[test]
+fn alerts_and_dashboards_use_only_labels_of_their_metrics() {
+    let text = metrics::text(&snapshot(), Dialect::Prometheus);
+    let rules: Vec<_> = ALERTS.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).collect();
+    let board: serde_json::Value = serde_json::from_str(BOARD).unwrap();
+    let panels = board["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().unwrap());
+    let shown: Vec<_> = targets.map(|target| target["expr"].as_str().unwrap()).collect();
+    assert!(rules.len() >= 15 && shown.len() >= 30, "{rules:?} {shown:?}");
+    for expression in rules.into_iter().chain(shown) {
+        // Those that Prometheus adds, and those of a histogram.
+        let mut known: BTreeSet<_> = ["instance", "job", "le"].into();
+        for name in names(expression) {
+            let samples = text.lines().filter(|line| line.starts_with(&format!("{name}{{")));
+            // Every other piece is a value.
+            known.extend(
+                samples
+                    .flat_map(|sample| sample.split('"').step_by(2))
+                    .filter_map(|piece| piece.strip_suffix('=').and_then(|piece| piece.rsplit([',', '{']).next())),
+            );
+        }
+        let grouped = [" by (", " on ("].iter().flat_map(|word| expression.split(word).skip(1));
+        let grouped = grouped.flat_map(|rest| rest.split(')').next().unwrap().split(", "));
+        let matched = expression.split('{').skip(1).map(|rest| rest.split(['=', '!']).next().unwrap());
+        for label in grouped.chain(matched) {
+            assert!(known.contains(label), "no metric has {label}, only {known:?}: {expression}");
+        }
+    }
+}
+
+/// The names of our metrics in a text, and those of the process.
+fn names(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("forwarder_") || word.starts_with("process_")).collect()
+}
+
+fn has_metric(text: &str, name: &str) -> bool {
+    let name = name.strip_suffix("_bucket").unwrap_or(name);
+    text.contains(&format!("# HELP {name} "))
 }
 
 async fn ask(address: std::net::SocketAddr, request: &str, headers: &str) -> String {
