@@ -59,6 +59,14 @@ pub(crate) fn owners<'a>(line: &'a str, member: &Range<usize>) -> Vec<&'a str> {
     owners
 }
 
+/// The one name that stands before a member wherever it is on a line: `log` for `n` in `log.n = log.n + 1`.
+pub(crate) fn only_owner<'a>(line: &'a str, member: &str) -> Option<&'a str> {
+    let words = words(line);
+    let mut owners = words.windows(3).filter(|three| three[1] == "." && three[2] == member).map(|three| three[0]);
+    let first = owners.next()?;
+    owners.all(|owner| owner == first).then_some(first)
+}
+
 /// The name that a line of code which begins a function gives it: `process` for `function process(log)` and for
 /// `process = function(log)`.
 pub(crate) fn function_name(line: &str) -> Option<&str> {

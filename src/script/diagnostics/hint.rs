@@ -186,6 +186,34 @@ pub fn returns_nothing(script: &Script) -> Option<&'static str> {
         .then_some("the script has no `return`, so every log is dropped: end it with `return { event = log }`")
 }
 
+/// A hint for a script that calls `drop` and does not return its value, so that nothing is dropped.
+#[must_use]
+pub fn drops_nothing(script: &Script) -> Option<String> {
+    /// After these it is a value that something is done with.
+    const BEFORE_A_VALUE: [&str; 12] = ["return", "=", ",", "(", "{", "[", "and", "or", "not", ".", ":", "function"];
+    let text = String::from_utf8_lossy(&script.text);
+    let mut before = ";";
+    for (line, number) in text.lines().zip(1..) {
+        for (word, next) in words_in_pairs(line) {
+            let is_called = word == "drop" && next.is_some_and(|next| next.starts_with(['"', '\'', '(']));
+            if is_called && !BEFORE_A_VALUE.contains(&before) {
+                return Some(format!(
+                    "line {number} calls `drop` and does not return its value, so nothing is dropped: write `return \
+                     drop \"reason\"`"
+                ));
+            }
+            before = word;
+        }
+    }
+    None
+}
+
+fn words_in_pairs(line: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let words = excerpt::words(line);
+    let next: Vec<Option<&str>> = words.iter().skip(1).copied().map(Some).chain([None]).collect();
+    words.into_iter().zip(next)
+}
+
 fn syntax(scene: &Scene<'_>) -> Option<String> {
     let message = scene.message;
     if message.ends_with("expected near '='") && !message.starts_with("'='") {
@@ -276,7 +304,7 @@ fn runtime(scene: &Scene<'_>) -> Option<String> {
             .or_else(|| Some(format!("`{0}` has no value here: write ({0} or \"\")", written(scene, subject)))),
         ("concatenate", "table", _) => Some("use json.encode() to turn a table into text".to_owned()),
         ("concatenate", "boolean", _) => Some("use tostring() to turn it into text".to_owned()),
-        ("perform arithmetic on", "nil", Some(subject)) => missing(scene, subject).or_else(|| {
+        ("perform arithmetic on", "nil", Some(subject)) => missing_for(scene, subject, "0").or_else(|| {
             Some("tonumber() returns nil for text that is not a number: write (tonumber(x) or 0)".to_owned())
         }),
         ("perform arithmetic on", "nil", None) => {
@@ -373,8 +401,13 @@ fn undecoded(scene: &Scene<'_>, subject: Option<Subject<'_>>) -> String {
     }
 }
 
-/// Why a field of a log has no value.
+/// Why a field of a log has no value, where a text is wanted.
 fn missing(scene: &Scene<'_>, subject: Subject<'_>) -> Option<String> {
+    missing_for(scene, subject, "\"\"")
+}
+
+/// Why a field of a log has no value, and what to write to get `instead` of it.
+fn missing_for(scene: &Scene<'_>, subject: Subject<'_>, instead: &str) -> Option<String> {
     let name = subject.name;
     if subject.kind != "field" {
         let decoded = format!("{name} = json.decode(");
@@ -385,8 +418,10 @@ fn missing(scene: &Scene<'_>, subject: Subject<'_>) -> Option<String> {
             .then(|| format!("json.decode() returns nil for text that is not JSON: `if {name} then … end`"));
     }
     let at = excerpt::find(scene.line, subject);
-    let owners = at.map(|at| excerpt::owners(scene.line, &at)).unwrap_or_default();
-    let owner = owners.last().copied();
+    let owner = match at {
+        Some(at) => excerpt::owners(scene.line, &at).pop(),
+        None => excerpt::only_owner(scene.line, name),
+    };
     if let Some(field) = scene.fields.iter().find(|field| Some(field.name.as_str()) == owner && field.json) {
         let owner = &field.name;
         return Some(format!(
@@ -405,7 +440,7 @@ fn missing(scene: &Scene<'_>, subject: Subject<'_>) -> Option<String> {
         return Some(format!("this log has no `{name}`; did you mean log{near}?"));
     }
     (owner == Some("log"))
-        .then(|| format!("this log has no field `{name}`: write (log.{name} or \"\"), or test it first"))
+        .then(|| format!("this log has no field `{name}`: write (log.{name} or {instead}), or test it first"))
 }
 
 /// A function of texts that was called with a dot and nothing: `log.url.upper()`.

@@ -205,6 +205,37 @@ fn a_missing_field_is_named() {
 }
 
 #[test]
+fn a_missing_field_in_arithmetic_is_named() {
+    let absent = "this log has no field `seen`: write (log.seen or 0), or test it first";
+    hinted("log.seen = log.seen + 1", None, absent);
+    hinted("return { event = { log.seen * 2 } }", Some(24), absent);
+    let number = "tonumber() returns nil for text that is not a number: write (tonumber(x) or 0)";
+    hinted("local t = {} t.seen = log.user .. (t.seen + 1)", None, number);
+}
+
+#[test]
+fn only_a_drop_whose_value_is_not_returned_is_named() {
+    let hint = |body: &str| drops_nothing(&Script::from_text("s.lua", format!("function process(log)\n{body}\nend")));
+    for body in ["drop 'x'", "if log.a then drop 'x' end", "if log.a then\n  drop(\"x\")\nend", "log.b = nil\ndrop 'x'"]
+    {
+        let said = hint(body).unwrap_or_else(|| panic!("{body}"));
+        assert!(said.contains(" calls `drop` and does not return its value"), "{said}");
+    }
+    for body in [
+        "return drop 'x'",
+        "return\n  drop 'x'",
+        "local quiet = drop 'x'\nreturn quiet",
+        "return log.a and drop 'x' or log",
+        "t = { a = drop 'x', drop 'y' }",
+        "-- drop 'x'",
+        "log.drop('x')",
+        "return 'drop \"x\"'",
+    ] {
+        assert_eq!(hint(body), None, "{body}");
+    }
+}
+
+#[test]
 fn text_used_as_a_table_or_number_is_named() {
     let undecoded = "`event` is JSON as text here: decode it first, `local event = json.decode(log.event)`";
     hinted("log.event.x = 1", Some(5), undecoded);

@@ -7,7 +7,7 @@ use crate::core::count::count;
 use crate::core::named_file;
 use crate::core::named_file::MOST_LOGS;
 use crate::script::testing::cases;
-use crate::script::{Beside, Config, Script, drop_mark};
+use crate::script::{Beside, Config, Script, drop_mark, drops_nothing};
 
 pub(super) fn check(findings: &Findings, path: &Path, config: &Config) {
     let script = match Script::read(path) {
@@ -25,6 +25,10 @@ pub(super) fn check(findings: &Findings, path: &Path, config: &Config) {
             findings.fail(Level::SETUP, error.line(Beside::default()), fix);
             return;
         }
+    }
+    if let Some(hint) = drops_nothing(&script) {
+        let (what, fix) = hint.split_once(": ").unwrap_or((&hint, ""));
+        findings.warn(format!("{name} {what}"), fix);
     }
     let beside = cases::path_beside(path);
     if !beside.exists() {

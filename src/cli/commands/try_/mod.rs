@@ -231,8 +231,8 @@ fn try_once(
     }
     if !look.json {
         let _ = writeln!(out, "{}", sum.line(look.paint));
-        let hint = crate::script::returns_nothing(script).filter(|_| sum.dropped == sum.logs);
-        if let Some(hint) = hint {
+        let nothing = crate::script::returns_nothing(script).filter(|_| sum.dropped == sum.logs).map(str::to_owned);
+        for hint in nothing.into_iter().chain(crate::script::drops_nothing(script)) {
             let _ = writeln!(out, "{}: {hint}", look.paint.green("hint"));
         }
     }
