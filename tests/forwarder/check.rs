@@ -195,7 +195,7 @@ fn trusted() -> String {
 async fn each_fault_of_the_settings_the_script_and_the_disk_is_named_with_its_fix() {
     let mut wrongs = Wrongs::default();
     type Seed = fn(&mut Site);
-    let faults: [(&str, Seed, &str, &str, &str, i32); 19] = [
+    let faults: [(&str, Seed, &str, &str, &str, i32); 20] = [
         ("no project", |site| site.set("SLS_PROJECT", ""), "fail", "sls.project is missing", "SLS_PROJECT", 2),
         (
             "a typo",
@@ -244,6 +244,17 @@ async fn each_fault_of_the_settings_the_script_and_the_disk_is_named_with_its_fi
             "concatenate",
             "correct the line",
             2,
+        ),
+        (
+            "a drop that drops nothing",
+            |site| {
+                let text = "function process(log)\n  if log.a then drop 'a' end\n  return { event = log }\nend\n";
+                drop(site.write("t.lua", text));
+            },
+            "warn",
+            "t.lua line 2 calls `drop` and does not return its value",
+            "write `return drop",
+            0,
         ),
         (
             "cases that fail",
@@ -664,7 +675,7 @@ async fn each_fault_of_a_syslog_receiver_is_named_with_its_fix() {
 async fn valid_setups_raise_no_alarm_and_nothing_is_left_behind() {
     let mut wrongs = Wrongs::default();
     type Seed = fn(&mut Site);
-    let set_ups: [(&str, Seed); 12] = [
+    let set_ups: [(&str, Seed); 20] = [
         ("the plain one", |_| {}),
         ("from the end", |site| site.set("FORWARDER_SLS_START", "end")),
         ("with a filter", |site| site.set("FORWARDER_SLS_QUERY", "* | where status = '200'")),
@@ -701,6 +712,44 @@ async fn valid_setups_raise_no_alarm_and_nothing_is_left_behind() {
             site.set("SLS_LOGSTORES", "l;m");
         }),
         ("a named consumer", |site| site.set("FORWARDER_SLS_CONSUMER", "me")),
+        ("pages as they are", |site| site.set("FORWARDER_SLS_COMPRESSION", "none")),
+        ("a time range", |site| {
+            site.set("FORWARDER_SLS_START", "-2h");
+            site.set("FORWARDER_SLS_UNTIL", "end");
+        }),
+        ("secrets in files", |site| {
+            for (name, variable, secret) in [
+                ("token", "FORWARDER_HEC_TOKEN", TOKEN),
+                ("id", "SLS_AK_ID", "key-id"),
+                ("secret", "SLS_AK_KEY", SECRET),
+            ] {
+                site.write(name, secret);
+                site.chmod(name, 0o600);
+                site.environment.remove(variable);
+            }
+            site.set("FORWARDER_HEC_TOKEN_FILE", "token");
+            site.set("FORWARDER_SLS_ACCESS_KEY_ID_FILE", "id");
+            site.set("FORWARDER_SLS_ACCESS_KEY_SECRET_FILE", "secret");
+        }),
+        ("a page at a socket", |site| {
+            let socket = format!("unix:{}", site.directory.path().join("own.sock").display());
+            site.set("FORWARDER_ADMIN_LISTEN", socket);
+        }),
+        ("compressed requests", |site| site.set("FORWARDER_HEC_GZIP", "true")),
+        ("the vendor's bytes", |site| site.set("FORWARDER_HEC_COMPAT", "true")),
+        ("dead letters of before", |site| {
+            fs::create_dir(site.directory.path().join("dead-letters")).unwrap();
+            site.chmod("dead-letters", 0o700);
+        }),
+        ("a settings file with two destinations", |site| {
+            let url = site.environment.remove("FORWARDER_HEC_URL").unwrap();
+            site.environment.remove("FORWARDER_HEC_TOKEN");
+            site.write("token", TOKEN);
+            site.chmod("token", 0o600);
+            let hec = format!("[[destination]]\ntype = \"hec\"\nurl = \"{url}\"\ntoken_file = \"token\"\n");
+            site.write("own.toml", hec + "[[destination]]\ntype = \"file\"\npath = \"events.jsonl\"\n");
+            site.set("FORWARDER_CONFIG", "own.toml");
+        }),
     ];
     for (name, seed) in set_ups {
         let mut site = Site::new().await;

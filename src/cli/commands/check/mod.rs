@@ -160,3 +160,21 @@ async fn in_time(findings: &Findings, check: impl Future<Output = ()>) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_ends_within_ten_seconds_and_keeps_what_was_found() {
+        let (findings, began) = (Findings::new("sls"), tokio::time::Instant::now());
+        let check = async {
+            findings.ok("a name has an address");
+            std::future::pending::<()>().await;
+        };
+        in_time(&findings, check).await;
+        assert!(began.elapsed() < Duration::from_secs(10));
+        let found = findings.take();
+        assert_eq!((found.len(), finding::exit_code(&found)), (2, crate::cli::exit::UNREACHABLE));
+    }
+}
