@@ -35,21 +35,23 @@ impl clap::FromArgMatches for SettingFlags {
     }
 }
 
-/// The flags that the short help shows.
+/// The flags that the short help shows, each with the first clause of its meaning.
 const COMMON: [&str; 3] = ["script.file", "hec.url", "syslog.host"];
 
 fn argument(key: &Row, flag: &'static str) -> Arg {
     let (first, rest) = key.meaning.split_at(1);
-    let mut help = first.to_uppercase() + rest;
+    let meaning = first.to_uppercase() + rest;
+    let mut more = String::new();
     if let Kind::OneOf(words) = key.kind {
-        help += &format!(" [one of: {}]", words().join(", "));
+        more += &format!(" [one of: {}]", words().join(", "));
     }
     if let Default::Is(default) = key.default {
-        help += &format!(" [default: {default}]");
+        more += &format!(" [default: {default}]");
     }
     if let Some(variable) = key.also.first().map(ToString::to_string).or_else(|| key.variable()) {
-        help += &format!(" [env: {variable}]");
+        more += &format!(" [env: {variable}]");
     }
+    let short = meaning.split([',', ';']).next().unwrap_or(&meaning).to_owned();
     let heading = match key.parts().0 {
         "sls" => Some("Simple Log Service"),
         "hec" => Some("Splunk"),
@@ -79,7 +81,8 @@ fn argument(key: &Row, flag: &'static str) -> Arg {
     let is_common = COMMON.contains(&key.name);
     arg.hide_short_help(!is_common)
         .long(flag)
-        .help(help)
+        .help(short + &more)
+        .long_help(meaning + &more)
         .help_heading(heading)
         .value_name(value)
         .value_parser(NonEmptyStringValueParser::new())

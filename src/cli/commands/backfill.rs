@@ -44,7 +44,7 @@ WHEN is begin, end, unix seconds, a span such as -2h, or a time; it refers to th
 
 Exit codes: as for the live job; 0 done, or asked to stop.";
 
-/// Deliver a time range of a logstore again, without affecting the live group
+/// Deliver a time range of a logstore again, beside the live group
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {

@@ -18,7 +18,7 @@ use crate::settings::{InForce, WrittenIn};
 /// Longest line of a comment.
 const WIDTH: usize = 100;
 
-/// Show an example of the settings, the settings in force, or the schema for editors
+/// Show all settings, those in force, or the schema for editors
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]

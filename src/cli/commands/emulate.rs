@@ -26,7 +26,9 @@ use crate::emulator::syslog::{Protocol, ReceiverFault, SyslogEmulator, Tap};
 /// The default token of a collector.
 const DEFAULT_TOKEN: &str = "00000000-0000-4000-8000-000000000000";
 
-/// Start an emulated SLS or destination for a test. It keeps everything in memory.
+/// Start an emulated SLS or destination for a test.
+///
+/// It keeps everything in memory.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to emulate.

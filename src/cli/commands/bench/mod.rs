@@ -43,7 +43,7 @@ stable: docs/performance.md explains how to count them.
 
 Exit codes: 0 measured, 1 it could not be measured, 2 usage, settings or script.";
 
-/// Measure the cost of a log on this machine, and the share of the script
+/// Measure the cost of a log, and the share of the script
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {

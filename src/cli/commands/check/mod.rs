@@ -38,7 +38,7 @@ no event, creates and joins no group, and saves no checkpoint.
 Exit codes: 0 nothing has to be corrected (warnings may be shown), 2 settings, script or files, 69 something
 does not answer, 77 a right is missing or SLS refuses.";
 
-/// Check settings, script, SLS, destination and disk, with the fix for each item
+/// Check settings, script, SLS, destination and disk, with fixes
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {

@@ -54,7 +54,7 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// The shipped script.
 const SCRIPT: &str = include_str!("../../../../scripts/transform.lua");
 
-/// Run the whole program on generated logs; it needs no account and no Splunk.
+/// Run the whole program on generated logs, without any account.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The Lua script [default: scripts/transform.lua, or a copy of it while it is unchanged].

@@ -22,7 +22,7 @@ use crate::cli::exit::{USAGE, end};
 use crate::cli::terminal::terminal_width;
 use crate::settings;
 
-/// Show dead letters (logs that could not be delivered), and deliver them
+/// Show and deliver dead letters (logs that could not be delivered)
 #[derive(Debug, Args)]
 pub struct Dlq {
     /// Directory of the dead letters [default: the one in the settings]

@@ -34,7 +34,7 @@ LAG is the age of the oldest undelivered log, LOSS IN the time until SLS deletes
 Exit codes: 0 no shard needs attention, 1 one does (or there is no such group), 2 usage or settings, 69 SLS does
 not answer, 77 a right is missing or SLS refuses.";
 
-/// Show the consumer group: who has read which shard, how far, how late
+/// Show the consumer group: who has read which shard, how far
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {

@@ -30,7 +30,7 @@ left out, and their number is printed on standard error.
 
 Exit codes: 0 the limit is reached, or the forwarder ended, 2 usage, 69 no forwarder answers.";
 
-/// Show logs, events, failures and dead letters of a running forwarder as they pass
+/// Show the logs and events of a running forwarder as they pass
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {

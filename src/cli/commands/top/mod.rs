@@ -32,7 +32,7 @@ of admin.listen. Run it as the user of the forwarder, or as root.
 Keys: q quit, s sort, / filter, p pause, ? help.
 Exit codes: 0 ended by the user, 2 usage or no terminal, 69 no forwarder answers.";
 
-/// Show a running forwarder live: verdict, sources, destinations, shards
+/// Show a running forwarder live: verdict, destinations, shards
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {

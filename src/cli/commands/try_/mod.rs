@@ -63,7 +63,7 @@ The output of the script (print, logger) is shown below each log.
 Exit codes: 0 every log was sent or dropped, 1 the script failed on a log, or a sample is invalid, 2 usage,
 settings or script.";
 
-/// Try a script on samples: show the events as the destination would get them
+/// Try a script on samples: show the events that it makes
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {
