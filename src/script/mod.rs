@@ -32,7 +32,7 @@ mod tests;
 use std::time::Duration;
 
 pub use diagnostics::error::{Called, HookError, ScriptFault, ScriptLocation};
-pub use diagnostics::hint::{drops_nothing, returns_nothing};
+pub use diagnostics::hint::{returns_nothing, unused_drop};
 pub use diagnostics::render::{Beside, Paint};
 // For `bench`, which needs the emulators.
 #[cfg(feature = "emulator")]

@@ -252,8 +252,8 @@ async fn each_fault_of_the_settings_the_script_and_the_disk_is_named_with_its_fi
                 drop(site.write("t.lua", text));
             },
             "warn",
-            "t.lua line 2 calls `drop` and does not return its value",
-            "write `return drop",
+            "t.lua:2 calls drop and does not return its value",
+            "write return drop",
             0,
         ),
         (

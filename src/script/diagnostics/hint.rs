@@ -186,32 +186,24 @@ pub fn returns_nothing(script: &Script) -> Option<&'static str> {
         .then_some("the script has no `return`, so every log is dropped: end it with `return { event = log }`")
 }
 
-/// A hint for a script that calls `drop` and does not return its value, so that nothing is dropped.
+/// The first line that calls `drop` and does not use its value, so that nothing is dropped.
 #[must_use]
-pub fn drops_nothing(script: &Script) -> Option<String> {
-    /// After these it is a value that something is done with.
+pub fn unused_drop(script: &Script) -> Option<usize> {
+    /// After these, the value is used.
     const BEFORE_A_VALUE: [&str; 12] = ["return", "=", ",", "(", "{", "[", "and", "or", "not", ".", ":", "function"];
     let text = String::from_utf8_lossy(&script.text);
     let mut before = ";";
     for (line, number) in text.lines().zip(1..) {
-        for (word, next) in words_in_pairs(line) {
-            let is_called = word == "drop" && next.is_some_and(|next| next.starts_with(['"', '\'', '(']));
-            if is_called && !BEFORE_A_VALUE.contains(&before) {
-                return Some(format!(
-                    "line {number} calls `drop` and does not return its value, so nothing is dropped: write `return \
-                     drop \"reason\"`"
-                ));
+        let words = excerpt::words(line);
+        for (at, word) in words.iter().enumerate() {
+            let is_call = *word == "drop" && words.get(at + 1).is_some_and(|next| next.starts_with(['"', '\'', '(']));
+            if is_call && !BEFORE_A_VALUE.contains(&before) {
+                return Some(number);
             }
             before = word;
         }
     }
     None
-}
-
-fn words_in_pairs(line: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
-    let words = excerpt::words(line);
-    let next: Vec<Option<&str>> = words.iter().skip(1).copied().map(Some).chain([None]).collect();
-    words.into_iter().zip(next)
 }
 
 fn syntax(scene: &Scene<'_>) -> Option<String> {

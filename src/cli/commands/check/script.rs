@@ -7,7 +7,7 @@ use crate::core::count::count;
 use crate::core::named_file;
 use crate::core::named_file::MOST_LOGS;
 use crate::script::testing::cases;
-use crate::script::{Beside, Config, Script, drop_mark, drops_nothing};
+use crate::script::{Beside, Config, Script, drop_mark, unused_drop};
 
 pub(super) fn check(findings: &Findings, path: &Path, config: &Config) {
     let script = match Script::read(path) {
@@ -26,9 +26,9 @@ pub(super) fn check(findings: &Findings, path: &Path, config: &Config) {
             return;
         }
     }
-    if let Some(hint) = drops_nothing(&script) {
-        let (what, fix) = hint.split_once(": ").unwrap_or((&hint, ""));
-        findings.warn(format!("{name} {what}"), fix);
+    if let Some(line) = unused_drop(&script) {
+        let what = format!("{name}:{line} calls drop and does not return its value, so nothing is dropped");
+        findings.warn(what, "write return drop \"reason\"");
     }
     let beside = cases::path_beside(path);
     if !beside.exists() {

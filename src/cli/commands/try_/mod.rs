@@ -232,7 +232,9 @@ fn try_once(
     if !look.json {
         let _ = writeln!(out, "{}", sum.line(look.paint));
         let nothing = crate::script::returns_nothing(script).filter(|_| sum.dropped == sum.logs).map(str::to_owned);
-        for hint in nothing.into_iter().chain(crate::script::drops_nothing(script)) {
+        let drop = crate::script::unused_drop(script)
+            .map(|line| format!("line {line} calls drop and does not return its value: write return drop \"reason\""));
+        for hint in nothing.into_iter().chain(drop) {
             let _ = writeln!(out, "{}: {hint}", look.paint.green("hint"));
         }
     }
