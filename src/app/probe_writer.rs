@@ -20,7 +20,6 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// Writes probe logs periodically while the process holds shards of the source; never returns.
 pub(super) async fn write_probes(pipeline: Arc<Pipeline<Sls, AnyDestination>>) {
     let (source, probes) = (&pipeline.source_name, pipeline.ledger.probes());
-    let mut turn = 0_usize;
     let mut is_told = false;
     let mut pause = FIRST;
     loop {
@@ -33,16 +32,11 @@ pub(super) async fn write_probes(pipeline: Arc<Pipeline<Sls, AnyDestination>>) {
             .filter(|(shard, entry)| entry.held && shard.source == *source)
             .map(|(shard, _)| shard.shard)
             .collect();
-        probes.keep(source, |shard| held.contains(&shard));
-        let Some(shard) = held.get(turn % held.len().max(1)).copied() else {
+        if held.is_empty() {
             pause = FIRST;
-            continue;
-        };
-        turn = turn.wrapping_add(1);
-        let id = format!("{:032x}", fastrand::u128(..));
-        if !probes.begin(source, shard, &id, Instant::now()) {
-            continue;
         }
+        let id = format!("{:032x}", fastrand::u128(..));
+        let Some(shard) = probes.begin(source, &held, &id, Instant::now()) else { continue };
         match pipeline.source.write_probe(shard, &id).await {
             Ok(()) => {
                 probes.written(source);

@@ -28,6 +28,8 @@ pub struct Probes {
 #[derive(Debug, Default)]
 struct Probe {
     waiting: Vec<Waiting>,
+    /// Number of probe logs so far: the shards take turns.
+    turn: usize,
     took: Option<Duration>,
     failing: Option<Failing>,
 }
@@ -51,15 +53,19 @@ pub struct ProbeStatus {
 }
 
 impl Probes {
-    /// Adds a probe log; returns false if there are too many. Call it before the write, because the probe log may
-    /// arrive before the write is answered.
-    pub fn begin(&self, source: &SourceName, shard: ShardId, id: &str, now: Instant) -> bool {
+    /// Adds a probe log for the next of the shards that this process reads, and returns that shard; `None` without
+    /// shards, or if there are too many probe logs. Probe logs in other shards are forgotten: they arrive elsewhere. Call
+    /// it before the write, because the probe log may arrive before the write is answered.
+    pub fn begin(&self, source: &SourceName, held: &[ShardId], id: &str, now: Instant) -> Option<ShardId> {
         self.change(source, |probe| {
-            let has_room = probe.waiting.len() < MOST_WAITING;
-            if has_room {
-                probe.waiting.push(Waiting { id: id.to_owned(), shard, written: now });
+            probe.waiting.retain(|waiting| held.contains(&waiting.shard));
+            if probe.waiting.len() >= MOST_WAITING {
+                return None;
             }
-            has_room
+            let shard = *held.get(probe.turn % held.len().max(1))?;
+            probe.turn = probe.turn.wrapping_add(1);
+            probe.waiting.push(Waiting { id: id.to_owned(), shard, written: now });
+            Some(shard)
         })
     }
 
@@ -74,11 +80,6 @@ impl Probes {
             probe.waiting.retain(|waiting| waiting.id != id);
             probe.failing = Some(Failing::again(probe.failing.as_ref(), error, now));
         });
-    }
-
-    /// Forgets probe logs in shards that other processes read: they do not arrive here.
-    pub fn keep(&self, source: &SourceName, is_ours: impl Fn(ShardId) -> bool) {
-        self.change(source, |probe| probe.waiting.retain(|waiting| is_ours(waiting.shard)));
     }
 
     /// All logs of a page are durable; `body` is the unpacked page.
@@ -137,9 +138,9 @@ mod tests {
     #[test]
     fn a_probe_is_pending_until_its_page_is_durable() {
         let (probes, audit, began) = (Probes::default(), SourceName::new("audit"), Instant::now());
-        assert!(
-            probes.begin(&audit, ShardId(1), "abc", began) && probes.begin(&audit, ShardId(2), "def", began + SECOND)
-        );
+        let held = [ShardId(1), ShardId(2)];
+        assert_eq!(probes.begin(&audit, &held, "abc", began), Some(ShardId(1)));
+        assert_eq!(probes.begin(&audit, &held, "def", began + SECOND), Some(ShardId(2)), "the shards take turns");
         probes.written(&audit);
         let later = began + 5 * SECOND;
         assert_eq!(status(&probes, later).waiting, Some(5 * SECOND));
@@ -150,22 +151,24 @@ mod tests {
             status(&probes, later),
             ProbeStatus { waiting: Some(4 * SECOND), took: Some(5 * SECOND), failing: None }
         );
-        probes.keep(&audit, |shard| shard == ShardId(1));
-        assert_eq!(status(&probes, later).waiting, None, "another process reads shard 2 now");
+        assert_eq!(probes.begin(&audit, &[ShardId(1)], "ghi", later), Some(ShardId(1)));
+        assert_eq!(status(&probes, later).waiting, Some(Duration::ZERO), "another process reads shard 2 now");
+        assert_eq!(probes.begin(&audit, &[], "jkl", later), None);
+        assert_eq!(status(&probes, later).waiting, None);
     }
 
     #[test]
     fn a_probe_that_cannot_be_written_is_not_pending_and_the_number_pending_is_bounded() {
         let (probes, audit, now) = (Probes::default(), SourceName::new("audit"), Instant::now());
-        assert!(probes.begin(&audit, ShardId(1), "abc", now));
+        assert!(probes.begin(&audit, &[ShardId(1)], "abc", now).is_some());
         let refused = SourceError::Refused(Cause::new("put logs: 401"));
         probes.failed(&audit, "abc", &refused, now);
         let failing = status(&probes, now);
         assert_eq!((failing.waiting, failing.failing.unwrap().cause.as_str()), (None, "put logs: 401"));
         for number in 0..MOST_WAITING {
-            assert!(probes.begin(&audit, ShardId(1), &number.to_string(), now));
+            assert!(probes.begin(&audit, &[ShardId(1)], &number.to_string(), now).is_some());
         }
-        assert!(!probes.begin(&audit, ShardId(1), "more", now));
+        assert_eq!(probes.begin(&audit, &[ShardId(1)], "more", now), None);
         probes.written(&audit);
         assert_eq!(status(&probes, now).failing, None);
     }

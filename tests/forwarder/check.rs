@@ -14,6 +14,14 @@ use forwarder::emulator::hec::{HecEmulator, HecFault, On};
 use forwarder::emulator::sls;
 use forwarder::emulator::sls::{Call, SlsEmulator, SlsEvent, SlsFault};
 use forwarder::emulator::syslog::{Config as Receiver, Protocol, SyslogEmulator};
+use openssl::asn1::Asn1Time;
+use openssl::bn::BigNum;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::PKey;
+use openssl::x509::extension::SubjectAlternativeName;
+use openssl::x509::{X509, X509Name};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -189,6 +197,27 @@ fn certificate(name: &str) -> String {
 fn trusted() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     root.join("src/destination/hec/client/tests/tls/issuer.pem").display().to_string()
+}
+
+/// A certificate of localhost that its own key signs, valid for so many days, and the key; PEM.
+fn certificate_for(days: u32) -> (Vec<u8>, Vec<u8>) {
+    let curve = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    let key = PKey::from_ec_key(EcKey::generate(&curve).unwrap()).unwrap();
+    let mut name = X509Name::builder().unwrap();
+    name.append_entry_by_text("CN", "localhost").unwrap();
+    let name = name.build();
+    let mut made = X509::builder().unwrap();
+    made.set_version(2).unwrap();
+    made.set_serial_number(&BigNum::from_u32(1).unwrap().to_asn1_integer().unwrap()).unwrap();
+    made.set_subject_name(&name).unwrap();
+    made.set_issuer_name(&name).unwrap();
+    made.set_pubkey(&key).unwrap();
+    made.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+    made.set_not_after(&Asn1Time::days_from_now(days).unwrap()).unwrap();
+    let names = SubjectAlternativeName::new().dns("localhost").build(&made.x509v3_context(None, None)).unwrap();
+    made.append_extension(names).unwrap();
+    made.sign(&key, MessageDigest::sha256()).unwrap();
+    (made.build().to_pem().unwrap(), key.private_key_to_pem_pkcs8().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -655,6 +684,13 @@ async fn each_fault_of_a_syslog_receiver_is_named_with_its_fix() {
         "renew the server's certificate",
         2,
     );
+
+    let soon = certificate_for(5);
+    let authority = site.write("soon.pem", &soon.0);
+    site.set("FORWARDER_SYSLOG_CA_FILE", authority);
+    site.receiver(Receiver { identity: Some(soon), ..Receiver::new(Protocol::Tls) }, "tls").await;
+    let found = site.check().await;
+    wrongs.found("a certificate that expires", &found, "warn", "; it expires in ", "renew the server's certificate", 0);
 
     let mut site = Site::new().await;
     site.environment.remove("FORWARDER_HEC_URL");

@@ -176,11 +176,11 @@ async fn an_ended_forwarder_is_reported_and_top_needs_a_terminal_and_a_forwarder
     terminal.press("q");
     assert_eq!(terminal.ends().await, Some(0));
 
-    let none = tokio::task::spawn_blocking({
+    for listen in [None, Some("127.0.0.1:0")] {
         let mut command = command(bench.directory.path(), &bench.sls_endpoint());
-        move || command.arg("top").output().unwrap()
-    });
-    let none = none.await.unwrap();
-    assert_eq!(none.status.code(), Some(69));
-    assert!(String::from_utf8_lossy(&none.stderr).contains("no forwarder answers in the state directory state"));
+        command.arg("top").envs(listen.map(|listen| ("FORWARDER_ADMIN_LISTEN", listen)));
+        let none = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        assert_eq!(none.status.code(), Some(69));
+        assert!(String::from_utf8_lossy(&none.stderr).contains("no forwarder answers in the state directory state"));
+    }
 }
