@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::arrival::Arrival;
@@ -436,8 +437,8 @@ impl Account {
         }
     }
 
-    /// All logs of a page of this shard are durable; `body` is the unpacked page.
-    pub fn passed(&self, shard: &ShardName, body: &[u8]) {
+    /// All logs of a page of this shard are durable; `body` unpacks the page, which is done only if it is needed.
+    pub fn passed(&self, shard: &ShardName, body: impl FnOnce() -> Bytes) {
         self.probes.durable(&shard.source, shard.shard, body, Instant::now());
     }
 

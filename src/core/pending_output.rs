@@ -37,9 +37,12 @@ impl PendingOutput {
         Self::from(Arc::new(Output { shard, events }))
     }
 
-    /// From now on, `credit` is the memory of the output.
-    pub fn hold(&self, credit: Credit) {
-        self.lock().credit = Some(credit);
+    /// Takes the memory of the output out of `credit`, and returns what it does not need any more since it is packed.
+    pub fn hold(&self, credit: &mut Credit) {
+        let mut held = self.lock();
+        let own = credit.split(credit.bytes().saturating_sub(held.plain_weight()));
+        held.credit = Some(own);
+        held.account();
     }
 
     /// Number of bytes of its events.
@@ -130,6 +133,15 @@ impl Held {
         }
     }
 
+    /// The weight before it was packed, or unpacked again.
+    fn plain_weight(&self) -> usize {
+        let Self { plain, packed, .. } = self;
+        match packed {
+            Some(packed) => packed.bytes.unpacked + packed.outline.events.weight(),
+            None => plain.as_ref().map_or(0, |plain| plain.events.weight()),
+        }
+    }
+
     fn weight(&self) -> usize {
         let packed = |packed: &PackedOutput| packed.bytes.bytes.len() + packed.outline.events.weight();
         let plain = self.plain.as_ref().map_or(0, |plain| plain.events.weight());
@@ -177,7 +189,10 @@ mod tests {
         let pending = PendingOutput::new(ShardId(1), events());
         let (plain, outline) = (pending.weight(), 2 * (size_of::<usize>() + size_of::<u32>()));
         assert_eq!(plain, 2000 + outline);
-        pending.hold(budget.take(plain).await);
+        let mut credit = budget.take(plain + 100).await;
+        pending.hold(&mut credit);
+        assert_eq!((credit.bytes(), budget.used()), (100, plain + 100));
+        drop(credit);
         let weak = Arc::downgrade(&pending.output());
         pending.pack_again();
         assert_eq!(budget.used(), plain, "they were not packed before");

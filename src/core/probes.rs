@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::cursor::{ShardId, SourceName};
@@ -82,15 +83,16 @@ impl Probes {
         });
     }
 
-    /// All logs of a page are durable; `body` is the unpacked page.
-    pub fn durable(&self, source: &SourceName, shard: ShardId, body: &[u8], now: Instant) {
+    /// All logs of a page are durable; `body` unpacks the page, which is done only while probe logs are outstanding.
+    pub fn durable(&self, source: &SourceName, shard: ShardId, body: impl FnOnce() -> Bytes, now: Instant) {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return;
         }
+        let body = body();
         self.change(source, |probe| {
             let took = &mut probe.took;
             probe.waiting.retain(|waiting| {
-                let is_there = waiting.shard == shard && memchr::memmem::find(body, waiting.id.as_bytes()).is_some();
+                let is_there = waiting.shard == shard && memchr::memmem::find(&body, waiting.id.as_bytes()).is_some();
                 if is_there {
                     *took = Some(now.saturating_duration_since(waiting.written));
                 }
@@ -144,9 +146,9 @@ mod tests {
         probes.written(&audit);
         let later = began + 5 * SECOND;
         assert_eq!(status(&probes, later).waiting, Some(5 * SECOND));
-        probes.durable(&audit, ShardId(2), b"\x0a\x03abc", later);
+        probes.durable(&audit, ShardId(2), || Bytes::from_static(b"\x0a\x03abc"), later);
         assert_eq!(status(&probes, later).waiting, Some(5 * SECOND), "it is another shard's");
-        probes.durable(&audit, ShardId(1), b"\x0a\x03abc\x12", later);
+        probes.durable(&audit, ShardId(1), || Bytes::from_static(b"\x0a\x03abc\x12"), later);
         assert_eq!(
             status(&probes, later),
             ProbeStatus { waiting: Some(4 * SECOND), took: Some(5 * SECOND), failing: None }

@@ -199,7 +199,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         if matches!(finished, Finished::Durable(_)) {
             if batch.part.is_last {
-                self.account.passed(&self.name, &batch.page.body);
+                self.account.passed(&self.name, || batch.page.unpacked());
             }
             self.time(&batch);
         }

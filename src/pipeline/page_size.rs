@@ -16,6 +16,10 @@ const LEAST_RESERVE: usize = PAGE_TARGET / 16;
 /// before it can be delivered, and pages that wait for delivery need that memory more.
 pub(super) const SHORT_PART: usize = 4;
 
+/// With this many batches of the shard in flight, pages have their usual size also while memory is short: the batches hold
+/// far more memory than one page, and smaller pages would only cost more requests.
+pub(super) const MANY_IN_FLIGHT: usize = 64;
+
 /// Log groups asked for at first.
 const FIRST_GROUPS: u32 = 64;
 

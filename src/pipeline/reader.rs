@@ -1,6 +1,7 @@
 //! The reader of a shard: pull → hook.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -8,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, error, warn};
 
 use super::in_flight::{FromReader, InFlight};
-use super::page_size::{PageSize, Reserve, SHORT_PART};
+use super::page_size::{MANY_IN_FLIGHT, PageSize, Reserve, SHORT_PART};
 use super::parts::{PageRunner, RemainingPage};
 use super::room::Rooms;
 use super::{ReaderEnd, Shard};
@@ -122,7 +123,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
     ) -> Result<Option<Pulled<'a>>, ReaderEnd> {
         let slot = slots.reserve().await.map_err(|_| ReaderEnd::Stopped)?;
         let mut reserved = match reader.size.reserve() {
-            Reserve::About(bytes) if self.pipeline.budget.is_half_used() => {
+            Reserve::About(bytes) if self.is_short_of_memory() => {
                 self.pipeline.budget.take_about(bytes / SHORT_PART).await
             }
             Reserve::About(bytes) => self.pipeline.budget.take_about(bytes).await,
@@ -169,6 +170,11 @@ impl<S: Source, K: Destination> Shard<S, K> {
         Ok(Some(Pulled { page, reserved, slot }))
     }
 
+    /// Whether the next page should be smaller than usual.
+    fn is_short_of_memory(&self) -> bool {
+        self.pipeline.budget.is_half_used() && self.in_flight.load(Ordering::Relaxed) < MANY_IN_FLIGHT
+    }
+
     /// Sends the batches of a page, part by part. Returns whether all were sent; otherwise the page must be pulled
     /// again.
     ///
@@ -199,11 +205,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
             let Part { first, is_last } = batch.part;
             let weight = batch.weight() + dead_letters.iter().map(Failed::weight).sum::<usize>();
             room.fill(weight, is_last);
-            for output in &batch.outputs {
-                if let Some(credit) = room.split(output.weight()) {
-                    output.hold(credit);
-                }
-            }
+            rooms.share(&room, &batch.outputs);
             if first == 0 {
                 reader.size.on_batch(bytes + weight);
             }

@@ -5,12 +5,13 @@
 //! together with the page and is returned to it when the part in that room is durable. Other free memory allows the
 //! next part earlier.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::mpsc;
 
 use super::PartSize;
 use crate::core::budget::{Budget, Credit};
+use crate::core::pending_output::PendingOutput;
 
 /// Minimum size of a part, however little is free.
 const LEAST_PART: usize = 64 << 10;
@@ -26,6 +27,15 @@ pub(super) struct Rooms {
     own: Option<Credit>,
     home: mpsc::Sender<Credit>,
     back: mpsc::Receiver<Credit>,
+    /// The part in the page's own room, and its outputs.
+    lent: Option<(Arc<PartCredit>, Vec<Weak<PendingOutput>>)>,
+}
+
+/// The memory of a part.
+#[derive(Debug)]
+struct PartCredit {
+    /// `None` once it is returned.
+    credit: Mutex<Option<Credit>>,
 }
 
 impl Rooms {
@@ -37,12 +47,23 @@ impl Rooms {
         // The events of most hooks are about as large as the logs.
         own.widen(PartSize::default().bytes.min(2 * bytes + LEAST_PART));
         let (home, back) = mpsc::channel(1);
-        Self { budget: budget.clone(), page: Arc::new(reserved), _unpacked: unpacked, own: Some(own), home, back }
+        Self {
+            budget: budget.clone(),
+            page: Arc::new(reserved),
+            _unpacked: unpacked,
+            own: Some(own),
+            home,
+            back,
+            lent: None,
+        }
     }
 
     /// Memory for the next part. Waits until some is free.
     pub(super) async fn next(&mut self) -> Room {
-        let room = |credit, home| Room { credit: Some(credit), home, _page: Arc::clone(&self.page) };
+        let room = |credit, home| {
+            let credit = Arc::new(PartCredit { credit: Mutex::new(Some(credit)) });
+            Room { credit, home, _page: Arc::clone(&self.page) }
+        };
         if let Some(own) = self.own.take() {
             return room(own, Some(self.home.clone()));
         }
@@ -56,13 +77,45 @@ impl Rooms {
             credit = self.budget.take_about(bytes) => room(credit, None),
         }
     }
+
+    /// Lets the outputs of a part hold its memory, so that they return what they do not need when they are packed. In
+    /// the page's own room they do so from the end of the page on: until then, the room must return as a whole.
+    pub(super) fn share(&mut self, room: &Room, outputs: &[Arc<PendingOutput>]) {
+        let outputs: Vec<_> = outputs.iter().map(Arc::downgrade).collect();
+        if room.home.is_none() {
+            room.credit.share(&outputs);
+        } else {
+            self.lent = Some((Arc::clone(&room.credit), outputs));
+        }
+    }
+}
+
+impl Drop for Rooms {
+    fn drop(&mut self) {
+        if let Some((credit, outputs)) = self.lent.take() {
+            credit.share(&outputs);
+        }
+    }
+}
+
+impl PartCredit {
+    /// Lets these outputs hold their part of it, unless it is returned already.
+    fn share(&self, outputs: &[Weak<PendingOutput>]) {
+        if let Some(credit) = &mut *self.lock() {
+            outputs.iter().filter_map(Weak::upgrade).for_each(|output| output.hold(credit));
+        }
+    }
+
+    /// A poisoned lock is usable: a credit is complete at all times.
+    fn lock(&self) -> MutexGuard<'_, Option<Credit>> {
+        self.credit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The memory for one part of a page, until it is durable.
 #[derive(Debug)]
 pub(super) struct Room {
-    /// `None` only while being dropped.
-    credit: Option<Credit>,
+    credit: Arc<PartCredit>,
     /// Returns the page's own room to the page; `None` for a room that does not belong to the page.
     home: Option<mpsc::Sender<Credit>>,
     /// Held as long as the part, which keeps the page in memory.
@@ -72,7 +125,7 @@ pub(super) struct Room {
 impl Room {
     /// Maximum number of bytes of a part in this room.
     pub(super) fn bytes(&self) -> usize {
-        self.credit.as_ref().map_or(0, Credit::bytes).max(LEAST_PART)
+        self.credit.lock().as_ref().map_or(0, Credit::bytes).max(LEAST_PART)
     }
 
     /// Records a part of `weight` bytes. Frees the rest of the room, unless it is the page's own room and the page
@@ -81,22 +134,17 @@ impl Room {
         if is_last {
             self.home = None;
         }
-        if let Some(credit) = &mut self.credit {
+        if let Some(credit) = &mut *self.credit.lock() {
             let kept = if self.home.is_some() { credit.bytes() } else { 0 };
             credit.resize(weight.max(kept));
         }
-    }
-
-    /// Takes `bytes` out of the room. `None` if the room returns to the page as a whole.
-    pub(super) fn split(&mut self, bytes: usize) -> Option<Credit> {
-        let credit = self.credit.as_mut().filter(|_| self.home.is_none())?;
-        Some(credit.split(credit.bytes().saturating_sub(bytes)))
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        if let (Some(credit), Some(home)) = (self.credit.take(), self.home.take()) {
+        let credit = self.credit.lock().take();
+        if let (Some(credit), Some(home)) = (credit, self.home.take()) {
             // If the page is complete, nobody receives the credit, and it returns to the budget.
             let _ = home.try_send(credit);
         }
@@ -107,9 +155,13 @@ impl Drop for Room {
 mod tests {
     use std::time::Duration;
 
+    use bytes::Bytes;
     use tokio::time::timeout;
 
     use super::*;
+    use crate::core::batch::Events;
+    use crate::core::cursor::ShardId;
+    use crate::core::page::Packed;
 
     const MIB: usize = 1 << 20;
     const SOON: Duration = Duration::from_secs(1);
@@ -142,6 +194,48 @@ mod tests {
         drop(rooms);
         assert_eq!(budget.used(), 3 * MIB / 2);
         drop(room);
+        assert_eq!(budget.used(), 0);
+    }
+
+    /// An output with one event of this many bytes.
+    fn pending(bytes: usize) -> Arc<PendingOutput> {
+        let mut events = Events::default();
+        let Ok(()) = events.push(0, |out| {
+            out.resize(bytes, b'x');
+            Ok::<(), std::convert::Infallible>(())
+        });
+        events.shrink();
+        Arc::new(PendingOutput::new(ShardId(0), events))
+    }
+
+    fn pack(output: &PendingOutput) {
+        let unpacked = output.bytes();
+        output.pack(Packed {
+            bytes: Bytes::from_static(b"x"),
+            unpacked,
+            unpack: |bytes, times| bytes.repeat(times).into(),
+        });
+    }
+
+    /// Fails if the part in the page's own room keeps its memory until it is durable: for minutes, if it waits for an
+    /// acknowledgement.
+    #[tokio::test(start_paused = true)]
+    async fn packed_parts_return_their_memory_when_the_page_is_complete() {
+        let budget = Budget::new(64 * MIB);
+        let mut rooms = page(&budget, 3 * MIB, MIB).await;
+        let outputs = [pending(2 * MIB), pending(MIB)];
+        let mut first = rooms.next().await;
+        first.fill(outputs[0].weight(), false);
+        rooms.share(&first, &outputs[..1]);
+        let mut last = rooms.next().await;
+        last.fill(outputs[1].weight(), true);
+        rooms.share(&last, &outputs[1..]);
+        outputs.iter().for_each(|output| pack(output));
+        let own = 2 * MIB + LEAST_PART;
+        assert!((MIB + own..MIB + own + 100).contains(&budget.used()), "the last part is packed: {}", budget.used());
+        drop(rooms);
+        assert!(budget.used() < MIB + LEAST_PART + 100, "the first part is packed too: {}", budget.used());
+        drop((first, last, outputs));
         assert_eq!(budget.used(), 0);
     }
 

@@ -608,6 +608,30 @@ async fn a_delivered_batch_takes_no_memory_while_an_earlier_one_is_not_delivered
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_memory_is_short_pages_are_small_unless_many_batches_are_in_flight() {
+    let bench = start(&numbered(0, 200), OnError::DeadLetter, OnReject::DeadLetter);
+    let source = &bench.pipeline.source;
+    *source.trip.lock().unwrap() = Duration::from_millis(100);
+    *bench.pipeline.destinations[0].destination.down.lock().unwrap() = true;
+    let _other = bench.pipeline.budget.take(9 << 20).await;
+    seconds(4).await;
+    assert_eq!((source.asked.load(Ordering::Relaxed), bench.counts().in_flight), (2, 40));
+    seconds(4).await;
+    assert_eq!((source.asked.load(Ordering::Relaxed), bench.counts().in_flight), (10, 80));
+}
+
+/// Fails if a page that is packed after the script has read it is searched for probe logs: they would never be found.
+#[tokio::test(start_paused = true)]
+async fn a_probe_log_is_found_in_a_page_that_is_kept_packed() {
+    let bench = start(&numbered(0, 1), OnError::DeadLetter, OnReject::DeadLetter);
+    let (probes, source) = (bench.pipeline.ledger.probes(), SourceName::new("logstore"));
+    assert!(probes.begin(&source, ShardId(3), "000", Instant::now()));
+    seconds(5).await;
+    let status = &probes.read(Instant::now())[&source];
+    assert_eq!((status.waiting, status.took.is_some()), (None, true));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_pull_is_shown_for_its_shard_until_it_succeeds() {
     let bench = start(&[page(&["a:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
     let failing = |bench: &Bench| {

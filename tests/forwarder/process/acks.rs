@@ -19,7 +19,9 @@ const ACK_AFTER: Duration = Duration::from_millis(400);
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-const SETTINGS: [(&str, &str); 2] = [("FORWARDER_HEC_ACK", "true"), ("FORWARDER_HEC_ACK_TIMEOUT", "3s")];
+/// With gzip, events are kept compressed until they are acknowledged.
+const SETTINGS: [(&str, &str); 3] =
+    [("FORWARDER_HEC_ACK", "true"), ("FORWARDER_HEC_ACK_TIMEOUT", "3s"), ("FORWARDER_HEC_GZIP", "true")];
 
 async fn bench(indexers: usize) -> Bench {
     let (sls, mut hec) = servers(2);
@@ -80,7 +82,7 @@ async fn three_members_that_die_one_after_the_other_lose_nothing() {
     }
     let members: Vec<&HecEmulator> = [&bench.hec].into_iter().chain(&others).collect();
     let urls = members.iter().map(|member| member.url()).collect::<Vec<_>>().join(", ");
-    let _program = bench.start_with("a", &[SETTINGS[0], SETTINGS[1], ("FORWARDER_HEC_URL", &urls)]);
+    let _program = bench.start_with("a", &[SETTINGS.as_slice(), &[("FORWARDER_HEC_URL", &urls)]].concat());
     let (began, mut died, mut deaths, mut turn) = (Instant::now(), Instant::now(), 0, 0);
     let index = || members.iter().map(|member| member.counts().events).collect::<Vec<_>>();
     while began.elapsed() < length() {

@@ -16,7 +16,7 @@ fn with_gzip(collector: &Collector, timeout: Duration) -> Config {
 async fn pending() -> (Arc<PendingOutput>, Budget) {
     let budget = Budget::new(10 * BYTES);
     let pending = Arc::new(PendingOutput::from(wide_batch(3_000, BYTES / 3_000)));
-    pending.hold(budget.take(pending.weight()).await);
+    pending.hold(&mut budget.take(pending.weight()).await);
     (pending, budget)
 }
 
