@@ -43,7 +43,7 @@ const HEADERS: [&str; 8] = [
 
 /// Longest error line, in characters: the server's code, text and id with 300 characters each, all of them escaped
 /// (`\u{202e}` has eight), and our own words.
-const LONGEST: usize = 3 * 301 * 8 + 200;
+const MAX_ERROR_CHARS: usize = 3 * 301 * 8 + 200;
 
 /// Call, status, headers, body.
 pub fn sls_reply(input: &[u8]) {
@@ -74,7 +74,7 @@ pub fn sls_reply(input: &[u8]) {
 
 fn fit_to_show(error: &SourceError) {
     let text = error.to_string();
-    assert!(text.chars().count() <= LONGEST, "{} characters: {text}", text.chars().count());
+    assert!(text.chars().count() <= MAX_ERROR_CHARS, "{} characters: {text}", text.chars().count());
     assert!(!text.contains(char::is_control), "it would act on a terminal: {text:?}");
     if let SourceError::Busy { retry_after: Some(wait), .. } = error {
         assert!(wait.as_secs() <= 3600, "{wait:?}");

@@ -14,13 +14,13 @@ use crate::core::histogram::Buckets;
 pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Samples of an hour.
-const MOST_SAMPLES: usize = 360;
+const MAX_SAMPLES: usize = 360;
 
 /// Maximum number of shards with their own samples; for further shards only the sums are kept.
-const MOST_SHARDS: usize = 256;
+const MAX_SHARDS: usize = 256;
 
 /// The lag is compared with the sample this many steps back.
-const LOOK_BACK: usize = 6;
+const RATE_SAMPLES: usize = 6;
 
 /// Figures of the last hour, one per [`INTERVAL`], oldest first. Unknown values are gaps.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ pub(super) struct Series(VecDeque<Option<f32>>);
 
 impl Series {
     fn push(&mut self, value: Option<f64>) {
-        if self.0.len() >= MOST_SAMPLES {
+        if self.0.len() >= MAX_SAMPLES {
             self.0.pop_front();
         }
         #[expect(clippy::cast_possible_truncation, reason = "a graph has some hundred steps")]
@@ -86,7 +86,7 @@ impl History {
             settled += now;
             let lag = entry.lag(snapshot.now).filter(|_| entry.held).map(seconds);
             most_lag = most_lag.max(entry.lag(snapshot.now).filter(|_| entry.held));
-            if self.shards.len() < MOST_SHARDS || self.shards.contains_key(shard) {
+            if self.shards.len() < MAX_SHARDS || self.shards.contains_key(shard) {
                 let history = self.shards.entry(shard.clone()).or_default();
                 history.rate.push(per_second(now.saturating_sub(history.settled)));
                 history.lag.push(lag);
@@ -110,10 +110,10 @@ impl History {
     /// The recent change of the lag, in seconds per second; `None` if unknown.
     pub(super) fn lag_change(&self) -> Option<f64> {
         let lag = &self.lag.0;
-        let then = lag.len().checked_sub(LOOK_BACK + 1).and_then(|at| lag[at])?;
+        let then = lag.len().checked_sub(RATE_SAMPLES + 1).and_then(|at| lag[at])?;
         let now = self.lag.last()?;
         #[expect(clippy::cast_precision_loss, reason = "it is six")]
-        let between = LOOK_BACK as f64 * INTERVAL.as_secs_f64();
+        let between = RATE_SAMPLES as f64 * INTERVAL.as_secs_f64();
         Some(f64::from(now - then) / between)
     }
 }
@@ -164,7 +164,7 @@ mod tests {
         (0..1_000).for_each(|number| ledger.account(&name(number)).acquired());
         let (mut history, snapshot) = (History::default(), Snapshot { shards: ledger.read(), ..well() });
         (0..400).for_each(|_| history.sample(&snapshot));
-        assert_eq!((history.shards.len(), history.lag.0.len()), (MOST_SHARDS, MOST_SAMPLES));
+        assert_eq!((history.shards.len(), history.lag.0.len()), (MAX_SHARDS, MAX_SAMPLES));
         history.sample(&well());
         assert_eq!(history.shards.len(), 1, "what is gone is forgotten");
     }

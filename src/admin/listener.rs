@@ -22,7 +22,7 @@ use super::body::Body;
 
 /// Maximum number of connections. A further one closes the oldest: a probe needs milliseconds, so the oldest client
 /// is slow, or does not read.
-pub(super) const MOST_CONNECTIONS: usize = 64;
+pub(super) const MAX_CONNECTIONS: usize = 64;
 
 /// How long a client may take to send a request.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum size of a request's head, in bytes: the smallest value that hyper allows.
-const MOST_HEAD: usize = 8_192;
+const MAX_HEAD: usize = 8_192;
 
 /// A pause after a failed accept.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -103,7 +103,7 @@ pub(super) async fn listen<L: Accept>(
         };
         while connections.try_join_next().is_some() {}
         oldest_first.retain(|connection| !connection.is_finished());
-        if oldest_first.len() >= MOST_CONNECTIONS
+        if oldest_first.len() >= MAX_CONNECTIONS
             && let Some(oldest) = oldest_first.pop_front()
         {
             oldest.abort();
@@ -122,7 +122,7 @@ async fn answer<L: Accept>(stream: L::Stream, reply: &(impl Fn(&Request<Incoming
         async { Ok::<_, Infallible>(response) }
     });
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT).max_buf_size(MOST_HEAD).keep_alive(false);
+    server.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT).max_buf_size(MAX_HEAD).keep_alive(false);
     let late = async {
         sleep(CONNECTION_TIMEOUT).await;
         if is_endless.load(Ordering::Relaxed) {

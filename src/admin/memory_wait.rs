@@ -13,7 +13,7 @@ use crate::core::duration::in_words;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Maximum number of sources that are named as the holders of the memory.
-const MOST_NAMED: usize = 3;
+const MAX_NAMED: usize = 3;
 
 /// How the wait of a source ends.
 pub const REMEDY: &str = "deliver what holds the memory: see the destinations of those sources; if they deliver, raise \
@@ -30,8 +30,8 @@ pub fn memory_wait(source: &SourceSnapshot, all: &[SourceSnapshot], memory: Memo
     let mut holders: Vec<(u64, &str)> =
         all.iter().map(|one| (one.memory.held as u64, one.name.as_str())).filter(|(held, _)| *held > 0).collect();
     holders.sort_by_key(|(held, _)| Reverse(*held));
-    let named = holders.iter().take(MOST_NAMED).map(|(held, name)| format!(", {} by source {name}", bytes(*held)));
-    let rest: u64 = holders.iter().skip(MOST_NAMED).map(|(held, _)| held).sum();
+    let named = holders.iter().take(MAX_NAMED).map(|(held, name)| format!(", {} by source {name}", bytes(*held)));
+    let rest: u64 = holders.iter().skip(MAX_NAMED).map(|(held, _)| held).sum();
     let rest = if rest > 0 { format!(", {} by others", bytes(rest)) } else { String::new() };
     Some(format!(
         "source {} waits for memory for {}: {} of {} are in use{}{rest}",

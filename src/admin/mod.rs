@@ -44,7 +44,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::time::sleep;
 
 use crate::core::count::count;
-use crate::pipeline::tap::{Tapped, TooManyTaps, Wanted};
+use crate::pipeline::tap::{TapQuery, Tapped, TooManyTaps};
 use body::Body;
 use exposition::Dialect;
 use history::History;
@@ -69,7 +69,7 @@ pub trait Program: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`TooManyTaps`]
-    fn tap(&self, wanted: Wanted) -> Result<Tapped, TooManyTaps>;
+    fn tap(&self, wanted: TapQuery) -> Result<Tapped, TooManyTaps>;
 }
 
 /// Answers at an address and at a socket until it is dropped; connections end with it.
@@ -143,7 +143,7 @@ impl<P: Program> Asked<P> {
         if reach != Reach::Socket {
             return text(StatusCode::FORBIDDEN, "events are shown only at the socket of the process: forwarder tap\n");
         }
-        let tapped = match Wanted::parse(query.unwrap_or_default()) {
+        let tapped = match TapQuery::parse(query.unwrap_or_default()) {
             Ok(wanted) => self.program.tap(wanted),
             Err(wrong) => return text(StatusCode::BAD_REQUEST, &format!("{wrong}\n")),
         };

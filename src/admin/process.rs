@@ -11,12 +11,12 @@ use crate::core::named_file;
 const TICKS: f64 = 100.0;
 
 /// Maximum size of a file of `/proc`, in bytes.
-const MOST_BYTES: u64 = 64 << 10;
+const MAX_BYTES: u64 = 64 << 10;
 
 /// Writes the known values.
 pub(super) fn write(out: &mut Exposition, started: i64) {
     let read = |name: &str| {
-        let bytes = named_file::read(&Path::new("/proc/self").join(name), MOST_BYTES).ok()?;
+        let bytes = named_file::read(&Path::new("/proc/self").join(name), MAX_BYTES).ok()?;
         String::from_utf8(bytes).ok()
     };
     out.family("process_start_time_seconds", Kind::Gauge, "When the process started, unix seconds").value(&[], started);

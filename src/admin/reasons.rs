@@ -19,7 +19,7 @@ use crate::group::ShortOf;
 use crate::pipeline::SLOW_PAGE;
 
 /// Maximum number of shards that a reason names.
-const MOST_NAMED: usize = 5;
+const MAX_NAMED: usize = 5;
 
 /// Without an answered heartbeat for this long, no shard is kept: the heartbeat interval is shorter, and so is,
 /// usually, the group's timeout.
@@ -351,7 +351,7 @@ fn of(source: &SourceSnapshot, snapshot: &Snapshot) -> String {
 /// `shard a/1`, `shards a/1, a/2`, `shards a/1, a/2, a/3, a/4, a/5 and 3 more`.
 fn names<'a>(shards: impl ExactSizeIterator<Item = &'a ShardName>) -> String {
     let all = shards.len();
-    let named: Vec<String> = shards.take(MOST_NAMED).map(ToString::to_string).collect();
+    let named: Vec<String> = shards.take(MAX_NAMED).map(ToString::to_string).collect();
     let more = if all > named.len() { format!(" and {} more", all - named.len()) } else { String::new() };
     format!("{} {}{more}", if all == 1 { "shard" } else { "shards" }, named.join(", "))
 }

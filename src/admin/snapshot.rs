@@ -12,7 +12,7 @@ use crate::core::failing::Failing;
 use crate::core::ledger::{Counts, ShardLedger};
 use crate::core::probes::ProbeStatus;
 use crate::core::timings::TimingsRead;
-use crate::dead_letter::LettersOnDisk;
+use crate::dead_letter::DeadLettersOnDisk;
 use crate::destination::DestinationStatus;
 use crate::group::ShortOf;
 use crate::script::Reloads;
@@ -30,7 +30,7 @@ pub struct Snapshot {
     /// The ledger of every shard that this process has worked on.
     pub shards: BTreeMap<ShardName, ShardLedger>,
     /// Open dead letters in this process's directory, if they could be counted.
-    pub letters: Option<LettersOnDisk>,
+    pub letters: Option<DeadLettersOnDisk>,
     /// Gaps that nobody has acknowledged.
     pub open_gaps: u64,
     /// The change of the largest lag, in seconds per second, if known.

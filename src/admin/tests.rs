@@ -17,7 +17,7 @@ use crate::core::drop_reasons::DropReasons;
 use crate::core::ledger::{Ledger, Settled, Wait};
 use crate::core::probes::ProbeStatus;
 use crate::core::timings::TimingsRead;
-use crate::dead_letter::LettersOnDisk;
+use crate::dead_letter::DeadLettersOnDisk;
 use crate::destination::{Counter, DestinationStatus, Figures, Gauge, Health, Promise};
 use crate::pipeline::tap::Taps;
 use crate::script::Reloads;
@@ -33,7 +33,7 @@ impl<F: Fn() -> Snapshot + Send + Sync + 'static> Program for F {
         Ok(2)
     }
 
-    fn tap(&self, wanted: Wanted) -> Result<Tapped, TooManyTaps> {
+    fn tap(&self, wanted: TapQuery) -> Result<Tapped, TooManyTaps> {
         Arc::<Taps>::default().open(wanted)
     }
 }
@@ -119,7 +119,7 @@ pub(super) fn snapshot() -> Snapshot {
     Snapshot {
         sources: vec![source],
         destinations: vec![to("siem", Health::Down { since: Instant::now(), cause: "siem: refused".into() })],
-        letters: Some(LettersOnDisk { open: 2, bytes: 900, ..LettersOnDisk::default() }),
+        letters: Some(DeadLettersOnDisk { open: 2, bytes: 900, ..DeadLettersOnDisk::default() }),
         open_gaps: 0,
         lag_change: None,
         drop_reasons: dropped_for("health <check>", 7),
@@ -148,7 +148,7 @@ pub(super) fn well() -> Snapshot {
 }
 
 pub(super) fn with_letters(open: u64, snapshot: Snapshot) -> Snapshot {
-    Snapshot { letters: Some(LettersOnDisk { open, ..LettersOnDisk::default() }), ..snapshot }
+    Snapshot { letters: Some(DeadLettersOnDisk { open, ..DeadLettersOnDisk::default() }), ..snapshot }
 }
 
 pub(super) fn with_health(health: Health, mut snapshot: Snapshot) -> Snapshot {
@@ -588,7 +588,7 @@ async fn assert_answers_at_once(address: std::net::SocketAddr, path: &str) {
 async fn silent_clients_do_not_block_probes() {
     let (address, _serving) = start_with_shards(1).await;
     let mut silent = Vec::new();
-    for _ in 0..2 * listener::MOST_CONNECTIONS {
+    for _ in 0..2 * listener::MAX_CONNECTIONS {
         silent.push(TcpStream::connect(address).await.unwrap());
     }
     assert_answers_at_once(address, "/live").await;
@@ -599,7 +599,7 @@ async fn clients_that_pipeline_and_never_read_do_not_block_probes() {
     let (address, _serving) = start_with_shards(2_000).await;
     let many = "GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
     let mut greedy = Vec::new();
-    for _ in 0..2 * listener::MOST_CONNECTIONS {
+    for _ in 0..2 * listener::MAX_CONNECTIONS {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(many.as_bytes()).await.unwrap();
         greedy.push(stream);

@@ -8,10 +8,10 @@ use crate::core::named_file;
 use crate::core::state_dir::StateDir;
 
 /// Maximum number of processes that share a state directory.
-const MOST_PROCESSES: u32 = 64;
+const MAX_PROCESSES: u32 = 64;
 
 /// Maximum size of a kept id.
-const MOST_BYTES: u64 = 64;
+const MAX_BYTES: u64 = 64;
 
 /// An id that is unique among the live processes of a state directory.
 #[derive(Debug)]
@@ -27,11 +27,11 @@ impl ConsumerId {
     /// # Errors
     /// The directory cannot be written to or has no locks, or too many processes use it.
     pub(super) fn take(state: &StateDir) -> io::Result<Option<Self>> {
-        for number in 1..=MOST_PROCESSES {
+        for number in 1..=MAX_PROCESSES {
             let Some(path) = state.path(&format!("consumer-{number}.lock")) else { return Ok(None) };
             let Some(lock) = named_file::lock(&path)? else { continue };
             let name = format!("consumer-{number}");
-            let kept = state.read(&name, MOST_BYTES)?.and_then(|kept| String::from_utf8(kept).ok());
+            let kept = state.read(&name, MAX_BYTES)?.and_then(|kept| String::from_utf8(kept).ok());
             if let Some(id) = kept.filter(|id| is_id(id)) {
                 return Ok(Some(Self { id, _lock: lock }));
             }
@@ -39,7 +39,7 @@ impl ConsumerId {
             state.write(&name, id.as_bytes())?;
             return Ok(Some(Self { id, _lock: lock }));
         }
-        Err(io::Error::other(format!("{MOST_PROCESSES} processes use it already")))
+        Err(io::Error::other(format!("{MAX_PROCESSES} processes use it already")))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::core::state_dir::StateDir;
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Maximum size of the file: a number.
-const MOST_BYTES: u64 = 32;
+const MAX_BYTES: u64 = 32;
 
 /// Open gaps of this run and of earlier ones.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Gaps {
     pub(super) fn new(state: StateDir, process: &str) -> Self {
         let name: String = process.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let file = format!("gaps-{name}");
-        let text = state.read(&file, MOST_BYTES).ok().flatten().and_then(|text| String::from_utf8(text).ok());
+        let text = state.read(&file, MAX_BYTES).ok().flatten().and_then(|text| String::from_utf8(text).ok());
         let carried = text.and_then(|text| text.trim().parse().ok()).unwrap_or_default();
         let known = Known { carried, acknowledged: 0, written: carried };
         Self { state, file, known: Mutex::new(known) }

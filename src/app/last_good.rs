@@ -19,7 +19,7 @@ pub(super) fn name(which: Option<&str>) -> String {
 }
 
 /// Maximum size: a script and its files, in base64.
-const MOST_BYTES: u64 = 160 << 20;
+const MAX_BYTES: u64 = 160 << 20;
 
 /// Time between two checks of the running version.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -88,7 +88,7 @@ pub(super) async fn keep(hooks: &Hooks, state: StateDir, kept_as: &str) {
 
 /// The version that was kept.
 fn kept(state: &StateDir, kept_as: &str) -> Option<Script> {
-    match state.read(kept_as, MOST_BYTES) {
+    match state.read(kept_as, MAX_BYTES) {
         Ok(content) => {
             let content = content?;
             let script = Script::from_kept(&content);

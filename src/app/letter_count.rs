@@ -8,23 +8,23 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::warn;
 
-use crate::dead_letter::{LettersOnDisk, OpenLetters};
+use crate::dead_letter::{DeadLettersOnDisk, OpenDeadLetters};
 
 /// Time between two checks.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The last count; `None` before the first one, or while the files cannot be read.
 #[derive(Debug, Default)]
-pub(super) struct LetterCount(Mutex<Option<LettersOnDisk>>);
+pub(super) struct DeadLetterCount(Mutex<Option<DeadLettersOnDisk>>);
 
-impl LetterCount {
-    pub(super) fn read(&self) -> Option<LettersOnDisk> {
+impl DeadLetterCount {
+    pub(super) fn read(&self) -> Option<DeadLettersOnDisk> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Counts those in `dir`; never returns.
     pub(super) async fn watch(&self, dir: &Path) {
-        let mut letters = OpenLetters::new(dir);
+        let mut letters = OpenDeadLetters::new(dir);
         let mut told = false;
         loop {
             let counted = spawn_blocking(move || {

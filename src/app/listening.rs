@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::error::Error;
 use crate::core::named_socket::NamedSocket;
 use crate::core::state_dir::StateDir;
-use crate::settings::{AdminListen, MOST_SOCKETS, socket_name};
+use crate::settings::{AdminListen, MAX_SOCKETS, socket_name};
 
 /// The open listeners.
 #[derive(Debug)]
@@ -75,11 +75,11 @@ impl Listening {
 
 /// The first free socket of the state directory; none without one.
 fn in_state(state: &StateDir) -> Result<Option<NamedSocket>, (PathBuf, io::Error)> {
-    for number in 1..=MOST_SOCKETS {
+    for number in 1..=MAX_SOCKETS {
         let Some(path) = state.path(&socket_name(number)) else { return Ok(None) };
         match NamedSocket::bind(&path) {
             Ok(socket) => return Ok(Some(socket)),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && number < MOST_SOCKETS => {}
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && number < MAX_SOCKETS => {}
             Err(error) => return Err((path, error)),
         }
     }

@@ -11,12 +11,12 @@ use super::shared::Shared;
 use crate::admin::{MEMORY_REMEDY, Memory, memory_wait};
 
 /// Time between two lookups.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+const LOOKUP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Logs which sources wait for memory, when that changes; never returns.
 pub(super) async fn say_who_waits_for_memory(shared: Arc<Shared>) {
     let mut told = Told::default();
-    let mut ticks = interval(LOOK_INTERVAL);
+    let mut ticks = interval(LOOKUP_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

@@ -60,7 +60,7 @@ pub use error::Error;
 use gaps::Gaps;
 use heartbeat_thread::HeartbeatThread;
 use join::Refusals;
-use letter_count::LetterCount;
+use letter_count::DeadLetterCount;
 use listening::Listening;
 use memory_log::say_who_waits_for_memory;
 use observe::{Observed, say_how_the_destinations_are, sum_up_now_and_then, summary_of};
@@ -159,16 +159,26 @@ impl App {
             })?;
             made.push(hooks);
         }
-        let letter_rules = settings.dead_letters.clone();
-        let DeadLetterSettings { dir, max_bytes, .. } = letter_rules.clone();
+        let dead_letter_rules = settings.dead_letters.clone();
+        let DeadLetterSettings { dir, max_bytes, .. } = dead_letter_rules.clone();
         let letters = DirectoryStore::open_free(&dead_letter::Config { dir, max_bytes })?;
         info!(dir = %letters.dir().display(), "logs that cannot be delivered are written as dead letters");
         let (ledger, letters, sources) = (Arc::default(), Arc::new(letters), SourceList::default());
-        let copies = letter_rules.to.as_ref().and_then(|to| Copies::to(to, &formats));
+        let copies = dead_letter_rules.to.as_ref().and_then(|to| Copies::to(to, &formats));
         let (connections, beating) = (Connections::with(tls.clone()), Connections::with(tls));
         let taps = Arc::default();
-        let shared =
-            Shared { destinations, ledger, budget, letters, copies, letter_rules, connections, beating, sources, taps };
+        let shared = Shared {
+            destinations,
+            ledger,
+            budget,
+            letters,
+            copies,
+            dead_letter_rules,
+            connections,
+            beating,
+            sources,
+            taps,
+        };
         let shared = Arc::new(shared);
         let sources = settings.sources.iter().zip(made).map(|(source, hooks)| Work::new(source, hooks, &shared));
         let sources = sources.collect::<Result<_, _>>()?;
@@ -220,7 +230,7 @@ impl App {
         let Listening { tcp, unix, socket } = listening;
         let is_watched = tcp.is_some() || unix.is_some();
         if is_watched {
-            let count = Arc::<LetterCount>::default();
+            let count = Arc::<DeadLetterCount>::default();
             let (counted, dir) = (Arc::clone(&count), letters.clone());
             side.spawn(async move { counted.watch(&dir).await });
             let observed = Observed {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{error, info};
 
 use super::gaps::Gaps;
-use super::letter_count::LetterCount;
+use super::letter_count::DeadLetterCount;
 use super::scripts::{ScriptHealth, ScriptsWatch};
 use super::shared::Shared;
 use super::summary;
@@ -16,7 +16,7 @@ use crate::admin;
 use crate::admin::{Memory, Snapshot};
 use crate::destination::registry::AnyDestination;
 use crate::destination::{Destination as _, DestinationStatus, called};
-use crate::pipeline::tap::{Tapped, TooManyTaps, Wanted};
+use crate::pipeline::tap::{TapQuery, Tapped, TooManyTaps};
 use crate::pipeline::{Isolation, Route};
 
 /// Time between two summary lines in the log.
@@ -62,13 +62,13 @@ pub(super) struct Observed {
     pub(super) shared: Arc<Shared>,
     pub(super) scripts: Arc<ScriptsWatch>,
     pub(super) gaps: Arc<Gaps>,
-    pub(super) letters: Arc<LetterCount>,
+    pub(super) letters: Arc<DeadLetterCount>,
     pub(super) letters_dir: String,
     pub(super) started: Instant,
 }
 
 impl admin::Program for Observed {
-    fn tap(&self, wanted: Wanted) -> Result<Tapped, TooManyTaps> {
+    fn tap(&self, wanted: TapQuery) -> Result<Tapped, TooManyTaps> {
         self.shared.taps.open(wanted)
     }
 

@@ -31,11 +31,11 @@ use crate::sls;
 use crate::sls::Sls;
 
 /// Time between two lookups. SIGHUP starts the next one at once.
-const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+const LOOKUP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Time between the lookup that misses a logstore and the one that confirms it: a list in pages may skip a logstore
 /// while others are deleted.
-const SECOND_LOOK: Duration = Duration::from_secs(1);
+const SECOND_CHECK_DELAY: Duration = Duration::from_secs(1);
 
 /// A pattern, ready to work.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ struct PatternState {
 }
 
 /// The result of a lookup.
-enum Looked {
+enum LookupOutcome {
     /// There are logstores to read, or there were.
     Found,
     /// There have been none yet.
@@ -99,8 +99,8 @@ impl PatternRun {
                 () = sleep_until(next_look) => {
                     let Some(looked) = leave.or(found.look()).await else { continue };
                     let fault = match looked {
-                        Ok(Looked::Found) => None,
-                        Ok(Looked::Nothing) => Some(nothing(&settings.sls)),
+                        Ok(LookupOutcome::Found) => None,
+                        Ok(LookupOutcome::Nothing) => Some(nothing(&settings.sls)),
                         Err(fault) if self.is_the_end(&fault, &common) => {
                             return Err(Error::Refused(fault.cause().clone()));
                         }
@@ -111,10 +111,10 @@ impl PatternRun {
                         Some(fault) => retry_log.next(fault.cause(), fault.retry(), Instant::now()),
                         None => {
                             retry_log.recovered();
-                            LOOK_INTERVAL
+                            LOOKUP_INTERVAL
                         }
                     };
-                    next_look = Instant::now() + pause.min(LOOK_INTERVAL);
+                    next_look = Instant::now() + pause.min(LOOKUP_INTERVAL);
                 }
             }
         }
@@ -157,7 +157,7 @@ impl<'a> Found<'a> {
     }
 
     /// Lists the logstores, starts sources for those that are new, and ends the sources of those that are gone.
-    async fn look(&mut self) -> Result<Looked, SourceError> {
+    async fn look(&mut self) -> Result<LookupOutcome, SourceError> {
         let PatternState { settings, sls, .. } = &*self.pattern.state;
         let listed = match sls.logstores().await {
             Err(SourceError::Absent(cause)) => return Err(SourceError::Absent(sls.whereabouts(cause).await)),
@@ -167,7 +167,7 @@ impl<'a> Found<'a> {
         let known = self.stops.keys().chain(&self.read).cloned().collect();
         let Changes { new, gone } = changes(&settings.sls.logstore, &known, &listed);
         if !gone.is_empty() {
-            sleep(SECOND_LOOK).await;
+            sleep(SECOND_CHECK_DELAY).await;
             let again = sls.logstores().await?;
             gone.difference(&again).for_each(|logstore| self.is_gone(logstore));
         }
@@ -175,7 +175,7 @@ impl<'a> Found<'a> {
             self.start(&logstore)?;
         }
         let is_empty = self.stops.is_empty() && self.read.is_empty();
-        Ok(if is_empty { Looked::Nothing } else { Looked::Found })
+        Ok(if is_empty { LookupOutcome::Nothing } else { LookupOutcome::Found })
     }
 
     fn start(&mut self, logstore: &str) -> Result<(), SourceError> {

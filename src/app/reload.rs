@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use crate::core::named_file;
-use crate::core::named_file::MOST_LOGS;
+use crate::core::named_file::MAX_LOGS;
 use crate::script::testing::cases;
 use crate::script::{HookError, Hooks, Passed, Refused, Script, drop_mark};
 
@@ -113,7 +113,7 @@ impl Saved {
     pub(super) fn read(path: &Path) -> Result<Self, String> {
         let script = Script::read(path).map_err(|fault: HookError| fault.to_string())?;
         let beside = cases::path_beside(path);
-        let cases = match named_file::read_trusted(&beside, MOST_LOGS) {
+        let cases = match named_file::read_trusted(&beside, MAX_LOGS) {
             Ok(mut cases) => {
                 drop_mark(&mut cases);
                 String::from_utf8_lossy(&cases).into_owned()

@@ -33,7 +33,7 @@ impl Retention {
     pub(super) async fn watch(&self, source: &Sls) {
         let mut is_told = false;
         loop {
-            let pause = match source.look_at_retention().await {
+            let pause = match source.inspect_retention().await {
                 Ok(days) => {
                     self.0.store(days, Ordering::Relaxed);
                     INTERVAL

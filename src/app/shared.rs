@@ -24,7 +24,7 @@ pub(super) struct Shared {
     /// Where copies of them go, if anywhere.
     pub(super) copies: Option<Copies>,
     /// When logs become dead letters.
-    pub(super) letter_rules: DeadLetterSettings,
+    pub(super) dead_letter_rules: DeadLetterSettings,
     /// To SLS, for everything except heartbeats.
     pub(super) connections: Connections,
     /// To SLS for heartbeats, on a separate runtime: they are on time whatever happens to the other connections.

@@ -77,8 +77,8 @@ impl SourceRun {
                 copies: shared.copies.clone(),
                 project: settings.sls.project.clone(),
                 logstore: settings.sls.logstore.clone(),
-                on_error: shared.letter_rules.on_error,
-                max_share: shared.letter_rules.max_share,
+                on_error: shared.dead_letter_rules.on_error,
+                max_share: shared.dead_letter_rules.max_share,
             },
             taps: Arc::clone(&shared.taps),
             pace: Pace {

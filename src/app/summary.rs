@@ -16,7 +16,7 @@ use crate::destination::{DestinationStatus, Health};
 use crate::script::Reloads;
 
 /// Maximum number of drop reasons in the line: those with the most logs.
-const MOST_REASONS: usize = 3;
+const MAX_REASONS: usize = 3;
 
 /// The current time in unix seconds, for the lag: SLS stamps received logs with wall-clock seconds.
 #[must_use]
@@ -52,7 +52,7 @@ pub fn line(ledger: &Ledger, destinations: &[DestinationStatus], now: i64) -> St
         let _ = write!(line, ", {}", count(total.gaps, "gap"));
     }
     let reasons = ledger.drop_reasons();
-    for (number, (reason, logs)) in reasons.by_count().into_iter().take(MOST_REASONS).enumerate() {
+    for (number, (reason, logs)) in reasons.by_count().into_iter().take(MAX_REASONS).enumerate() {
         let _ = write!(line, "{} {reason} {logs}", if number == 0 { "; dropped for:" } else { "," });
     }
     for DestinationStatus { name, promise, health, events, .. } in destinations {

@@ -22,10 +22,10 @@ use crate::sls::api::SavedAt;
 
 /// How long a process that has just joined waits before the first lookup: shards usually come with the first or second
 /// heartbeat.
-const FIRST_LOOK: Duration = Duration::from_secs(5);
+const FIRST_LOOKUP_DELAY: Duration = Duration::from_secs(5);
 
 /// Time between two lookups.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+const LOOKUP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Looks up the holders of the shards while we have none; never returns.
 pub(super) async fn say_who_has_the_shards(
@@ -35,10 +35,10 @@ pub(super) async fn say_who_has_the_shards(
     group_timeout: Duration,
 ) {
     let mut told = None;
-    let mut pause = FIRST_LOOK;
+    let mut pause = FIRST_LOOKUP_DELAY;
     loop {
         sleep(pause).await;
-        pause = LOOK_INTERVAL;
+        pause = LOOKUP_INTERVAL;
         if !view.borrow().shards.is_empty() {
             state.waits(None);
             told = None;

@@ -10,14 +10,14 @@ use std::time::Duration;
 use crate::cli::context::sources;
 use crate::core::printable::excerpt;
 use crate::settings;
-use crate::settings::{AdminListen, MOST_SOCKETS, socket_name};
+use crate::settings::{AdminListen, MAX_SOCKETS, socket_name};
 
 /// How long a forwarder may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Maximum bytes of the head of a reply, and of a body that is not a stream.
-const MOST_HEAD: u64 = 16 << 10;
-const MOST_BODY: u64 = 64 << 20;
+const MAX_HEAD: u64 = 16 << 10;
+const MAX_BODY: u64 = 64 << 20;
 
 /// The place at which a forwarder answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub(crate) fn find(config: Option<&Path>) -> Result<Place, String> {
     if let AdminListen::Socket(path) = listen {
         return Ok(Place::Socket(path));
     }
-    let sockets = (1..=MOST_SOCKETS).map(|number| state.join(socket_name(number)));
+    let sockets = (1..=MAX_SOCKETS).map(|number| state.join(socket_name(number)));
     let mut answering: Vec<PathBuf> = sockets.filter(|path| UnixStream::connect(path).is_ok()).collect();
     match (answering.len(), listen) {
         (1, _) => Ok(Place::Socket(answering.remove(0))),
@@ -91,7 +91,7 @@ impl Reply {
     /// It does not arrive, or is too large.
     pub(crate) fn text(self) -> io::Result<String> {
         let mut text = String::new();
-        self.body.take(MOST_BODY).read_to_string(&mut text)?;
+        self.body.take(MAX_BODY).read_to_string(&mut text)?;
         Ok(text)
     }
 }
@@ -121,7 +121,7 @@ pub(crate) fn get(place: &Place, path: &str, patience: Option<Duration>) -> io::
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n\r\n")?;
     let mut body = BufReader::new(Box::new(stream) as Box<dyn Read + Send>);
     let mut head = String::new();
-    let mut reading = (&mut body).take(MOST_HEAD);
+    let mut reading = (&mut body).take(MAX_HEAD);
     loop {
         let before = head.len();
         reading.read_line(&mut head)?;

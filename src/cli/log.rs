@@ -23,7 +23,7 @@ use text::{Seconds, TextLine};
 use crate::settings::{LogFormat, LogSettings};
 
 /// A log file of this size is rotated.
-const MOST_BYTES: u64 = 100 * 1024 * 1024;
+const MAX_BYTES: u64 = 100 * 1024 * 1024;
 /// Number of rotated files that are kept.
 const KEPT_FILES: u32 = 5;
 /// Lines that can wait for a slow terminal or disk. Further lines are lost and counted, so that the log never delays
@@ -36,7 +36,7 @@ const WAITING_LINES: usize = 8192;
 /// The log file cannot be opened, or the log was started before.
 pub(super) fn start(settings: &LogSettings) -> io::Result<Handle> {
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let file = settings.file.as_deref().map(|path| open(path, MOST_BYTES)).transpose()?;
+    let file = settings.file.as_deref().map(|path| open(path, MAX_BYTES)).transpose()?;
     let (subscriber, handle) = subscriber(settings, io::stderr(), colour, file);
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));

@@ -75,9 +75,9 @@ impl Arrival {
             return Some(0);
         }
         // The shortest period that is as long as the wait. Only the longest one tells of more time than it has.
-        let spans = self.periods.iter().map(|period| (period.first, self.last.unwrap_or(0) - period.first.at));
+        let mut spans = self.periods.iter().map(|period| (period.first, self.last.unwrap_or(0) - period.first.at));
         let [.., longest] = PERIODS;
-        let (first, span) = spans.clone().find(|(_, span)| *span >= seconds).or(spans.last())?;
+        let (first, span) = spans.clone().find(|(_, span)| *span >= seconds).or(spans.next_back())?;
         let logs = u128::from(self.read - first.logs) * u128::try_from(seconds).ok()?;
         (span >= seconds.min(longest)).then(|| u64::try_from(logs / u128::try_from(span).ok()?).ok())?
     }

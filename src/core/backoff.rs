@@ -51,13 +51,13 @@ mod tests {
     use super::*;
 
     const FIRST: Duration = Duration::from_millis(250);
-    const MOST: Duration = Duration::from_secs(30);
+    const CAP: Duration = Duration::from_secs(30);
 
     /// The longest of many first, second, … waits.
     fn longest(tries: usize) -> Vec<Duration> {
         let mut longest = vec![Duration::ZERO; tries];
         for seed in 0..2_000 {
-            let mut backoff = Backoff::new(FIRST, MOST, seed);
+            let mut backoff = Backoff::new(FIRST, CAP, seed);
             for longest in &mut longest {
                 *longest = backoff.next(None).max(*longest);
             }
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn waits_spread_evenly_below_the_ceiling() {
-        let total: Duration = (0..4_000).map(|seed| Backoff::new(FIRST, MOST, seed).next(None)).sum();
+        let total: Duration = (0..4_000).map(|seed| Backoff::new(FIRST, CAP, seed).next(None)).sum();
         let mean = total / 4_000;
         assert!(mean > FIRST.mul_f64(0.47) && mean < FIRST.mul_f64(0.53), "{mean:?}");
     }
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_reset_starts_again_with_the_first_wait() {
-        let mut backoff = Backoff::new(FIRST, MOST, 1);
+        let mut backoff = Backoff::new(FIRST, CAP, 1);
         for _ in 0..10 {
             backoff.next(None);
         }
@@ -116,6 +116,6 @@ mod tests {
 
     #[test]
     fn a_first_wait_above_the_cap_is_the_cap() {
-        assert!(Backoff::new(MOST, FIRST, 9).next(None) <= FIRST);
+        assert!(Backoff::new(CAP, FIRST, 9).next(None) <= FIRST);
     }
 }

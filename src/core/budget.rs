@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use shares::{ShareId, Shares, WishId};
+use shares::{MemoryRequestId, ShareId, Shares};
 
 /// A memory limit in bytes, shared by the sources of a process. A quarter of it is reserved for the sources in equal
 /// parts; no other source can take a source's part.
@@ -134,7 +134,7 @@ struct Memory {
 #[derive(Debug)]
 struct Known {
     shares: Shares,
-    waiting: BTreeMap<WishId, Waiter>,
+    waiting: BTreeMap<MemoryRequestId, Waiter>,
     /// When a request of each source was last granted.
     granted: BTreeMap<ShareId, Instant>,
 }
@@ -193,7 +193,7 @@ impl Drop for Share {
 /// A waiting request; dropping it cancels it.
 struct Waiting<'a> {
     memory: &'a Memory,
-    wish: WishId,
+    wish: MemoryRequestId,
 }
 
 impl Drop for Waiting<'_> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Maximum number of bytes of a name.
-const MOST_BYTES: usize = 64;
+const MAX_BYTES: usize = 64;
 
 /// The name of a destination, unique within a process: letters, digits, `_` and `-`, starting with a letter. It needs
 /// no escapes in metric labels, in ids of dead letters and in a shell.
@@ -13,7 +13,7 @@ pub struct DestinationName(Arc<str>);
 
 /// Why a text is not a valid name of a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a name has letters, digits, - and _, begins with a letter, and has at most {MOST_BYTES} characters")]
+#[error("a name has letters, digits, - and _, begins with a letter, and has at most {MAX_BYTES} characters")]
 pub struct BadName;
 
 impl DestinationName {
@@ -24,7 +24,7 @@ impl DestinationName {
     pub fn new(name: &str) -> Result<Self, BadName> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         let is_name = name.as_bytes().first().is_some_and(u8::is_ascii_alphabetic)
-            && name.len() <= MOST_BYTES
+            && name.len() <= MAX_BYTES
             && name.bytes().all(is_plain);
         if is_name { Ok(Self(name.into())) } else { Err(BadName) }
     }

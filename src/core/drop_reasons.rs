@@ -6,12 +6,12 @@ use super::printable::printable;
 
 /// Maximum number of distinct reasons; logs with further reasons count as [`OTHER`]. A script may build reasons from
 /// log values, and each reason is a time series of the metrics.
-const MOST_REASONS: usize = 30;
+const MAX_REASONS: usize = 30;
 
 /// Maximum number of characters of a reason; the rest is cut off.
-const MOST_CHARS: usize = 60;
+const MAX_CHARS: usize = 60;
 
-/// The reason of logs beyond [`MOST_REASONS`].
+/// The reason of logs beyond [`MAX_REASONS`].
 const OTHER: &str = "other";
 
 /// The number of dropped logs by reason. The number of reasons is bounded, and each is safe to show.
@@ -27,10 +27,10 @@ impl DropReasons {
             *count += logs;
             return;
         }
-        let start = &reason[..reason.len().min(MOST_CHARS * 4)];
-        let reason: String = printable(start).chars().take(MOST_CHARS).collect();
+        let start = &reason[..reason.len().min(MAX_CHARS * 4)];
+        let reason: String = printable(start).chars().take(MAX_CHARS).collect();
         let is_known = self.0.contains_key(reason.as_str());
-        let reason = if is_known || self.0.len() < MOST_REASONS { reason.as_str() } else { OTHER };
+        let reason = if is_known || self.0.len() < MAX_REASONS { reason.as_str() } else { OTHER };
         *self.0.entry(reason.into()).or_default() += logs;
     }
 
@@ -72,10 +72,10 @@ mod tests {
             reasons.add(format!("user {number} {}", "x".repeat(1_000)).as_bytes(), 1);
         }
         reasons.add(b"user 0 ", 1);
-        assert_eq!(reasons.iter().count(), MOST_REASONS + 1);
-        assert!(reasons.iter().all(|(reason, _)| reason.chars().count() <= MOST_CHARS));
+        assert_eq!(reasons.iter().count(), MAX_REASONS + 1);
+        assert!(reasons.iter().all(|(reason, _)| reason.chars().count() <= MAX_CHARS));
         assert_eq!(reasons.iter().map(|(_, logs)| logs).sum::<u64>(), 1_001);
-        assert_eq!(reasons.by_count()[0], ("other", 1_001 - MOST_REASONS as u64));
+        assert_eq!(reasons.by_count()[0], ("other", 1_001 - MAX_REASONS as u64));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::source::SourceError;
 use super::timings::{Timings, TimingsRead};
 
 /// Maximum number of distinct script errors.
-const MOST_ERRORS: usize = 20;
+const MAX_ERRORS: usize = 20;
 
 /// The accounts of all shards that this process has worked on.
 #[derive(Debug, Default)]
@@ -66,7 +66,7 @@ impl Ledger {
         }
         let mut sums: Vec<_> = sums.into_iter().collect();
         sums.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        sums.truncate(MOST_ERRORS);
+        sums.truncate(MAX_ERRORS);
         sums
     }
 
@@ -425,7 +425,7 @@ impl Account {
     /// The script failed on a log. `what` is the place and the cause, without text of the log.
     pub fn script_failed(&self, what: String) {
         let mut errors = lock(&self.script_errors);
-        if errors.len() < MOST_ERRORS || errors.contains_key(&what) {
+        if errors.len() < MAX_ERRORS || errors.contains_key(&what) {
             *errors.entry(what).or_default() += 1;
         }
     }
@@ -563,7 +563,7 @@ mod tests {
         other.script_failed("s.lua:9: number".into());
         assert_eq!(ledger.script_errors(), [("s.lua:3: nil".into(), 3), ("s.lua:9: number".into(), 1)]);
         (0..100).for_each(|line| one.script_failed(format!("s.lua:{line}: other")));
-        assert_eq!(ledger.script_errors().len(), MOST_ERRORS);
+        assert_eq!(ledger.script_errors().len(), MAX_ERRORS);
     }
 
     #[test]

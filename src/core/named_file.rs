@@ -23,13 +23,13 @@ use std::path::{Path, PathBuf};
 use super::line_file::sync_parent;
 
 /// Maximum number of bytes of a credential file.
-pub const MOST_CREDENTIAL: u64 = 16 << 10;
+pub const MAX_CREDENTIAL_BYTES: u64 = 16 << 10;
 
 /// Maximum number of bytes of a settings file, and of a file with certificates or a key.
-pub const MOST_SETTINGS: u64 = 4 << 20;
+pub const MAX_SETTINGS: u64 = 4 << 20;
 
 /// Maximum number of bytes of a file with logs or test cases, which is read into memory as a whole.
-pub const MOST_LOGS: u64 = 1 << 30;
+pub const MAX_LOGS: u64 = 1 << 30;
 
 /// The permission bit that lets others write.
 const OTHERS_WRITE: u32 = 0o002;

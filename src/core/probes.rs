@@ -13,7 +13,7 @@ use super::failing::Failing;
 use super::source::SourceError;
 
 /// Maximum number of outstanding probe logs of a source: those of one hour. At the maximum, no more are written.
-const MOST_WAITING: usize = 60;
+const MAX_WAITING: usize = 60;
 
 /// The id of a probe log: 32 random hexadecimal digits, which occur in no other log.
 pub type ProbeId = String;
@@ -60,7 +60,7 @@ impl Probes {
     pub fn begin(&self, source: &SourceName, held: &[ShardId], id: &str, now: Instant) -> Option<ShardId> {
         self.change(source, |probe| {
             probe.waiting.retain(|waiting| held.contains(&waiting.shard));
-            if probe.waiting.len() >= MOST_WAITING {
+            if probe.waiting.len() >= MAX_WAITING {
                 return None;
             }
             let shard = *held.get(probe.turn % held.len().max(1))?;
@@ -167,7 +167,7 @@ mod tests {
         probes.failed(&audit, "abc", &refused, now);
         let failing = status(&probes, now);
         assert_eq!((failing.waiting, failing.failing.unwrap().cause.as_str()), (None, "put logs: 401"));
-        for number in 0..MOST_WAITING {
+        for number in 0..MAX_WAITING {
             assert!(probes.begin(&audit, &[ShardId(1)], &number.to_string(), now).is_some());
         }
         assert_eq!(probes.begin(&audit, &[ShardId(1)], "more", now), None);

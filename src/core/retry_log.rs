@@ -7,14 +7,14 @@ use tracing::{error, info, warn};
 
 use super::backoff::Backoff;
 use super::cause::{Cause, Retry};
-use super::said_causes::SaidCauses;
+use super::said_causes::LoggedCauses;
 use super::source::SourceError;
 
 /// First pause after a transient error.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Longest pause after a transient error.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const MAX_RETRY_PAUSE: Duration = Duration::from_secs(30);
 
 /// Minimum pause of a call that fails until a person changes something.
 const REFUSED_PAUSE: Duration = Duration::from_secs(10);
@@ -31,15 +31,15 @@ pub struct RetryLog {
     since: Option<Instant>,
     /// When it was last logged.
     said: Option<Instant>,
-    causes: SaidCauses,
+    causes: LoggedCauses,
 }
 
 impl RetryLog {
     /// No failure of `what` so far. Use different seeds so that callers do not retry at the same time.
     #[must_use]
     pub fn new(what: impl Into<String>, seed: u64) -> Self {
-        let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, seed);
-        Self { what: what.into(), backoff, since: None, said: None, causes: SaidCauses::default() }
+        let backoff = Backoff::new(FIRST_PAUSE, MAX_RETRY_PAUSE, seed);
+        Self { what: what.into(), backoff, since: None, said: None, causes: LoggedCauses::default() }
     }
 
     /// The call failed at `now`. Returns how long to wait before the next attempt. Logs a new cause at once, and a
@@ -76,7 +76,7 @@ impl RetryLog {
     pub fn recovered(&mut self) {
         if let Some(since) = self.since.take() {
             self.said = None;
-            self.causes = SaidCauses::default();
+            self.causes = LoggedCauses::default();
             self.backoff.reset();
             info!(for_seconds = since.elapsed().as_secs(), "{}: recovered", self.what);
         }

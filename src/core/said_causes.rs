@@ -7,19 +7,19 @@ use tokio::time::Instant;
 use super::cause::Cause;
 
 /// Maximum number of causes that are remembered.
-const MOST_CAUSES: usize = 8;
+const MAX_CAUSES: usize = 8;
 
 /// Maximum number of characters of a cause that are compared.
-const MOST_GIST: usize = 256;
+const MAX_COMPARED_CHARS: usize = 256;
 
 /// The logged causes of one kind of failure.
 #[derive(Debug, Default)]
-pub struct SaidCauses {
+pub struct LoggedCauses {
     /// Each cause with the time when it was last logged; the latest is at the end.
     said: Vec<(String, Instant)>,
 }
 
-impl SaidCauses {
+impl LoggedCauses {
     /// Whether to log this cause at `now`; if so, it is recorded as logged. True unless it was the last cause logged,
     /// or was logged within `pause`. If there are too many different causes, only some are logged.
     pub fn is_news(&mut self, cause: &Cause, now: Instant, pause: Duration) -> bool {
@@ -31,7 +31,7 @@ impl SaidCauses {
         match self.said.iter().position(|(said, _)| *said == gist) {
             Some(known) if !old(self.said[known].1) => return false,
             Some(known) => drop(self.said.remove(known)),
-            None if self.said.len() < MOST_CAUSES => {}
+            None if self.said.len() < MAX_CAUSES => {}
             None if old(self.said[0].1) => drop(self.said.remove(0)),
             None => return false,
         }
@@ -48,7 +48,7 @@ fn gist(text: &str) -> String {
         let is_status = bare.len() == 3 && bare.bytes().all(|byte| byte.is_ascii_digit());
         if bare.contains(|c: char| c.is_ascii_digit()) && !is_status { "#".to_owned() } else { bare.to_owned() }
     };
-    text.split_whitespace().map(word).collect::<Vec<_>>().join(" ").chars().take(MOST_GIST).collect()
+    text.split_whitespace().map(word).collect::<Vec<_>>().join(" ").chars().take(MAX_COMPARED_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_new_cause_is_logged_at_once_and_the_same_one_with_another_number_is_not() {
-        let (mut said, now) = (SaidCauses::default(), Instant::now());
+        let (mut said, now) = (LoggedCauses::default(), Instant::now());
         let mut is_news =
             |what: &str, seconds| said.is_news(&Cause::new(what), now + Duration::from_secs(seconds), PAUSE);
         assert!(is_news("a:514: cannot connect: refused [request 5F3]", 0));
@@ -72,9 +72,9 @@ mod tests {
 
     #[test]
     fn endless_new_causes_are_logged_within_bounds() {
-        let (mut said, now) = (SaidCauses::default(), Instant::now());
+        let (mut said, now) = (LoggedCauses::default(), Instant::now());
         let cause = |turn: u64| Cause::new("x".repeat(usize::try_from(turn).unwrap() + 1));
         let lines = (0..200).filter(|&turn| said.is_news(&cause(turn), now + Duration::from_secs(turn), PAUSE)).count();
-        assert!((MOST_CAUSES..=MOST_CAUSES * 4).contains(&lines), "{lines}");
+        assert!((MAX_CAUSES..=MAX_CAUSES * 4).contains(&lines), "{lines}");
     }
 }

@@ -39,7 +39,7 @@ impl fmt::Display for Secret {
 }
 
 /// Minimum length of an encoded form. A shorter one reveals little of the secret and would match too often.
-const LEAST_ENCODED: usize = 6;
+const MIN_ENCODED: usize = 6;
 
 /// Removes a secret from external text that may echo what we sent, both as plain text and in the encodings that
 /// servers and proxies use.
@@ -103,7 +103,7 @@ impl Redactor {
             forms.dedup();
             forms.into_iter().map(String::into_bytes).collect()
         };
-        Self { escaped: distinct(escaped.into(), 1), coded: distinct(coded, LEAST_ENCODED) }
+        Self { escaped: distinct(escaped.into(), 1), coded: distinct(coded, MIN_ENCODED) }
     }
 
     /// The text with `***` instead of the secret.

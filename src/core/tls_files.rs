@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use native_tls::{Certificate, Identity, Protocol, TlsConnector};
 
 use super::named_file;
-use super::named_file::MOST_SETTINGS;
+use super::named_file::MAX_SETTINGS;
 
 /// What the file with certificates to trust is called in errors.
 const CA_FILE: &str = "CA file";
@@ -108,7 +108,7 @@ impl TlsFiles {
 }
 
 fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    named_file::read_trusted(path, MOST_SETTINGS).map_err(|error| TlsError::File {
+    named_file::read_trusted(path, MAX_SETTINGS).map_err(|error| TlsError::File {
         setting,
         path: path.to_owned(),
         problem: error.to_string(),

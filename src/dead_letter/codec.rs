@@ -31,8 +31,8 @@ pub(super) const START: &[u8] = b"{\"v\":";
 const CRC_KEY: &[u8] = b",\"crc\":\"";
 
 /// Maximum number of bytes of a code, and of a message.
-const MOST_CODE: usize = 64;
-const MOST_MESSAGE: usize = 1024;
+const MAX_CODE_BYTES: usize = 64;
+const MAX_MESSAGE: usize = 1024;
 
 /// Appends `record` as one line, including the line feed.
 pub fn encode(record: &Record, out: &mut Vec<u8>) {
@@ -145,8 +145,8 @@ impl<'a> RecordLine<'a> {
             at: record.at.to_string().into(),
             reason: record.reason,
             destination: record.destination.as_ref().map(|name| name.as_str().into()),
-            code: cut(&record.code, MOST_CODE),
-            message: cut(&record.message, MOST_MESSAGE),
+            code: cut(&record.code, MAX_CODE_BYTES),
+            message: cut(&record.message, MAX_MESSAGE),
             project: project.into(),
             logstore: logstore.into(),
             shard: shard.0,

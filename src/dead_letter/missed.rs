@@ -11,7 +11,7 @@ use super::{Letter, Reason, Record, Unreadable};
 use crate::core::destination_name::DestinationName;
 
 /// The missed events of a destination. While it exists, nobody else can replay dead letters of the same store.
-pub trait MissedLetters: Send {
+pub trait MissedDeadLetters: Send {
     /// The next missed events in the order in which they were written, at most `most`. Empty when there are no more.
     ///
     /// # Errors
@@ -70,7 +70,7 @@ impl DirectoryMissed {
     }
 }
 
-impl MissedLetters for DirectoryMissed {
+impl MissedDeadLetters for DirectoryMissed {
     fn next(&mut self, most: usize) -> BoxFuture<'_, Result<Vec<Record>, ClaimError>> {
         Box::pin(self.with(move |one| Ok(one.next(most))))
     }

@@ -46,8 +46,8 @@ use crate::core::destination_name::DestinationName;
 
 pub use codec::{Defect, encode};
 pub use journal::{Limit, StoreError};
-pub use missed::MissedLetters;
-pub use open_letters::{LettersOnDisk, OpenLetters};
+pub use missed::MissedDeadLetters;
+pub use open_letters::{DeadLettersOnDisk, OpenDeadLetters};
 pub use reader::{Letter, ReadError, Reader, Unreadable};
 pub use record::{LogOrigin, Reason, Record, UnknownReason};
 pub use replay_claim::{ClaimError, ReplayClaim};
@@ -72,5 +72,8 @@ pub trait DeadLetterStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`ClaimError`]: another replay uses this store, or the dead letters cannot be read.
-    fn missed(&self, destination: &DestinationName) -> BoxFuture<'static, Result<Box<dyn MissedLetters>, ClaimError>>;
+    fn missed(
+        &self,
+        destination: &DestinationName,
+    ) -> BoxFuture<'static, Result<Box<dyn MissedDeadLetters>, ClaimError>>;
 }

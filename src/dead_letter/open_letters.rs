@@ -12,7 +12,7 @@ use crate::core::named_file;
 
 /// Counts dead letters repeatedly, and reads only new lines each time.
 #[derive(Debug)]
-pub struct OpenLetters {
+pub struct OpenDeadLetters {
     dir: PathBuf,
     /// What was read of each file, by path.
     read: BTreeMap<PathBuf, Lines>,
@@ -32,7 +32,7 @@ struct Lines {
 
 /// The undelivered dead letters, and what is on disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LettersOnDisk {
+pub struct DeadLettersOnDisk {
     /// Number of undelivered dead letters: those that were written, minus those that a replay has delivered.
     pub open: u64,
     /// Size of their files in bytes.
@@ -44,9 +44,9 @@ pub struct LettersOnDisk {
 }
 
 /// Bytes of a line that are enough for its time and its reason, which are near its start.
-const MOST_HEAD: usize = 256;
+const MAX_HEAD: usize = 256;
 
-impl OpenLetters {
+impl OpenDeadLetters {
     /// For the dead letters of this directory.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
@@ -57,12 +57,12 @@ impl OpenLetters {
     ///
     /// # Errors
     /// A file cannot be read.
-    pub fn look(&mut self) -> io::Result<LettersOnDisk> {
+    pub fn look(&mut self) -> io::Result<DeadLettersOnDisk> {
         let mut paths = files(&self.dir)?;
         paths.push(self.dir.join(FILE));
         let delivered = self.dir.join(DELIVERED_FILE);
         self.read.retain(|path, _| *path == delivered || paths.contains(path));
-        let mut found = LettersOnDisk::default();
+        let mut found = DeadLettersOnDisk::default();
         for path in paths {
             let Some(lines) = self.lines(path)? else { continue };
             found.open += lines.count;
@@ -119,7 +119,7 @@ impl Lines {
     }
 
     fn keep_head(&mut self, part: &[u8]) {
-        let room = MOST_HEAD - self.head.len();
+        let room = MAX_HEAD - self.head.len();
         self.head.extend_from_slice(&part[..part.len().min(room)]);
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 
 use super::journal::{Journal, Limit, StoreError};
-use super::missed::{DirectoryMissed, MissedLetters};
+use super::missed::{DirectoryMissed, MissedDeadLetters};
 use super::replay_claim::ClaimError;
 use super::take_over::take_over;
 use super::{DeadLetterStore, FILE, LOCK_FILE, Record, codec, delivered};
@@ -16,7 +16,7 @@ use crate::core::destination_name::DestinationName;
 use crate::core::named_file;
 
 /// Maximum number of forwarders that may share a base directory.
-const MOST_BESIDE: u32 = 64;
+const MAX_FORWARDERS: u32 = 64;
 
 /// Where dead letters are written, and the size limit.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ impl DirectoryStore {
     pub fn open_free(config: &Config) -> Result<Self, OpenError> {
         let open = |dir: PathBuf| Self::open(Config { dir, ..*config });
         let mut opened = open(config.dir.clone());
-        for number in 2..=MOST_BESIDE {
+        for number in 2..=MAX_FORWARDERS {
             if !matches!(opened, Err(OpenError::Locked { .. })) {
                 break;
             }
@@ -147,9 +147,12 @@ impl DeadLetterStore for Arc<DirectoryStore> {
         Box::pin(async move { written.await.unwrap_or_else(|panic| panic!("{panic}")) })
     }
 
-    fn missed(&self, destination: &DestinationName) -> BoxFuture<'static, Result<Box<dyn MissedLetters>, ClaimError>> {
+    fn missed(
+        &self,
+        destination: &DestinationName,
+    ) -> BoxFuture<'static, Result<Box<dyn MissedDeadLetters>, ClaimError>> {
         let taken = DirectoryMissed::take(self.dir().to_owned(), destination.clone());
-        Box::pin(async move { Ok(Box::new(taken.await?) as Box<dyn MissedLetters>) })
+        Box::pin(async move { Ok(Box::new(taken.await?) as Box<dyn MissedDeadLetters>) })
     }
 }
 
@@ -157,7 +160,7 @@ impl DeadLetterStore for Arc<DirectoryStore> {
 /// numbered subdirectories in order.
 #[must_use]
 pub fn directories(dir: &Path) -> Vec<PathBuf> {
-    let beside = (2..=MOST_BESIDE).map(|number| dir.join(number.to_string())).filter(|dir| dir.is_dir());
+    let beside = (2..=MAX_FORWARDERS).map(|number| dir.join(number.to_string())).filter(|dir| dir.is_dir());
     std::iter::once(dir.to_owned()).chain(beside).collect()
 }
 

@@ -789,7 +789,7 @@ fn replayed_dead_letters_are_removed_once_they_are_recorded_as_delivered() {
 #[test]
 fn dead_letters_are_counted_until_a_replay_has_delivered_them() {
     let dir = tempfile::tempdir().unwrap();
-    let mut waiting = OpenLetters::new(dir.path());
+    let mut waiting = OpenDeadLetters::new(dir.path());
     assert_eq!(waiting.look().unwrap().open, 0);
     let store = open(dir.path()).unwrap();
     store.append(&[record(1), record(2), record(3)]).unwrap();

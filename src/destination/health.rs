@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{CheckError, Health, Outage as PastOutage};
 use crate::core::cause::Cause;
 use crate::core::duration::in_words;
-use crate::core::said_causes::SaidCauses;
+use crate::core::said_causes::LoggedCauses;
 
 /// A failure is logged at once if it took this long, together with the pause that the destination asked for; a quicker
 /// one only if the next try fails too.
@@ -23,7 +23,7 @@ const RETURN_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Past outages are kept for a day, and at most this many.
 const OUTAGE_AGE: Duration = Duration::from_secs(24 * 3_600);
-const MOST_OUTAGES: usize = 50;
+const MAX_OUTAGES: usize = 50;
 
 /// The health of a destination. A change is logged once, not once per try; a new cause is a change.
 #[derive(Debug)]
@@ -47,11 +47,11 @@ struct TrackedHealth {
 #[derive(Debug, Default)]
 struct Outage {
     since: Option<Instant>,
-    said_down: SaidCauses,
+    logged_down: LoggedCauses,
     is_said_down: bool,
     /// The last logged refusal, and when.
-    said_held: Option<(String, Instant)>,
-    held_causes: SaidCauses,
+    logged_refusal: Option<(String, Instant)>,
+    held_causes: LoggedCauses,
 }
 
 impl HealthTracker {
@@ -87,7 +87,7 @@ impl HealthTracker {
                 let past = PastOutage { began: *since, ended: now, cause: cause.clone() };
                 let after = in_words(now - *since);
                 tracing::info!(url = self.url, "{name} is up again after {after}");
-                if state.past.len() >= MOST_OUTAGES {
+                if state.past.len() >= MAX_OUTAGES {
                     state.past.pop_front();
                 }
                 state.past.push_back(past);
@@ -110,7 +110,7 @@ impl HealthTracker {
             return;
         }
         *health = Health::Down { since, cause: cause.to_string() };
-        if trouble.said_down.is_news(cause, now, RETURN_INTERVAL) {
+        if trouble.logged_down.is_news(cause, now, RETURN_INTERVAL) {
             let name = self.name;
             if std::mem::replace(&mut trouble.is_said_down, true) {
                 tracing::warn!(url = self.url, %cause, "{name} is still down, now for another cause");
@@ -127,14 +127,14 @@ impl HealthTracker {
         let is_other = trouble.held_causes.is_news(cause, now, REMINDER_INTERVAL);
         let cause = cause.to_string();
         *health = Health::Refusing { since, cause: cause.clone() };
-        let is_news = match &trouble.said_held {
+        let is_news = match &trouble.logged_refusal {
             Some((said, at)) => *said != cause && now >= *at + REMINDER_INTERVAL,
             None => true,
         };
         if is_news || is_other {
             let name = self.name;
             tracing::warn!(url = self.url, cause, "{name} rejects our requests; checkpoint not moved, probing");
-            trouble.said_held = Some((cause, now));
+            trouble.logged_refusal = Some((cause, now));
         }
     }
 
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(outages.len(), 24);
         let last = PastOutage { began: at(99 * hour), ended: at(99 * hour + 60), cause: "HTTP 99".into() };
         assert_eq!(outages.last(), Some(&last));
-        assert!(standing.lock().past.len() <= MOST_OUTAGES);
+        assert!(standing.lock().past.len() <= MAX_OUTAGES);
     }
 
     #[test]

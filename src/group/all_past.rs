@@ -13,7 +13,7 @@ use crate::core::source::{Source, SourceError};
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time between two reads of the checkpoints, which other processes move.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+const LOOKUP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Resolves when every shard is past `until`, according to the checkpoints of the group. That includes shards of
 /// other processes, and shards that result from splits and merges. The source is called only while this process holds
@@ -30,7 +30,7 @@ pub async fn all_past<S: Source>(source: &S, until: Start, holds: impl Fn() -> b
             Ok(true) => return,
             Ok(false) => {
                 retry_log.recovered();
-                sleep(LOOK_INTERVAL).await;
+                sleep(LOOKUP_INTERVAL).await;
             }
             Err(fault) => {
                 let pause = retry_log.next(fault.cause(), fault.retry(), Instant::now());

@@ -34,7 +34,7 @@ pub async fn beat<S: Source>(source: &S, end: HeartbeatEnd, interval: Duration) 
     let mut retry_log = RetryLog::new(format!("source {name}: heartbeat failed"), 0);
     let mut next = Instant::now();
     let mut lost = false;
-    let mut told_surplus = None;
+    let mut logged_surplus = None;
     loop {
         let tick = membership.next_tick();
         let event = tokio::select! {
@@ -80,7 +80,7 @@ pub async fn beat<S: Source>(source: &S, end: HeartbeatEnd, interval: Duration) 
         }
         let next_view = membership.view();
         let short_of = (next_view.surplus > 0).then_some(next_view.short_of);
-        if let Some(short_of) = short_of.filter(|_| told_surplus != short_of) {
+        if let Some(short_of) = short_of.filter(|_| logged_surplus != short_of) {
             let (limit, remedy) = match short_of {
                 ShortOf::Memory => ("run.memory allows", "raise run.memory or start more processes"),
                 ShortOf::Source => (
@@ -95,7 +95,7 @@ pub async fn beat<S: Source>(source: &S, end: HeartbeatEnd, interval: Duration) 
                 "SLS assigns more shards than {limit}: the surplus shards wait and are not read; {remedy}"
             );
         }
-        told_surplus = short_of;
+        logged_surplus = short_of;
         view.send_replace(next_view);
     }
 }

@@ -28,7 +28,7 @@ const RESTART_PAUSE: Duration = Duration::from_secs(5);
 const PAST_REST: Duration = Duration::from_secs(60);
 
 /// Maximum number of consecutive panics without a completed log in between. More are not caused by a single page.
-const MOST_BREAKDOWNS: u32 = 3;
+const MAX_PANICS: u32 = 3;
 
 /// How the work ended, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,7 +81,7 @@ pub async fn run<S: Source, K: Destination>(
                 }
                 // If the heartbeat loop has ended, nobody receives this; the view reports that too.
                 let _ = end.reports.send(tasks.on_joined(joined)).await;
-                if tasks.broken.in_a_row >= MOST_BREAKDOWNS {
+                if tasks.broken.in_a_row >= MAX_PANICS {
                     return Drained::Broken;
                 }
                 // A shard that waited for the end of this task can start now.
@@ -285,13 +285,13 @@ mod tests {
         let ledger = Ledger::default();
         let [broken, well] = ["broken", "well"].map(SourceName::new);
         let mut breakdowns = Breakdowns::default();
-        for round in 1..=MOST_BREAKDOWNS {
+        for round in 1..=MAX_PANICS {
             let account = ledger.account(&ShardName { source: well.clone(), shard: ShardId(0) });
             account.pulled(1, 10, None);
             account.settled(Settled { delivered: 1, ..Settled::default() }, None);
             assert_eq!((settled(&ledger, &broken), settled(&ledger, &well)), (0, u64::from(round)));
             breakdowns.count(settled(&ledger, &broken));
         }
-        assert!(breakdowns.in_a_row >= MOST_BREAKDOWNS);
+        assert!(breakdowns.in_a_row >= MAX_PANICS);
     }
 }

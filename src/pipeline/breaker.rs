@@ -14,10 +14,10 @@ const WINDOW: Duration = Duration::from_secs(60);
 const COUNTING_STEP: Duration = Duration::from_secs(1);
 
 /// Minimum number of logs within the window before the share is checked.
-const LEAST_LOGS: u64 = 200;
+const MIN_LOGS: u64 = 200;
 
 /// Maximum number of bad logs in a row, however slowly they arrive.
-const MOST_IN_A_ROW: u64 = 100;
+const MAX_IN_A_ROW: u64 = 100;
 
 /// Tracks the share of one shard's logs that become dead letters.
 #[derive(Debug)]
@@ -82,11 +82,11 @@ impl Breaker {
         }
         let page = Share { bad: bad.into(), logs: logs.into() };
         let share = self.window.iter().fold(page, |sum, (_, share)| sum.plus(*share));
-        if bad > 0 && share.logs >= LEAST_LOGS && share.bad * 100 > u64::from(self.max_share) * share.logs {
+        if bad > 0 && share.logs >= MIN_LOGS && share.bad * 100 > u64::from(self.max_share) * share.logs {
             return Err(Excess::Share(share));
         }
         let row = if page.bad == page.logs { self.row + page.bad } else { 0 };
-        if bad > 0 && row > MOST_IN_A_ROW && self.max_share < 100 {
+        if bad > 0 && row > MAX_IN_A_ROW && self.max_share < 100 {
             return Err(Excess::Row(row));
         }
         Ok(row)

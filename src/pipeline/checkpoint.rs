@@ -12,7 +12,7 @@ use crate::core::cursor::{Cursor, Interval, Place};
 const CHECK_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Maximum number of saves of unknown outcome that are remembered.
-const MOST_ATTEMPTED: usize = 32;
+const MAX_ATTEMPTED: usize = 32;
 
 /// The position of the shard.
 #[derive(Debug)]
@@ -109,7 +109,7 @@ impl CheckpointState {
         if self.attempted.contains(&cursor) {
             return;
         }
-        if self.attempted.len() == MOST_ATTEMPTED {
+        if self.attempted.len() == MAX_ATTEMPTED {
             self.attempted.remove(0);
         }
         self.attempted.push(cursor);
@@ -192,6 +192,6 @@ mod tests {
         assert_eq!(state.expected(), [Some(cursor(5)), Some(cursor(6))]);
         assert_eq!(state.save_due(true, Duration::ZERO), later);
         (10..100).for_each(|number| state.on_unknown(cursor(number), later));
-        assert_eq!(state.expected().len(), MOST_ATTEMPTED + 1, "the memory of them is bounded");
+        assert_eq!(state.expected().len(), MAX_ATTEMPTED + 1, "the memory of them is bounded");
     }
 }

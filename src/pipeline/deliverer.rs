@@ -32,7 +32,7 @@ use crate::script::Failed;
 /// Batches of one shard that may be in flight. The byte budget is the real limit; this one bounds the number of small
 /// pages. A shard that is pulled once a second makes progress even if each batch waits minutes for its proof of
 /// delivery.
-const MOST_IN_FLIGHT: usize = 512;
+const MAX_IN_FLIGHT: usize = 512;
 
 /// How the delivery of a batch ended.
 enum Finished {
@@ -108,7 +108,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
             // Saves at once if no more batches are expected: at the end of the shard, at a hand-over, at a stop.
             let due = checkpoint.save_due(quiet && (idle || !open), self.pipeline.pace.save_interval);
             // Batches sent after a paused one would be sent again after a restart.
-            let takes_more = open && in_flight.len() < MOST_IN_FLIGHT && *paused.borrow_and_update() == 0;
+            let takes_more = open && in_flight.len() < MAX_IN_FLIGHT && *paused.borrow_and_update() == 0;
             let event = tokio::select! {
                 biased;
                 Some(finished) = in_flight.next(), if !quiet => DelivererEvent::Finished(finished),
@@ -269,7 +269,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
             };
             let waiting = isolation.waits(bytes);
             let is_down = || matches!(route.destination.health(), Health::Down { .. } | Health::Refusing { .. });
-            let is_pressed = || self.in_flight.load(Ordering::Relaxed) >= MOST_IN_FLIGHT || self.stop.is_raised();
+            let is_pressed = || self.in_flight.load(Ordering::Relaxed) >= MAX_IN_FLIGHT || self.stop.is_raised();
             let limits = WaitLimits { is_down: &is_down, is_pressed: &is_pressed };
             let send = async {
                 isolation.is_direct().await;

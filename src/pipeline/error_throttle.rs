@@ -12,7 +12,7 @@ use crate::script::{Beside, HookError};
 const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Maximum number of distinct errors; further ones count as one.
-const MOST_ERRORS: usize = 64;
+const MAX_ERRORS: usize = 64;
 
 /// The errors of one shard's script: by its version and the line.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ impl ErrorThrottle {
     ) -> Option<String> {
         let line = error.place.as_ref().map_or(0, |place| place.line);
         let mut key = (error.version.clone(), line);
-        if self.said.len() >= MOST_ERRORS && !self.said.contains_key(&key) {
+        if self.said.len() >= MAX_ERRORS && !self.said.contains_key(&key) {
             key = Default::default();
         }
         match self.said.insert(key.clone(), now) {
@@ -88,6 +88,6 @@ mod tests {
         let now = Instant::now();
         let said =
             (0..1_000).filter(|line| throttle.message(&error("v", *line), format_args!(""), "", now).is_some()).count();
-        assert_eq!((said, throttle.said.len()), (MOST_ERRORS + 1, MOST_ERRORS + 1));
+        assert_eq!((said, throttle.said.len()), (MAX_ERRORS + 1, MAX_ERRORS + 1));
     }
 }

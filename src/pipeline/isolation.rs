@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::destination::IsolationMode;
 
 /// How often a waiting batch checks its limits.
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+const LOOKUP_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What happens to the events of an isolated destination.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ pub(super) struct Waiting<'a> {
 impl<'a> Waiting<'a> {
     /// Resolves when the events must become dead letters: other events do already, or a limit is exceeded.
     pub(super) async fn is_given_up(&self, limits: WaitLimits<'_>) -> Missing<'a> {
-        let mut looks = interval(LOOK_INTERVAL);
+        let mut looks = interval(LOOKUP_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut changes = self.isolation.state.subscribe();
         loop {

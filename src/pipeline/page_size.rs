@@ -10,7 +10,7 @@ pub(super) const PAGE_TARGET: usize = 2 << 20;
 const FIRST_RESERVE: usize = 2 * PAGE_TARGET;
 
 /// Minimum number of bytes to reserve.
-const LEAST_RESERVE: usize = PAGE_TARGET / 16;
+const MIN_RESERVE: usize = PAGE_TARGET / 16;
 
 /// While memory is short, a pull reserves and asks for this fraction of the usual size. A pulled page occupies memory
 /// before it can be delivered, and pages that wait for delivery need that memory more.
@@ -77,8 +77,8 @@ impl PageSize {
         if was_busy {
             self.idle = true;
             self.single = None;
-            self.reserve = LEAST_RESERVE;
-            self.groups = (self.fit / (PAGE_TARGET / LEAST_RESERVE) as u32).clamp(1, self.groups);
+            self.reserve = MIN_RESERVE;
+            self.groups = (self.fit / (PAGE_TARGET / MIN_RESERVE) as u32).clamp(1, self.groups);
         }
         was_busy
     }
@@ -111,7 +111,7 @@ impl PageSize {
     pub(super) fn on_batch(&mut self, weight: usize) {
         let next = weight as u64 * u64::from(self.groups) / u64::from(self.came);
         let next = usize::try_from(next).unwrap_or(usize::MAX).min(FIRST_RESERVE.max(weight));
-        self.reserve = next.max(LEAST_RESERVE);
+        self.reserve = next.max(MIN_RESERVE);
     }
 }
 
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(next(&size).1, 3 * PAGE_TARGET);
         assert!(size.on_idle());
         assert!(!size.on_idle(), "it is idle already");
-        assert_eq!(next(&size), (1000 / 16, LEAST_RESERVE));
+        assert_eq!(next(&size), (1000 / 16, MIN_RESERVE));
         size.on_page(&page(1, 100));
         assert!(size.on_idle(), "a page makes it busy");
     }
@@ -215,6 +215,6 @@ mod tests {
         size.on_page(&page(0, 0));
         assert_eq!(next(&size).0, 10);
         size.on_batch(0);
-        assert_eq!(next(&size).1, LEAST_RESERVE);
+        assert_eq!(next(&size).1, MIN_RESERVE);
     }
 }

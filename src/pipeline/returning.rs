@@ -26,7 +26,7 @@ const TOGETHER: usize = 500;
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Time between two checks of the store while events are being written to it.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const LOOKUP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Missed events of a destination.
 enum Missed {
@@ -71,7 +71,7 @@ pub async fn bring_back<K: Destination>(lost: MissedEvents<'_, K>, number: usize
                 if isolation.goes_direct() {
                     answers = false;
                 } else {
-                    sleep(LOOK_INTERVAL).await;
+                    sleep(LOOKUP_INTERVAL).await;
                 }
             }
             Ok(Missed::Kept) => {

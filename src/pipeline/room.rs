@@ -14,7 +14,7 @@ use crate::core::budget::{Budget, Credit};
 use crate::core::pending_output::PendingOutput;
 
 /// Minimum size of a part, however little is free.
-const LEAST_PART: usize = 64 << 10;
+const MIN_PART: usize = 64 << 10;
 
 /// The rooms for the parts of one page.
 pub(super) struct Rooms {
@@ -45,7 +45,7 @@ impl Rooms {
         let mut own = reserved.split(bytes);
         let unpacked = reserved.split(packed);
         // The events of most hooks are about as large as the logs.
-        own.widen(PartSize::default().bytes.min(2 * bytes + LEAST_PART));
+        own.widen(PartSize::default().bytes.min(2 * bytes + MIN_PART));
         let (home, back) = mpsc::channel(1);
         Self {
             budget: budget.clone(),
@@ -125,7 +125,7 @@ pub(super) struct Room {
 impl Room {
     /// Maximum number of bytes of a part in this room.
     pub(super) fn bytes(&self) -> usize {
-        self.credit.lock().as_ref().map_or(0, Credit::bytes).max(LEAST_PART)
+        self.credit.lock().as_ref().map_or(0, Credit::bytes).max(MIN_PART)
     }
 
     /// Records a part of `weight` bytes. Frees the rest of the room, unless it is the page's own room and the page
@@ -231,10 +231,10 @@ mod tests {
         last.fill(outputs[1].weight(), true);
         rooms.share(&last, &outputs[1..]);
         outputs.iter().for_each(|output| pack(output));
-        let own = 2 * MIB + LEAST_PART;
+        let own = 2 * MIB + MIN_PART;
         assert!((MIB + own..MIB + own + 100).contains(&budget.used()), "the last part is packed: {}", budget.used());
         drop(rooms);
-        assert!(budget.used() < MIB + LEAST_PART + 100, "the first part is packed too: {}", budget.used());
+        assert!(budget.used() < MIB + MIN_PART + 100, "the first part is packed too: {}", budget.used());
         drop((first, last, outputs));
         assert_eq!(budget.used(), 0);
     }

@@ -1,8 +1,8 @@
 //! Taps: a view of the logs and events of a running process, limited to some lines per second.
 //!
 //! A tap never blocks the pipeline. A tap drops what does not fit into its queue and reports how many entries it
-//! dropped. While no tap is open, a page costs one relaxed load. A tap holds at most `MOST_LINES` lines of about
-//! `MOST_TEXT` bytes; with at most [`MOST_TAPS`] taps that is 2 MB.
+//! dropped. While no tap is open, a page costs one relaxed load. A tap holds at most `MAX_LINES` lines of about
+//! `MAX_TEXT` bytes; with at most [`MAX_TAPS`] taps that is 2 MB.
 
 mod bucket;
 mod wanted;
@@ -23,23 +23,23 @@ use crate::dead_letter::Record;
 use crate::loggroup::Logs;
 use crate::script::Failed;
 use bucket::Bucket;
-pub use wanted::{Kind, MOST_RATE, USUAL_RATE, Wanted, query};
+pub use wanted::{Kind, MAX_RATE, TapQuery, USUAL_RATE, query};
 
 /// Maximum number of open taps.
-pub const MOST_TAPS: usize = 4;
+pub const MAX_TAPS: usize = 4;
 
 /// Maximum number of lines that wait for a slow reader.
-const MOST_LINES: usize = 64;
+const MAX_LINES: usize = 64;
 
 /// Maximum number of bytes of a text that are shown.
-const MOST_TEXT: usize = 8 << 10;
+const MAX_TEXT: usize = 8 << 10;
 
 /// Maximum number of entries, and of their bytes, that a tap examines per page. This bounds the cost of a tap.
-const MOST_LOOKS: usize = 1_000;
-const MOST_LOOKED_AT: usize = 1 << 20;
+const MAX_EXAMINED: usize = 1_000;
+const MAX_EXAMINED_BYTES: usize = 1 << 20;
 
 /// Minimum time between two reports of missed entries.
-const TELL_INTERVAL: Duration = Duration::from_secs(1);
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The taps of a process.
 #[derive(Debug, Default)]
@@ -53,16 +53,16 @@ pub struct Taps {
 #[derive(Debug)]
 struct Tap {
     id: u64,
-    wanted: Wanted,
+    wanted: TapQuery,
     bucket: Bucket,
     lines: mpsc::Sender<Vec<u8>>,
     missed: u64,
     told: Instant,
 }
 
-/// [`MOST_TAPS`] taps are already open.
+/// [`MAX_TAPS`] taps are already open.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{MOST_TAPS} taps are open already")]
+#[error("{MAX_TAPS} taps are open already")]
 pub struct TooManyTaps;
 
 /// The lines of a tap, one JSON object each. Dropping it closes the tap.
@@ -85,13 +85,13 @@ impl Taps {
     ///
     /// # Errors
     /// [`TooManyTaps`]
-    pub fn open(self: &Arc<Self>, wanted: Wanted) -> Result<Tapped, TooManyTaps> {
-        let (lines, receiver) = mpsc::channel(MOST_LINES);
+    pub fn open(self: &Arc<Self>, wanted: TapQuery) -> Result<Tapped, TooManyTaps> {
+        let (lines, receiver) = mpsc::channel(MAX_LINES);
         let (id, now) = (self.next.fetch_add(1, Ordering::Relaxed), Instant::now());
         let bucket = Bucket::new(wanted.rate, now);
         let tap = Tap { id, wanted, bucket, lines, missed: 0, told: now };
         self.change(|open| {
-            if open.len() >= MOST_TAPS {
+            if open.len() >= MAX_TAPS {
                 return Err(TooManyTaps);
             }
             open.push(tap);
@@ -204,7 +204,7 @@ struct Looks {
 
 impl Looks {
     fn are_enough(&self) -> bool {
-        self.things >= MOST_LOOKS || self.bytes >= MOST_LOOKED_AT
+        self.things >= MAX_EXAMINED || self.bytes >= MAX_EXAMINED_BYTES
     }
 }
 
@@ -231,9 +231,9 @@ impl Tap {
         self.lines.try_send(line).is_ok()
     }
 
-    /// Reports the number of missed entries, at most once per [`TELL_INTERVAL`].
+    /// Reports the number of missed entries, at most once per [`REPORT_INTERVAL`].
     fn tell(&mut self, now: Instant) {
-        if self.missed == 0 || now.saturating_duration_since(self.told) < TELL_INTERVAL {
+        if self.missed == 0 || now.saturating_duration_since(self.told) < REPORT_INTERVAL {
             return;
         }
         let told = Map::from_iter([("missed".to_owned(), json!(self.missed))]);
@@ -340,11 +340,11 @@ fn line(kind: Kind, shard: &ShardName, text: &[u8]) -> Map<String, Value> {
     ])
 }
 
-/// A text that is safe to show, cut to [`MOST_TEXT`] bytes.
+/// A text that is safe to show, cut to [`MAX_TEXT`] bytes.
 fn cut(text: &[u8]) -> String {
     let text = text.trim_ascii_end();
-    match text.get(..MOST_TEXT) {
-        Some(start) if text.len() > MOST_TEXT => printable(start) + "…",
+    match text.get(..MAX_TEXT) {
+        Some(start) if text.len() > MAX_TEXT => printable(start) + "…",
         _ => printable(text),
     }
 }
@@ -382,7 +382,7 @@ mod tests {
     }
 
     fn open(taps: &Arc<Taps>, query: &str) -> Tapped {
-        taps.open(Wanted::parse(query).unwrap()).unwrap()
+        taps.open(TapQuery::parse(query).unwrap()).unwrap()
     }
 
     fn lines(tapped: &mut Tapped) -> Vec<Value> {
@@ -430,31 +430,31 @@ mod tests {
 
         let mut slow = open(&taps, "rate=1000");
         (0..200).for_each(|_| taps.passes(&shard(), &batch(&["x"]), [&name()].into_iter()));
-        assert_eq!(lines(&mut slow).len(), MOST_LINES);
+        assert_eq!(lines(&mut slow).len(), MAX_LINES);
         tokio::time::advance(Duration::from_secs(2)).await;
         taps.passes(&shard(), &batch(&["x"]), [&name()].into_iter());
-        assert_eq!(lines(&mut slow)[1], json!({"missed": 200 - MOST_LINES}));
+        assert_eq!(lines(&mut slow)[1], json!({"missed": 200 - MAX_LINES}));
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_the_first_events_of_a_page_are_searched_and_a_long_text_is_cut() {
         let taps = Arc::<Taps>::default();
         let mut tapped = open(&taps, "match=y&rate=1000");
-        let mut texts = vec!["x"; MOST_LOOKS];
+        let mut texts = vec!["x"; MAX_EXAMINED];
         texts.push("y");
         taps.passes(&shard(), &batch(&texts), [&name()].into_iter());
         assert!(lines(&mut tapped).is_empty(), "what comes so late is not looked for");
-        let long = "y".repeat(MOST_TEXT + 1);
+        let long = "y".repeat(MAX_TEXT + 1);
         taps.passes(&shard(), &batch(&[&long]), [&name()].into_iter());
-        assert_eq!(lines(&mut tapped)[0]["text"].as_str().unwrap().chars().count(), MOST_TEXT + 1);
+        assert_eq!(lines(&mut tapped)[0]["text"].as_str().unwrap().chars().count(), MAX_TEXT + 1);
     }
 
     #[test]
     fn few_taps_can_be_open_at_once_and_closed_ones_cost_nothing() {
         let taps = Arc::<Taps>::default();
         assert!(!Kind::ALL.into_iter().any(|kind| taps.wants(kind)));
-        let mut all: Vec<Tapped> = (0..MOST_TAPS).map(|_| open(&taps, "")).collect();
-        assert_eq!(taps.open(Wanted::parse("").unwrap()).unwrap_err(), TooManyTaps);
+        let mut all: Vec<Tapped> = (0..MAX_TAPS).map(|_| open(&taps, "")).collect();
+        assert_eq!(taps.open(TapQuery::parse("").unwrap()).unwrap_err(), TooManyTaps);
         assert!(taps.wants(Kind::Event) && !taps.wants(Kind::Log));
         all.pop();
         drop(open(&taps, "kind=log"));

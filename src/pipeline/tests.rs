@@ -23,7 +23,7 @@ use crate::core::lease::Lease;
 use crate::core::ledger::Counts;
 use crate::core::page::{Packed, Page};
 use crate::core::stop::{Stopper, stop};
-use crate::dead_letter::{ClaimError, DeadLetterStore, Limit, MissedLetters, Reason, Record, StoreError};
+use crate::dead_letter::{ClaimError, DeadLetterStore, Limit, MissedDeadLetters, Reason, Record, StoreError};
 use crate::destination::{CheckError, Checked, Figures, Health, IsolationMode, Outcome, Promise, Rejected, Rejection};
 use crate::loggroup::proto::{Log, LogGroup, LogGroupList, Pair};
 use crate::script::{Config, Script};
@@ -256,7 +256,7 @@ impl DeadLetterStore for Memory {
         })
     }
 
-    fn missed(&self, to: &DestinationName) -> BoxFuture<'static, Result<Box<dyn MissedLetters>, ClaimError>> {
+    fn missed(&self, to: &DestinationName) -> BoxFuture<'static, Result<Box<dyn MissedDeadLetters>, ClaimError>> {
         let missed = MissedInMemory { kept: Arc::clone(&self.kept), to: to.clone(), given: 0 };
         Box::pin(std::future::ready(Ok(Box::new(missed) as _)))
     }
@@ -269,7 +269,7 @@ struct MissedInMemory {
     given: usize,
 }
 
-impl MissedLetters for MissedInMemory {
+impl MissedDeadLetters for MissedInMemory {
     fn next(&mut self, most: usize) -> BoxFuture<'_, Result<Vec<Record>, ClaimError>> {
         let kept = self.kept.lock().unwrap();
         let is_missed = |letter: &&Record| {
@@ -625,7 +625,7 @@ async fn while_memory_is_short_pages_are_small_unless_many_batches_are_in_flight
 async fn a_probe_log_is_found_in_a_page_that_is_kept_packed() {
     let bench = start(&numbered(0, 1), OnError::DeadLetter, OnReject::DeadLetter);
     let (probes, source) = (bench.pipeline.ledger.probes(), SourceName::new("logstore"));
-    assert!(probes.begin(&source, ShardId(3), "000", Instant::now()));
+    assert_eq!(probes.begin(&source, &[ShardId(3)], "000", Instant::now()), Some(ShardId(3)));
     seconds(5).await;
     let status = &probes.read(Instant::now())[&source];
     assert_eq!((status.waiting, status.took.is_some()), (None, true));

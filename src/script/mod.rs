@@ -43,7 +43,7 @@ pub use hook::{Cost, Hook, Meta};
 pub use output::passthrough::PassedOn;
 pub use source::files::Files;
 pub(crate) use source::files::drop_mark;
-pub use source::{MOST_TEXT, Script};
+pub use source::{MAX_TEXT, Script};
 pub use testing::sample::{Sample, SampleError};
 pub use testing::{cases, coverage, profile};
 pub use types::TYPES;

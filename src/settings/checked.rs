@@ -54,7 +54,7 @@ pub enum AdminListen {
 }
 
 /// Maximum number of processes with one state directory that have a socket in it.
-pub const MOST_SOCKETS: u32 = 64;
+pub const MAX_SOCKETS: u32 = 64;
 
 /// The socket of the first, second, … process with a state directory.
 #[must_use]

@@ -16,7 +16,7 @@ use crate::sls::credentials::{Candidate, KeyFiles, Lookup, OidcRole, Provider, R
 use crate::sls::{AccessKey, Credentials, is_label};
 
 /// Maximum length of a session name in STS.
-const LONGEST_SESSION_NAME: usize = 64;
+const MAX_SESSION_NAME_LEN: usize = 64;
 
 /// The order of the vendor's default chain.
 const CHAIN: [CredentialSource; 5] = [
@@ -218,17 +218,17 @@ fn region(text: String) -> Result<String, Complaint> {
 }
 
 fn session_name(text: String) -> Result<String, Complaint> {
-    let fits = (2..=LONGEST_SESSION_NAME).contains(&text.len()) && text.bytes().all(is_of_session_name);
+    let fits = (2..=MAX_SESSION_NAME_LEN).contains(&text.len()) && text.bytes().all(is_of_session_name);
     if fits {
         return Ok(text);
     }
-    let fix = format!("write 2 to {LONGEST_SESSION_NAME} letters, digits and . @ - _");
+    let fix = format!("write 2 to {MAX_SESSION_NAME_LEN} letters, digits and . @ - _");
     Err(Complaint::new(format!("{text:?} is not a session name"), fix))
 }
 
 fn default_session_name(hostname: &str) -> String {
     let name = format!("forwarder-{hostname}");
-    name.bytes().filter(|byte| is_of_session_name(*byte)).take(LONGEST_SESSION_NAME).map(char::from).collect()
+    name.bytes().filter(|byte| is_of_session_name(*byte)).take(MAX_SESSION_NAME_LEN).map(char::from).collect()
 }
 
 fn is_of_session_name(byte: u8) -> bool {

@@ -12,7 +12,7 @@ use super::problem::{Complaint, Problem, nearest};
 use super::raw::Raw;
 use super::typed::{Item, Layer, Typed, ValueOrigin, Values};
 use crate::core::named_file;
-use crate::core::named_file::MOST_SETTINGS;
+use crate::core::named_file::MAX_SETTINGS;
 use crate::core::printable::excerpt;
 
 /// Adds the settings of a file; returns its problems. A file that is not TOML gives no settings.
@@ -22,7 +22,7 @@ use crate::core::printable::excerpt;
 /// # Errors
 /// The file can't be read, or is not TOML: no other problem is reported then.
 pub(super) fn read(path: &Path, typed: &mut Typed) -> Result<Vec<Problem>, Vec<Problem>> {
-    let text = named_file::read_trusted(path, MOST_SETTINGS).map_err(|error| vec![unreadable(path, &error)])?;
+    let text = named_file::read_trusted(path, MAX_SETTINGS).map_err(|error| vec![unreadable(path, &error)])?;
     let text = String::from_utf8(text).map_err(|error| vec![not_text(path, &error)])?;
     let (root, mut errors) = DeTable::parse_recoverable(&text);
     if !errors.is_empty() {

@@ -37,7 +37,7 @@ pub use checked::{
     AdminListen, DeadLetterSettings, DeliverySettings, DestinationSettings, LogSettings, Machine, ReloadSettings,
     RunSettings, Settings, SourceScript, SourceSettings, TrialSettings,
 };
-pub use checked::{MOST_SOCKETS, socket_name};
+pub use checked::{MAX_SOCKETS, socket_name};
 pub use keys::LogFormat;
 
 /// Reads the settings file, if there is one. Flags override the environment, which overrides the file, which

@@ -8,8 +8,8 @@ use super::keys::{Array, Key, Kind, Row, Setting};
 use super::problem::{Complaint, Problem};
 use super::typed::{Given, Item, Layer, Typed, ValueOrigin};
 use crate::core::named_file;
-use crate::core::named_file::{MOST_CREDENTIAL, MOST_SETTINGS};
-use crate::script::MOST_TEXT;
+use crate::core::named_file::{MAX_CREDENTIAL_BYTES, MAX_SETTINGS};
+use crate::script::MAX_TEXT;
 
 /// Reads settings by name. A wrong value becomes a problem and a placeholder, which is never used: settings are
 /// returned only if there are no problems.
@@ -102,26 +102,26 @@ impl<'a> Reader<'a> {
 
     /// A path to a script that can be read and is not empty.
     pub(super) fn script(&mut self, key: &'static Key<PathBuf>) -> Option<PathBuf> {
-        self.file_with(key, MOST_TEXT, |_| Ok(()))
+        self.file_with(key, MAX_TEXT, |_| Ok(()))
     }
 
     /// A path to a file with a credential.
     pub(super) fn credential_file(&mut self, key: &'static Key<PathBuf>) -> Option<PathBuf> {
-        let path = self.file_with(key, MOST_CREDENTIAL, |content| content::credential(content).map(drop))?;
+        let path = self.file_with(key, MAX_CREDENTIAL_BYTES, |content| content::credential(content).map(drop))?;
         self.warn_if_public(&key.row, &path);
         Some(path)
     }
 
     /// A path to a file with certificates.
     pub(super) fn certificates(&mut self, key: &'static Key<PathBuf>) -> Option<PathBuf> {
-        self.file_with(key, MOST_SETTINGS, content::certificates)
+        self.file_with(key, MAX_SETTINGS, content::certificates)
     }
 
     /// A path to a file with certificates to trust. A file without a root is allowed, because the system may trust
     /// the chain, but causes a warning.
     pub(super) fn authorities(&mut self, key: &'static Key<PathBuf>) -> Option<PathBuf> {
         let mut rootless = None;
-        let path = self.file_with(key, MOST_SETTINGS, |content| {
+        let path = self.file_with(key, MAX_SETTINGS, |content| {
             rootless = content::without_root(content);
             content::certificates(content)
         })?;
@@ -233,7 +233,7 @@ impl<'a> Reader<'a> {
     /// The file of our certificate and that of its key: none, or both.
     pub(super) fn client_cert(&mut self, keys: [&'static Key<PathBuf>; 2]) -> Option<(PathBuf, PathBuf)> {
         let [cert, key] = keys;
-        let files = (self.certificates(cert), self.file_with(key, MOST_SETTINGS, content::private_key));
+        let files = (self.certificates(cert), self.file_with(key, MAX_SETTINGS, content::private_key));
         if let Some(path) = &files.1 {
             self.warn_if_public(&key.row, path);
         }

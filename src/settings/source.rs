@@ -18,7 +18,7 @@ use crate::sls::Config;
 use crate::sls::rights::Scope;
 
 /// Maximum length of a source's name.
-const LONGEST_NAME: usize = 63;
+const MAX_NAME_LEN: usize = 63;
 
 /// Reads every source: each item of `[[source]]`, or that of `[sls]`.
 pub(super) fn read_sources(reader: &mut Reader<'_>, machine: &Machine) -> Option<Vec<SourceSettings>> {
@@ -60,7 +60,7 @@ pub(super) fn read_places(reader: &mut Reader<'_>, machine: &Machine) -> Option<
     let read: Vec<_> = read.collect();
     let mut places = read.into_iter().collect::<Option<Vec<_>>>()?;
     name_apart(&mut places);
-    tell_twins(reader, &items, &places).then_some(places)
+    report_duplicates(reader, &items, &places).then_some(places)
 }
 
 /// Reads only the names that permissions refer to.
@@ -162,10 +162,10 @@ fn read_script(reader: &mut Reader<'_>) -> Option<PathBuf> {
 /// A name that is valid in a log line, a label and a command.
 fn name(text: String) -> Result<String, Complaint> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(is_plain) {
+    if (1..=MAX_NAME_LEN).contains(&text.len()) && text.bytes().all(is_plain) {
         return Ok(text);
     }
-    let fix = format!("write at most {LONGEST_NAME} letters, digits, -, _ and .");
+    let fix = format!("write at most {MAX_NAME_LEN} letters, digits, -, _ and .");
     Err(Complaint::new(format!("{text:?} is not a name for a source"), fix))
 }
 
@@ -188,7 +188,7 @@ fn default_name(project: &str, logstore: &str, logstores: &[String]) -> String {
 /// Two sources must not have the same name, and must not read the same logs as the same consumer: each log would be
 /// sent twice, or a shard would have two owners. A project can have several endpoints, and projects in two regions
 /// can have the same name, so both the endpoint and the group must differ.
-fn tell_twins(reader: &mut Reader<'_>, items: &[&Item], places: &[Place]) -> bool {
+fn report_duplicates(reader: &mut Reader<'_>, items: &[&Item], places: &[Place]) -> bool {
     let mut are_apart = true;
     for (at, place) in places.iter().enumerate() {
         for (before, other) in places[..at].iter().enumerate() {

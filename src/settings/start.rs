@@ -11,7 +11,7 @@ use super::units;
 use crate::core::cursor::Start;
 
 /// How many seconds a start may be in the future, to allow for clock differences and time zones.
-const FARTHEST_START: i64 = 86_400;
+const MAX_START_AHEAD: i64 = 86_400;
 
 /// A position, and its typed form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl fmt::Display for StartPosition {
 pub(super) fn parse(text: &str, now: Timestamp, zone: &TimeZone) -> Result<StartPosition, Complaint> {
     let read = position(text, now, zone)?;
     match read.start {
-        Start::Time(second) if second > now.as_second() + FARTHEST_START => Err(Complaint::new(
+        Start::Time(second) if second > now.as_second() + MAX_START_AHEAD => Err(Complaint::new(
             format!("{text:?} is more than a day in the future ({})", instant(second)),
             "write end to read only what is written from now on",
         )),

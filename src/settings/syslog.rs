@@ -18,7 +18,7 @@ use crate::destination::syslog::{
 const DATAGRAM: usize = 1_232;
 
 /// Maximum UDP payload over IPv4, in bytes.
-const MOST_DATAGRAM: usize = 65_507;
+const MAX_DATAGRAM: usize = 65_507;
 
 /// Below the 8096 bytes at which rsyslog splits a message by default: the rest would be a separate message, whose
 /// header comes from the log.
@@ -287,11 +287,11 @@ fn read_max_message(reader: &mut Reader<'_>, protocol: Protocol) -> Option<usize
         return Some(if protocol == Protocol::Udp { DATAGRAM } else { MESSAGE });
     }
     let size = reader.get(&keys::syslog::MAX_MESSAGE)?;
-    if protocol == Protocol::Udp && size > MOST_DATAGRAM {
+    if protocol == Protocol::Udp && size > MAX_DATAGRAM {
         let complaint = Complaint::new(
             format!("a datagram of {size} bytes is more than UDP can carry"),
             format!(
-                "write \"{MOST_DATAGRAM}B\" or less; above \"{DATAGRAM}B\" a network may take it apart, and lose it"
+                "write \"{MAX_DATAGRAM}B\" or less; above \"{DATAGRAM}B\" a network may take it apart, and lose it"
             ),
         );
         reader.complain(&keys::syslog::MAX_MESSAGE.row, complaint);

@@ -98,7 +98,7 @@ impl Group {
 
 /// The group with the values of the settings. The server uses whole seconds: fractions are rounded up.
 #[must_use]
-pub fn wanted_group(config: &Config) -> Group {
+pub fn configured_group(config: &Config) -> Group {
     let seconds = config.group_timeout.as_nanos().div_ceil(1_000_000_000);
     let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
     Group {
@@ -145,7 +145,7 @@ pub fn build_create_group(config: &Config) -> Request {
         timeout: NonZeroU32,
         order: bool,
     }
-    let group = wanted_group(config);
+    let group = configured_group(config);
     Request::new(Call::CreateGroup, Method::Post, groups_path(config), vec![]).json(&Body {
         name: &group.name,
         timeout: group.timeout,
@@ -161,7 +161,7 @@ pub fn build_update_group(config: &Config) -> Request {
         order: bool,
         timeout: NonZeroU32,
     }
-    let Group { order, timeout, .. } = wanted_group(config);
+    let Group { order, timeout, .. } = configured_group(config);
     Request::new(Call::UpdateGroup, Method::Put, group_path(config), vec![]).json(&Body { order, timeout })
 }
 
@@ -526,12 +526,12 @@ pub fn read_retention(reply: &Reply) -> Result<u32, ReadError> {
 }
 
 /// Number of days that means forever ("GetLogStore").
-const FOR_EVER: u32 = 3_650;
+const FOREVER: u32 = 3_650;
 
 /// The retention for this number of days; `None`: forever.
 #[must_use]
 pub fn kept_for(days: u32) -> Option<Duration> {
-    (days < FOR_EVER).then(|| Duration::from_secs(u64::from(days) * 24 * 3_600))
+    (days < FOREVER).then(|| Duration::from_secs(u64::from(days) * 24 * 3_600))
 }
 
 #[cfg(test)]

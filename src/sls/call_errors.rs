@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use super::message::Call;
 
 /// Maximum number of distinct kinds of failure, because a code is text from the server.
-const MOST_KINDS: usize = 100;
+const MAX_KINDS: usize = 100;
 
 /// Maximum length of a code.
-const LONGEST_CODE: usize = 40;
+const MAX_CODE_LEN: usize = 40;
 
 /// Code of failures beyond the maximum number of kinds.
 const OTHER: &str = "other";
@@ -48,10 +48,10 @@ impl CallErrors {
 
     /// Counts a failure. Only letters, digits and underscores of the code are kept, because it becomes a label.
     pub(super) fn count(&self, call: Call, code: &str) {
-        let code: String = code.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(LONGEST_CODE).collect();
+        let code: String = code.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(MAX_CODE_LEN).collect();
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (label(call), code);
-        let key = if counts.len() < MOST_KINDS || counts.contains_key(&key) { key } else { (key.0, OTHER.to_owned()) };
+        let key = if counts.len() < MAX_KINDS || counts.contains_key(&key) { key } else { (key.0, OTHER.to_owned()) };
         *counts.entry(key).or_default() += 1;
     }
 
@@ -114,7 +114,7 @@ mod tests {
         let read = errors.read();
         let found: Vec<_> = read.iter().map(|error| (error.call, error.code.as_str(), error.count)).collect();
         assert_eq!(found, [("pull", "Unauthorized", 2), ("pull", "ab", 1)]);
-        (0..10 * MOST_KINDS).for_each(|number| errors.count(Call::Pull, &number.to_string()));
-        assert!(errors.read().len() <= MOST_KINDS + 1);
+        (0..10 * MAX_KINDS).for_each(|number| errors.count(Call::Pull, &number.to_string()));
+        assert!(errors.read().len() <= MAX_KINDS + 1);
     }
 }

@@ -35,7 +35,7 @@ use crate::core::printable::excerpt;
 use crate::core::source::SourceError;
 pub use config_error::ConfigError;
 pub use connections::Connections;
-pub use inspect::LookError;
+pub use inspect::InspectError;
 use wire::Wire;
 
 /// Code of a call without a complete reply.

@@ -20,7 +20,7 @@ pub mod sign;
 pub mod unpack;
 
 pub use call_errors::{CallError, CallErrors};
-pub use client::{ConfigError, Connections, LookError, Sls, is_label};
+pub use client::{ConfigError, Connections, InspectError, Sls, is_label};
 pub use credentials::{AccessKey, Credentials, KeyStatus};
 
 use std::path::PathBuf;

@@ -14,7 +14,7 @@ use crate::core::probes::ProbeStatus;
 use crate::destination::{DestinationStatus, Health};
 
 /// Maximum number of outages to show.
-const MOST_OUTAGES: usize = 5;
+const MAX_OUTAGES: usize = 5;
 
 /// Rate, lag and latency of the last hour.
 pub(super) fn hour(out: &mut String, history: &History) {
@@ -98,7 +98,7 @@ pub(super) fn destination(out: &mut String, destination: &DestinationStatus, sna
     table(out, "Replies", ["code", ""], replies);
     if !figures.outages.is_empty() {
         let _ = writeln!(out, "<h3>Outages of the last day: {}</h3><ul>", figures.outages.len());
-        for outage in figures.outages.iter().rev().take(MOST_OUTAGES) {
+        for outage in figures.outages.iter().rev().take(MAX_OUTAGES) {
             let _ = writeln!(
                 out,
                 "<li>{} for {}: {}</li>",

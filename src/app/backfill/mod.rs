@@ -52,14 +52,14 @@ use source::{Beside, TENURE};
 use target::Target;
 
 /// Time between two reports of the progress.
-const TELL_INTERVAL: Duration = Duration::from_secs(1);
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time between two heartbeats, which only renew the local lease.
 const BEAT_INTERVAL: Duration = Duration::from_secs(20);
 
 /// The range to read, and options.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct BackfillRequest {
     /// Where the range begins.
     pub from: StartPosition,
     /// Where the range ends.
@@ -100,13 +100,13 @@ pub struct Backfill {
 ///
 /// # Errors
 /// A client cannot be created from the settings, or SLS refuses.
-pub async fn look(from: &SourceSettings, wanted: &Wanted) -> Result<(Sls, BTreeMap<ShardId, Extent>), Error> {
+pub async fn look(from: &SourceSettings, wanted: &BackfillRequest) -> Result<(Sls, BTreeMap<ShardId, Extent>), Error> {
     let sls = Sls::new(&from.sls).map_err(|error| Error::Settings(error.to_string()))?;
     let extents = extents(&sls, range_of(wanted)).await?;
     Ok((sls, extents))
 }
 
-fn range_of(wanted: &Wanted) -> Range {
+fn range_of(wanted: &BackfillRequest) -> Range {
     let second = |position: &StartPosition| match position.start {
         Start::Time(second) => Some(second),
         Start::Begin | Start::End => None,
@@ -174,7 +174,7 @@ impl Backfill {
     /// # Errors
     /// The script does not load, a file or directory that the settings name cannot be used, the same backfill is running, or
     /// SLS refuses.
-    pub async fn new(settings: &Settings, from: &SourceSettings, wanted: &Wanted) -> Result<Self, Error> {
+    pub async fn new(settings: &Settings, from: &SourceSettings, wanted: &BackfillRequest) -> Result<Self, Error> {
         let state = StateDir::open(&settings.state_dir).map_err(|error| {
             let dir = settings.state_dir.display();
             Error::Settings(format!(
@@ -342,7 +342,7 @@ impl Backfill {
 
         let work = group::run(Arc::clone(&self.pipeline), tasks, stopped, self.drain);
         tokio::pin!(work);
-        let mut ticks = interval(TELL_INTERVAL);
+        let mut ticks = interval(REPORT_INTERVAL);
         let drained = loop {
             tokio::select! {
                 drained = &mut work => break drained,

@@ -15,7 +15,7 @@ use crate::core::state_dir::StateDir;
 
 /// Maximum size of the file: a position takes less than a hundred bytes, and a source has at most ten thousand
 /// shards.
-const MOST_BYTES: u64 = 4 << 20;
+const MAX_BYTES: u64 = 4 << 20;
 
 /// Identifies a backfill when its command is repeated: all options as typed.
 #[derive(Debug, Clone, Copy)]
@@ -127,7 +127,7 @@ impl Positions {
         };
         let damaged =
             |error: serde_json::Error| PositionsError::Damaged { name: name.clone(), problem: error.to_string() };
-        let found = state.read(&name, MOST_BYTES)?;
+        let found = state.read(&name, MAX_BYTES)?;
         let (kept, is_resumed) = match found {
             Some(content) => (serde_json::from_slice(&content).map_err(damaged)?, true),
             None => (fresh(), false),
@@ -248,7 +248,7 @@ mod tests {
             async move {
                 positions.save(ShardId(shard), &Cursor::from_number(shard.into())).await.unwrap();
                 let kept: Kept =
-                    serde_json::from_slice(&state.read(&positions.name, MOST_BYTES).unwrap().unwrap()).unwrap();
+                    serde_json::from_slice(&state.read(&positions.name, MAX_BYTES).unwrap().unwrap()).unwrap();
                 assert!(kept.positions.contains_key(&shard));
             }
         });

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use crate::app;
-use crate::app::backfill::{Backfill, Ended, Estimate, Progress, Wanted, estimate, look};
+use crate::app::backfill::{Backfill, BackfillRequest, Ended, Estimate, Progress, estimate, look};
 use crate::cli::commands::run::obey;
 use crate::cli::context::{machine, sources};
 use crate::cli::exit::{ExitMessage, INTERNAL, USAGE, end, end_with};
@@ -101,7 +101,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
     if wildcard::has_wildcards(&source.name) {
         source.name.clone_from(&source.sls.logstore);
     }
-    let wanted = Wanted {
+    let wanted = BackfillRequest {
         from,
         to,
         destination: args.destination.clone(),
@@ -139,7 +139,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
 async fn run(
     settings: &Settings,
     source: &SourceSettings,
-    wanted: &Wanted,
+    wanted: &BackfillRequest,
     log: log::Handle,
 ) -> Result<(), app::Error> {
     let signals = Signals::listen().map_err(|error| app::Error::Internal(format!("cannot catch signals: {error}")))?;
@@ -161,7 +161,7 @@ async fn run(
     let (stopper, stopped) = stop();
     let mut tasks = JoinSet::new();
     tasks.spawn(obey(signals, stopper, log, settings.run.drain_timeout));
-    let mut teller = Teller::new();
+    let mut teller = ProgressLine::new();
     let ended = backfill.run(stopped, |progress| teller.tell(progress)).await;
     tasks.shutdown().await;
     teller.close();
@@ -179,7 +179,7 @@ async fn run(
 }
 
 /// Shows how much it would deliver.
-async fn dry_run(source: &SourceSettings, wanted: &Wanted) -> Result<(), app::Error> {
+async fn dry_run(source: &SourceSettings, wanted: &BackfillRequest) -> Result<(), app::Error> {
     let (sls, extents) = look(source, wanted).await?;
     let found = estimate(&sls, &extents).await.map_err(|error| app::Error::Refused(error.cause().clone()))?;
     say(&format!(
@@ -209,12 +209,12 @@ fn show(estimate: &Estimate) -> String {
 }
 
 /// Shows the progress: on a terminal in a line that is updated, otherwise in a line from time to time.
-struct Teller {
+struct ProgressLine {
     is_terminal: bool,
     told_at: Option<Instant>,
 }
 
-impl Teller {
+impl ProgressLine {
     fn new() -> Self {
         Self { is_terminal: io::stdout().is_terminal(), told_at: None }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::demo::{LOGSTORE, PROJECT};
 use crate::app::summary::unix_now;
 use crate::core::named_file;
-use crate::core::named_file::MOST_SETTINGS;
+use crate::core::named_file::MAX_SETTINGS;
 use crate::core::printable::Escape;
 use crate::core::secret::Secret;
 use crate::emulator::credentials;
@@ -354,7 +354,7 @@ async fn be_syslog(args: &Syslog) -> io::Result<()> {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    named_file::read(path, MOST_SETTINGS)
+    named_file::read(path, MAX_SETTINGS)
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 

@@ -25,7 +25,7 @@ use crate::sls::Sls;
 const NOT_MOVED: u8 = 1;
 
 /// How long after the move to check whether the owner undid it.
-const SECOND_LOOK: Duration = Duration::from_secs(2);
+const SECOND_CHECK_DELAY: Duration = Duration::from_secs(2);
 
 const HELP: &str = "\
 Examples:
@@ -140,7 +140,7 @@ async fn run(args: &Args, out: &mut impl Write) -> Result<bool, ExitMessage> {
     if held.is_empty() {
         return Ok(is_done);
     }
-    tokio::time::sleep(SECOND_LOOK).await;
+    tokio::time::sleep(SECOND_CHECK_DELAY).await;
     for wanted in held {
         let found = sls.checkpoint(wanted.shard).await;
         let found =

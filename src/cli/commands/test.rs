@@ -12,7 +12,7 @@ use crate::cli::exit::{ExitMessage, end_with, show};
 use crate::cli::terminal::colour;
 use crate::core::count::count;
 use crate::core::named_file;
-use crate::core::named_file::MOST_LOGS;
+use crate::core::named_file::MAX_LOGS;
 use crate::core::printable::printable;
 use crate::script::testing::cases;
 use crate::script::testing::cases::{Difference, Failure, Report, SUFFIX, TOO_DEEP, Why};
@@ -24,7 +24,7 @@ use crate::settings;
 const EXIT_FAILED: u8 = 1;
 
 /// Maximum number of differences to show for a case.
-const MOST_DIFFERENCES: usize = 20;
+const MAX_DIFFERENCES: usize = 20;
 
 const HELP: &str = "\
 Cases are in NAME.test.jsonl beside NAME.lua, one JSON object a line:
@@ -113,7 +113,7 @@ fn update(
 
 fn read_text(path: &Path) -> Result<String, String> {
     let unreadable = |error: io::Error| format!("{} can't be read: {error}", path.display());
-    let mut text = named_file::read(path, MOST_LOGS).map_err(unreadable)?;
+    let mut text = named_file::read(path, MAX_LOGS).map_err(unreadable)?;
     drop_mark(&mut text);
     String::from_utf8(text).map_err(|_| format!("{} is not UTF-8 text", path.display()))
 }
@@ -220,7 +220,7 @@ fn push_failure(out: &mut String, cases: &Path, failure: &Failure, paint: Paint)
 
 fn differing(differences: &[Difference], paint: Paint) -> String {
     let mut text = String::new();
-    for Difference { path, expected, got } in differences.iter().take(MOST_DIFFERENCES) {
+    for Difference { path, expected, got } in differences.iter().take(MAX_DIFFERENCES) {
         let value = |value: &Option<Value>| {
             value.as_ref().map_or_else(|| "nothing".to_owned(), |value| printable(value.to_string()))
         };
@@ -228,8 +228,8 @@ fn differing(differences: &[Difference], paint: Paint) -> String {
         let (minus, plus) = (paint.green("expected"), paint.red("got"));
         writeln!(text, "{}\n  {minus}  {expected}\n  {plus}       {got}", printable(path)).expect(TAKES);
     }
-    if differences.len() > MOST_DIFFERENCES {
-        writeln!(text, "and {} more", differences.len() - MOST_DIFFERENCES).expect(TAKES);
+    if differences.len() > MAX_DIFFERENCES {
+        writeln!(text, "and {} more", differences.len() - MAX_DIFFERENCES).expect(TAKES);
     }
     text
 }

@@ -7,7 +7,7 @@ use crate::core::count::count;
 use crate::settings::LogFormat;
 
 /// A repeated line is only counted for this long.
-const MOST_SILENCE: Duration = Duration::from_secs(60);
+const MAX_SILENCE: Duration = Duration::from_secs(60);
 
 /// Folds lines on their way to `writer`, which receives one line per write.
 pub(super) struct Folded<W: Write> {
@@ -75,7 +75,7 @@ impl Fold {
         let repeats = self.repeats.get_or_insert_with(|| Repeats { times: 0, since: now, time: String::new() });
         repeats.times += 1;
         repeats.time = time.to_owned();
-        let is_long = now.saturating_duration_since(repeats.since) >= MOST_SILENCE;
+        let is_long = now.saturating_duration_since(repeats.since) >= MAX_SILENCE;
         (if is_long { self.rest() } else { None }, false)
     }
 

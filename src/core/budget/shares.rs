@@ -13,7 +13,7 @@ const KEPT_PART: usize = 4;
 pub(super) type ShareId = u64;
 
 /// The id of a waiting request.
-pub(super) type WishId = u64;
+pub(super) type MemoryRequestId = u64;
 
 /// What all sources hold, and the waiting requests.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(super) struct Shares {
 
 #[derive(Debug)]
 struct Wish {
-    id: WishId,
+    id: MemoryRequestId,
     share: ShareId,
     bytes: usize,
     /// Whether the request needs all of its bytes.
@@ -80,21 +80,21 @@ impl Shares {
 
     /// Adds a request for `bytes`, or for [`Shares::most`] if that is less. Without `whole`, the request is granted
     /// whatever is free, and waits only for the reserved part of its source.
-    pub(super) fn wish(&mut self, share: ShareId, bytes: usize, whole: bool) -> WishId {
+    pub(super) fn wish(&mut self, share: ShareId, bytes: usize, whole: bool) -> MemoryRequestId {
         let id = self.next_id();
         self.wishes.push_back(Wish { id, share, bytes, whole });
         id
     }
 
     /// Cancels a request.
-    pub(super) fn forget(&mut self, wish: WishId) {
+    pub(super) fn forget(&mut self, wish: MemoryRequestId) {
         self.wishes.retain(|one| one.id != wish);
     }
 
     /// Grants all requests that can be granted, and counts their bytes as held. Within a source, requests are granted
     /// in order. A request for more than the reserved part of its source also blocks later requests of other sources,
     /// except for their reserved parts.
-    pub(super) fn grant(&mut self) -> Vec<(WishId, usize)> {
+    pub(super) fn grant(&mut self) -> Vec<(MemoryRequestId, usize)> {
         let mut granted = Vec::new();
         let mut waiting = BTreeSet::new();
         let mut common = self.common();
@@ -174,7 +174,7 @@ mod tests {
     struct Model {
         shares: Shares,
         sources: Vec<ShareId>,
-        wishes: BTreeMap<WishId, ShareId>,
+        wishes: BTreeMap<MemoryRequestId, ShareId>,
         credits: Vec<(ShareId, usize)>,
     }
 

@@ -22,17 +22,17 @@ const CHANNELS: usize = 4;
 
 /// Maximum idle time of a channel, after which it takes no more requests: an indexer forgets it after ten minutes
 /// (`maxIdleTime` in inputs.conf).
-const MOST_IDLE: Duration = Duration::from_secs(60);
+const MAX_IDLE: Duration = Duration::from_secs(60);
 
 /// After this many channels in a row with an id assigned twice, the cause is not restarts but a load balancer without
 /// cookies. From then on each request has its own channel.
-const MOST_COLLISIONS: u32 = 3;
+const MAX_COLLISIONS: u32 = 3;
 
 /// Maximum number of ids in one poll.
-const MOST_ASKED: usize = 2_000;
+const MAX_IDS_PER_POLL: usize = 2_000;
 
 /// Maximum number of ids of a channel that are remembered out of order; beyond it, a new channel is used.
-const MOST_GAPS: usize = 4_096;
+const MAX_GAPS: usize = 4_096;
 
 /// A channel of this member; numbers are never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -159,14 +159,14 @@ impl<T> AckTracker<T> {
 
     /// Chooses the channel of the next request.
     pub fn begin(&mut self, now: Instant) -> Post {
-        let fresh = |channel: &Channel<T>| now < channel.used + MOST_IDLE;
+        let fresh = |channel: &Channel<T>| now < channel.used + MAX_IDLE;
         let taking =
             self.channels.values().filter(|channel| channel.state != ChannelState::Closed && fresh(channel)).count();
         let open =
             self.channels.iter_mut().filter(|(_, channel)| channel.state == ChannelState::Open && fresh(channel));
         match open.min_by_key(|(number, channel)| (channel.under_way.len(), **number)) {
             Some((number, channel))
-                if self.collisions < MOST_COLLISIONS && (channel.under_way.is_empty() || taking >= CHANNELS) =>
+                if self.collisions < MAX_COLLISIONS && (channel.under_way.is_empty() || taking >= CHANNELS) =>
             {
                 channel.begin(*number, now)
             }
@@ -192,9 +192,9 @@ impl<T> AckTracker<T> {
             return pending.into_values().map(|pending| pending.waiter).chain(waiter).map(lost).collect();
         }
         if channel.state == ChannelState::Opening {
-            channel.state = if self.collisions < MOST_COLLISIONS { ChannelState::Open } else { ChannelState::Closed };
+            channel.state = if self.collisions < MAX_COLLISIONS { ChannelState::Open } else { ChannelState::Closed };
         }
-        if channel.given.above.len() > MOST_GAPS {
+        if channel.given.above.len() > MAX_GAPS {
             channel.state = ChannelState::Closed;
         }
         channel.pending.extend(waiter.map(|waiter| (id, Pending { waiter, since: now })));
@@ -276,7 +276,7 @@ impl<T> AckTracker<T> {
     /// Whether several indexers are behind one address without sticky sessions.
     #[must_use]
     pub fn is_scattered(&self) -> bool {
-        self.collisions >= MOST_COLLISIONS
+        self.collisions >= MAX_COLLISIONS
     }
 
     /// The backlog.
@@ -300,7 +300,7 @@ impl<T> AckTracker<T> {
         for id in due {
             if let Some(pending) = channel.pending.remove(&id) {
                 told.push((pending.waiter, Fate::Indexed));
-                if self.collisions < MOST_COLLISIONS {
+                if self.collisions < MAX_COLLISIONS {
                     self.collisions = 0;
                 }
                 self.overdue = false;
@@ -340,13 +340,13 @@ impl<T> Channel<T> {
         self.polling = true;
         self.turn = turn;
         let ids = self.pending.range(self.asked..).chain(self.pending.range(..self.asked));
-        let ids: Vec<u64> = ids.map(|(id, _)| *id).take(MOST_ASKED).collect();
+        let ids: Vec<u64> = ids.map(|(id, _)| *id).take(MAX_IDS_PER_POLL).collect();
         self.asked = ids.last().map_or(0, |last| last + 1);
         Poll { channel, ids }
     }
 
     fn is_needed(&self, now: Instant) -> bool {
-        let takes_more = self.state != ChannelState::Closed && now < self.used + MOST_IDLE;
+        let takes_more = self.state != ChannelState::Closed && now < self.used + MAX_IDLE;
         takes_more || !self.pending.is_empty() || !self.under_way.is_empty()
     }
 }

@@ -11,14 +11,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Time between two lookups of a name while requests are sent.
-pub(super) const LOOK_UP_EVERY: Duration = Duration::from_secs(60);
+pub(super) const ADDRESS_LOOKUP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// An address that is missing from all answers for this long is removed. A DNS server that knows many addresses may
 /// return only some of them at a time.
 const GONE_AFTER: Duration = Duration::from_secs(300);
 
 /// Maximum number of addresses of a name. Each has its own connections and limits.
-const MOST: usize = 32;
+const MAX_ADDRESSES_PER_NAME: usize = 32;
 
 /// The addresses of a name that are members, each with the time when it was last found. Empty as long as the name has a
 /// single address: its only member then connects by name, and so follows DNS changes.
@@ -38,7 +38,7 @@ impl Addresses {
         }
         self.0.retain(|_, found| now < *found + GONE_AFTER);
         for address in family() {
-            if self.0.len() < MOST {
+            if self.0.len() < MAX_ADDRESSES_PER_NAME {
                 self.0.insert(*address, now);
             }
         }
@@ -87,7 +87,7 @@ mod tests {
         let (mut of, now) = (Addresses::default(), Instant::now());
         let second = Duration::from_secs(1);
         of.found(&addresses(&["192.0.2.1", "192.0.2.2"]), now);
-        of.found(&addresses(&["192.0.2.2", "192.0.2.3"]), now + LOOK_UP_EVERY);
+        of.found(&addresses(&["192.0.2.2", "192.0.2.3"]), now + ADDRESS_LOOKUP_INTERVAL);
         assert_eq!(members(&of), ["192.0.2.1", "192.0.2.2", "192.0.2.3"]);
         of.found(&[], now + 2 * GONE_AFTER);
         assert_eq!(members(&of).len(), 3, "what DNS does not answer says nothing");
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(members(&of).len(), 3);
         of.found(&addresses(&["192.0.2.2"]), now + GONE_AFTER);
         assert_eq!(members(&of), ["192.0.2.2", "192.0.2.3"]);
-        of.found(&addresses(&["192.0.2.2"]), now + GONE_AFTER + LOOK_UP_EVERY);
+        of.found(&addresses(&["192.0.2.2"]), now + GONE_AFTER + ADDRESS_LOOKUP_INTERVAL);
         assert_eq!(members(&of), ["192.0.2.2"], "the last one of several stays a member of its own");
     }
 
@@ -103,13 +103,15 @@ mod tests {
     fn a_name_with_endless_addresses_has_a_bounded_number_of_members() {
         let (mut of, now) = (Addresses::default(), Instant::now());
         let many: Vec<IpAddr> = (0..200).map(|last| IpAddr::from([192, 0, 2, last])).collect();
-        let first = |from: usize| many[from..from + MOST].iter().map(|address| Some(*address)).collect::<Vec<_>>();
+        let first = |from: usize| {
+            many[from..from + MAX_ADDRESSES_PER_NAME].iter().map(|address| Some(*address)).collect::<Vec<_>>()
+        };
         of.found(&many[..100], now);
-        of.found(&many, now + LOOK_UP_EVERY);
+        of.found(&many, now + ADDRESS_LOOKUP_INTERVAL);
         assert_eq!(of.members(), first(0));
         of.found(&many[150..], now + GONE_AFTER);
         assert_eq!(of.members(), first(0), "they were found since");
-        of.found(&many[150..], now + LOOK_UP_EVERY + GONE_AFTER);
+        of.found(&many[150..], now + ADDRESS_LOOKUP_INTERVAL + GONE_AFTER);
         assert_eq!(of.members(), first(150));
     }
 }

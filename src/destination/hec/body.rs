@@ -12,7 +12,7 @@ use super::encode::with_index;
 use crate::core::batch::Output;
 
 /// The learned limit does not fall below this, however small a failed request was.
-const LEAST_BODY: usize = 64 * 1024;
+const MIN_BODY: usize = 64 * 1024;
 
 /// How long a learned limit is used before twice the size is tried: the cause may be gone.
 const TRUST: Duration = Duration::from_secs(3_600);
@@ -42,7 +42,7 @@ impl BodyLimit {
 
     /// Requests above this size fail. Returns the new limit if it changed.
     pub(super) fn lower(&mut self, bytes: usize, now: Instant) -> Option<usize> {
-        let limit = bytes.max(LEAST_BODY);
+        let limit = bytes.max(MIN_BODY);
         if limit >= self.limit {
             return None;
         }
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(limit.lower(2_000_000, now), None);
         assert_eq!(limit.lower(400_000, now), Some(400_000));
         assert_eq!(limit.lower(400_000, now), None);
-        assert_eq!(limit.lower(10, now), Some(LEAST_BODY));
+        assert_eq!(limit.lower(10, now), Some(MIN_BODY));
         assert_eq!(BodyLimit::new(10_000).lower(10, now), None, "the settings may say less");
     }
 }

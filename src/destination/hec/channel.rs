@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use reqwest::header::HeaderValue;
 
 /// Maximum number of cookies of a channel, and their maximum size: a load balancer sets one or two.
-const MOST_COOKIES: usize = 16;
-const MOST_COOKIE_BYTES: usize = 4_096;
+const MAX_COOKIES: usize = 16;
+const MAX_COOKIE_BYTES: usize = 4_096;
 
 /// A channel. The cookies of a load balancer are kept for each channel alone, so that its requests and its polls reach the
 /// same indexer.
@@ -49,7 +49,7 @@ impl Channel {
             let mut cookies = self.lock();
             cookies.remove(name);
             let bytes: usize = cookies.iter().map(|(name, value)| name.len() + value.len()).sum();
-            let fits = bytes + name.len() + value.len() <= MOST_COOKIE_BYTES && cookies.len() < MOST_COOKIES;
+            let fits = bytes + name.len() + value.len() <= MAX_COOKIE_BYTES && cookies.len() < MAX_COOKIES;
             if fits && !name.is_empty() && !value.is_empty() {
                 cookies.insert(name.to_owned(), value.to_owned());
             }
@@ -124,8 +124,8 @@ mod tests {
             set(&channel, &format!("name{number}={}", "v".repeat(number)));
             set(&channel, &format!("name0={}", "v".repeat(10 * number)));
         }
-        set(&channel, &format!("large={}", "v".repeat(MOST_COOKIE_BYTES)));
+        set(&channel, &format!("large={}", "v".repeat(MAX_COOKIE_BYTES)));
         let length = channel.cookies().unwrap().len();
-        assert!(length <= MOST_COOKIE_BYTES + 3 * MOST_COOKIES, "{length}");
+        assert!(length <= MAX_COOKIE_BYTES + 3 * MAX_COOKIES, "{length}");
     }
 }

@@ -215,7 +215,7 @@ impl Endpoint {
 
     /// Checks the certificate files now.
     #[cfg(test)]
-    pub(super) async fn look_at_certificates(&self) {
+    pub(super) async fn check_certificate_files(&self) {
         if let Carrier::Http(client) = &self.carrier {
             client.settle().await;
         }

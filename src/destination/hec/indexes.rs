@@ -10,7 +10,7 @@ use tokio::time::Instant;
 const TRUST: Duration = Duration::from_secs(300);
 
 /// Maximum number of remembered indexes, because their names come from logs.
-const MOST: usize = 1_000;
+const MAX_INDEXES: usize = 1_000;
 
 /// Refused indexes by name (`None` for events without one), each with the code and the reason.
 pub(super) type Refused = BTreeMap<Option<String>, (String, String)>;
@@ -57,7 +57,7 @@ impl BadIndexes {
         let mut known = self.lock();
         let index = index.map(str::to_owned);
         let is_new = !known.contains_key(&index);
-        if is_new && known.len() >= MOST {
+        if is_new && known.len() >= MAX_INDEXES {
             return false;
         }
         known.insert(index, Bad { code: code.to_owned(), reason: reason.to_owned(), since: now });
@@ -95,9 +95,9 @@ mod tests {
     #[test]
     fn endless_index_names_use_bounded_memory() {
         let (bad, now) = (BadIndexes::new(None), Instant::now());
-        for name in 0..2 * MOST {
+        for name in 0..2 * MAX_INDEXES {
             bad.learn(Some(&name.to_string()), "hec 7", "Incorrect index", now);
         }
-        assert_eq!(bad.refused(now).len(), MOST);
+        assert_eq!(bad.refused(now).len(), MAX_INDEXES);
     }
 }

@@ -22,10 +22,10 @@ use crate::destination::health::HealthTracker;
 use crate::destination::{CheckError, Health};
 
 /// Maximum number of polls of a member in flight.
-const MOST_POLLS: usize = 8;
+const MAX_POLLS: usize = 8;
 
 /// Longest pause after failed polls: an acknowledgement that is polled too late causes a repeat.
-const MOST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// From this age on, an unacknowledged request is a problem. Splunk acknowledges most requests within seconds, and
 /// the last ones before a quiet period within two minutes.
@@ -220,7 +220,7 @@ impl Acknowledgement {
 impl Shared {
     async fn run(&self, _running: watch::Sender<()>) {
         let mut next_round = Instant::now() + self.every;
-        let mut pause = Backoff::new(self.every, MOST_PAUSE.min(self.late / 10).max(self.every), fastrand::u64(..));
+        let mut pause = Backoff::new(self.every, MAX_PAUSE.min(self.late / 10).max(self.every), fastrand::u64(..));
         let mut not_before = Instant::now();
         let mut under_way = FuturesUnordered::new();
         loop {
@@ -249,7 +249,7 @@ impl Shared {
                 }
             }
             if now >= not_before {
-                let due = self.due(MOST_POLLS - under_way.len());
+                let due = self.due(MAX_POLLS - under_way.len());
                 under_way.extend(due.into_iter().map(|(poll, channel)| self.ask(poll, channel)));
             }
         }

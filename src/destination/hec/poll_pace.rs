@@ -9,7 +9,7 @@ use std::time::Duration;
 const PART: u32 = 8;
 
 /// Shortest pause.
-const LEAST: Duration = Duration::from_millis(100);
+const MIN_PAUSE: Duration = Duration::from_millis(100);
 
 /// Only if so many requests wait for an acknowledgement is the pause shorter than usual. So there are fewer polls than
 /// requests.
@@ -41,7 +41,7 @@ impl PollPace {
     /// The pause before the next polls, while so many requests wait.
     pub(super) fn pause(&self, waiting: usize) -> Duration {
         match self.need {
-            Some(need) if waiting >= MANY => (need / PART).max(LEAST).min(self.usual),
+            Some(need) if waiting >= MANY => (need / PART).max(MIN_PAUSE).min(self.usual),
             _ => self.usual,
         }
     }
@@ -64,7 +64,7 @@ mod tests {
         assert_eq!(pause(&[], 100), SECOND, "it is not known yet");
         assert_eq!(pause(&[2 * SECOND], 100), SECOND / 4);
         assert_eq!(pause(&[60 * SECOND], 100), SECOND);
-        assert_eq!(pause(&[Duration::ZERO], 100), LEAST);
+        assert_eq!(pause(&[Duration::ZERO], 100), MIN_PAUSE);
     }
 
     #[test]

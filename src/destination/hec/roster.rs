@@ -13,7 +13,7 @@ use reqwest::Url;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 
-use super::addresses::{Addresses, LOOK_UP_EVERY};
+use super::addresses::{ADDRESS_LOOKUP_INTERVAL, Addresses};
 use super::concurrency::ConcurrencyLimit;
 use super::config_error::ConfigError;
 use super::member::Member;
@@ -23,7 +23,7 @@ use super::{Config, MemberConfig};
 use crate::core::backoff::Backoff;
 
 /// Maximum time that a lookup may delay the request that triggers it.
-const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(2);
+const ADDRESS_LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Looks up the addresses of a name, in order of preference.
 #[derive(Clone)]
@@ -151,7 +151,7 @@ impl Roster {
 
     /// Looks up the names now. Returns whether members were added or removed.
     pub(super) async fn look_up(&self, now: Instant) -> bool {
-        self.state().due = now + LOOK_UP_EVERY;
+        self.state().due = now + ADDRESS_LOOKUP_INTERVAL;
         let names: Vec<(usize, String)> = {
             let state = self.state();
             let named = |(at, url): (usize, &MembersOfUrl)| Some((at, url.name.clone()?));
@@ -188,7 +188,7 @@ impl Roster {
 
     /// Empty if there is no answer; the members then stay as they are.
     async fn addresses(&self, name: String) -> Vec<IpAddr> {
-        let answer = timeout(LOOK_UP_TIMEOUT, (self.look_up.0)(name.clone())).await;
+        let answer = timeout(ADDRESS_LOOKUP_TIMEOUT, (self.look_up.0)(name.clone())).await;
         answer.map_err(io::Error::from).and_then(|answer| answer).unwrap_or_else(|problem| {
             tracing::debug!(name, "no answer from DNS: {problem}");
             Vec::new()

@@ -9,7 +9,7 @@ use super::Token;
 use super::config_error::ConfigError;
 use super::timing::FILE_AGE;
 use crate::core::named_file;
-use crate::core::named_file::MOST_CREDENTIAL;
+use crate::core::named_file::MAX_CREDENTIAL_BYTES;
 use crate::core::reread::{FromFiles, Reread};
 use crate::core::secret::{Redactor, Secret};
 
@@ -27,7 +27,7 @@ impl FromFiles for TokenFile {
     }
 
     fn read(&self) -> Result<Secret, String> {
-        let text = named_file::read_trusted(&self.0, MOST_CREDENTIAL).map_err(|error| error.to_string())?;
+        let text = named_file::read_trusted(&self.0, MAX_CREDENTIAL_BYTES).map_err(|error| error.to_string())?;
         Ok(Secret::new(String::from_utf8_lossy(&text).trim()))
     }
 

@@ -183,7 +183,7 @@ impl Connection {
             Err(_) => return Closed::Stalled,
         }
         match self.all_acked().await {
-            Ok(()) if socket::TELLS_ACKED => Closed::Proven,
+            Ok(()) if socket::REPORTS_ACKED => Closed::Proven,
             Ok(()) => Closed::Unproven("this operating system does not report what was acknowledged"),
             Err(error) => Closed::Broken(error),
         }

@@ -9,10 +9,10 @@ use crate::core::state_dir::StateDir;
 const NAME: &str = "syslog-unproven";
 
 /// Maximum size of the file, in bytes.
-const MOST_BYTES: u64 = 64 << 10;
+const MAX_BYTES: u64 = 64 << 10;
 
 /// Maximum number of addresses in it.
-const MOST_ADDRESSES: usize = 100;
+const MAX_ADDRESSES: usize = 100;
 
 /// The targets that prove nothing, by address: `tls://siem.example:6514`.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ impl Findings {
     }
 
     fn read(&self) -> Vec<String> {
-        match self.0.read(NAME, MOST_BYTES) {
+        match self.0.read(NAME, MAX_BYTES) {
             Ok(content) => String::from_utf8_lossy(&content.unwrap_or_default()).lines().map(str::to_owned).collect(),
             Err(error) => {
                 tracing::warn!("syslog: {NAME} in the state directory cannot be read, and is not used: {error}");
@@ -62,7 +62,7 @@ fn changed(mut known: Vec<String>, address: String, doubted: bool) -> Option<Vec
     known.retain(|other| *other != address);
     if doubted {
         known.push(address);
-        known.drain(..known.len().saturating_sub(MOST_ADDRESSES));
+        known.drain(..known.len().saturating_sub(MAX_ADDRESSES));
     }
     Some(known)
 }
@@ -103,9 +103,9 @@ mod tests {
 
     #[test]
     fn the_oldest_of_too_many_is_forgotten() {
-        let known = (0..MOST_ADDRESSES).map(|number| number.to_string()).collect();
+        let known = (0..MAX_ADDRESSES).map(|number| number.to_string()).collect();
         let known = changed(known, SIEM.to_owned(), true).unwrap();
-        assert_eq!((known.len(), &*known[0], known.last().unwrap().as_str()), (MOST_ADDRESSES, "1", SIEM));
+        assert_eq!((known.len(), &*known[0], known.last().unwrap().as_str()), (MAX_ADDRESSES, "1", SIEM));
         assert_eq!(changed(known, SIEM.to_owned(), true), None);
     }
 

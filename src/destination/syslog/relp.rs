@@ -24,7 +24,7 @@ use crate::core::lease::Tenure;
 use codec::{Answers, Frame};
 
 /// Maximum number of unanswered messages: librelp's default, and the fastest value measured.
-const MOST_UNANSWERED: usize = 128;
+const MAX_UNANSWERED: usize = 128;
 
 /// Maximum size of a write, unless one event is larger.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -172,7 +172,7 @@ async fn drive(line: &mut Session<'_>, mut session: RelpDialog) -> SessionEnd {
                 line.window.rotated(now);
                 line.settle(now);
             }
-            if under.is_none() && unanswered.len() < MOST_UNANSWERED {
+            if under.is_none() && unanswered.len() < MAX_UNANSWERED {
                 under = next(line, now);
             }
             if let Some(sending) = &mut under {
@@ -248,7 +248,7 @@ fn next(line: &mut Session<'_>, now: Instant) -> Option<Under> {
 
 /// Writes messages into the buffer while there is room in it and in the window.
 fn fill(out: &mut Vec<u8>, sending: &mut Under, session: &mut RelpDialog, unanswered: &mut VecDeque<Unanswered>) {
-    while unanswered.len() < MOST_UNANSWERED && out.len() < WRITE_BYTES {
+    while unanswered.len() < MAX_UNANSWERED && out.len() < WRITE_BYTES {
         if sending.event.is_empty() {
             let Some(event) = sending.span.events.next() else { return };
             sending.event = sending.batch.events.range(event);

@@ -20,7 +20,7 @@ use crate::core::cause::Cause;
 use crate::core::lease::Tenure;
 
 /// Longest wait after a failure.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const MAX_RETRY_PAUSE: Duration = Duration::from_secs(10);
 
 /// How a connection ended.
 pub(super) enum SessionEnd {
@@ -41,7 +41,7 @@ pub(super) struct Session<'a> {
     pub(super) backoff: Backoff,
     /// When the current connection, or try, began.
     pub(super) began: Instant,
-    pub(super) said_talks: bool,
+    pub(super) has_warned_of_data: bool,
 }
 
 impl<'a> Session<'a> {
@@ -60,9 +60,9 @@ impl<'a> Session<'a> {
             jobs,
             window: Window::new(interval, lag),
             targets: Targets::new(&doubted),
-            backoff: Backoff::new(Duration::from_millis(250), LONGEST_PAUSE, u64::from(std::process::id())),
+            backoff: Backoff::new(Duration::from_millis(250), MAX_RETRY_PAUSE, u64::from(std::process::id())),
             began: Instant::now(),
-            said_talks: false,
+            has_warned_of_data: false,
         }
     }
 

@@ -25,7 +25,7 @@ pub(super) fn tune(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Whether the system reports how many bytes the peer acknowledged. If not, a close proves nothing.
-pub(super) const TELLS_ACKED: bool = cfg!(target_os = "linux");
+pub(super) const REPORTS_ACKED: bool = cfg!(target_os = "linux");
 
 /// The number of our bytes that the peer's kernel has acknowledged. The SYN does not count; the FIN, which comes after
 /// all bytes, does. `None` if the system does not report it.

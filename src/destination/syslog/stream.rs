@@ -32,7 +32,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Maximum number of bytes that a receiver may send on a connection beyond those that it was sent. Syslog receivers
 /// send nothing; some greet, or echo.
-const MOST_TALK: usize = 64 * 1024;
+const MAX_TALK: usize = 64 * 1024;
 
 /// How long a new witness must stay connected: a receiver with too many connections accepts it, and ends it at once.
 const WITNESS_MIN_LIFETIME: Duration = Duration::from_millis(50);
@@ -230,7 +230,7 @@ impl Session<'_> {
                 StreamEvent::Turn(Turn::Read(count)) => {
                     self.say_talks();
                     talk += count;
-                    if talk > MOST_TALK {
+                    if talk > MAX_TALK {
                         current.abort();
                         return self.other("it sends data without end");
                     }
@@ -375,7 +375,7 @@ impl Session<'_> {
     }
 
     fn say_talks(&mut self) {
-        if !std::mem::replace(&mut self.said_talks, true) {
+        if !std::mem::replace(&mut self.has_warned_of_data, true) {
             tracing::warn!(target = %self.target(), "the receiver sends data, which syslog receivers do not do; ignored");
         }
     }

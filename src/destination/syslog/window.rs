@@ -34,7 +34,7 @@ const DEATHS_TO_SUSPECT: u32 = 3;
 const PROOF_BYTES: u32 = 20_000_000;
 
 /// Bytes that are worth a proof at once when memory is short.
-const LEAST_PROOF_BYTES: usize = PROOF_BYTES as usize / 8;
+const MIN_PROOF_BYTES: usize = PROOF_BYTES as usize / 8;
 
 /// This fraction of the allowance is worth a proof.
 const ALLOWANCE_PART: usize = 4;
@@ -302,7 +302,7 @@ impl Window {
     /// for their lag: so half of what fits is written while the other half waits.
     fn worth_a_proof(&self) -> usize {
         let most = (PROOF_BYTES as usize).min(self.allowance.bytes() / ALLOWANCE_PART);
-        if self.crowded { self.closing_bytes().clamp(LEAST_PROOF_BYTES.min(most), most) } else { most }
+        if self.crowded { self.closing_bytes().clamp(MIN_PROOF_BYTES.min(most), most) } else { most }
     }
 
     /// The current connection is being closed; later events use its successor.

@@ -14,7 +14,7 @@ use super::verify::{check_time, verify};
 use crate::emulator::issued::Issued;
 
 /// Minimum duration for which a role can be assumed.
-const SHORTEST_SESSION: u64 = 900;
+const MIN_SESSION: u64 = 900;
 
 /// The token of the metadata service.
 const METADATA_TOKEN: &str = "demo-metadata-token";
@@ -155,7 +155,7 @@ fn sts(
         return Err(Refused::new(400, "InvalidParameter.RoleSessionName", "The parameter RoleSessionName is wrong."));
     }
     let seconds: u64 = get("DurationSeconds").parse().unwrap_or_default();
-    if seconds < SHORTEST_SESSION {
+    if seconds < MIN_SESSION {
         return Err(Refused::new(
             400,
             "InvalidParameter.DurationSeconds",

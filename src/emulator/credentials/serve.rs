@@ -18,7 +18,7 @@ use super::config::Config;
 use crate::emulator::request::Request;
 
 /// Maximum size of a request's body, in bytes.
-const MOST_BODY: usize = 64 << 10;
+const MAX_BODY: usize = 64 << 10;
 
 /// Accepts connections until it is dropped; they end with it.
 pub(super) async fn serve(listener: TcpListener, config: Arc<Config>, conduct: Arc<Mutex<Conduct>>) {
@@ -49,7 +49,7 @@ async fn respond(
     request: hyper::Request<Incoming>,
 ) -> Result<hyper::Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
-    let answered = match Limited::new(body, MOST_BODY).collect().await {
+    let answered = match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => {
             let body = body.to_bytes();
             let form = format!("/?{}", String::from_utf8_lossy(&body)).parse().unwrap_or_default();

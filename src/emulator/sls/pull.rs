@@ -18,10 +18,10 @@ use crate::emulator::request::Request;
 use crate::loggroup::proto::{LogGroup, LogGroupList, Pair};
 
 /// Maximum number of log groups per pull.
-const MOST_GROUPS: usize = 1000;
+const MAX_GROUPS: usize = 1000;
 
 /// Maximum size of a written log group before compression, in bytes.
-const MOST_PUT: usize = 30 << 20;
+const MAX_PUT: usize = 30 << 20;
 
 /// How far the time of a log may lie in the past and in the future.
 const OLDEST: Duration = Duration::from_secs(7 * 86_400);
@@ -36,7 +36,7 @@ pub(super) fn pull(
     now: Duration,
 ) -> Result<Reply, Refusal> {
     let count = request.parameter("count").and_then(|count| count.parse().ok());
-    let count = count.filter(|count| (1..=MOST_GROUPS).contains(count));
+    let count = count.filter(|count| (1..=MAX_GROUPS).contains(count));
     let count = count.ok_or_else(|| Refusal::parameter("Invalid loggroup count, (0,1000]"))?;
     let cursor = cursor_parameter(request, "cursor")?.ok_or_else(|| Refusal::parameter("cursor is missing"))?;
     let until = cursor_parameter(request, "end_cursor")?;
@@ -153,7 +153,7 @@ fn uncompressed(request: &Request) -> Result<Bytes, Refusal> {
     let size = size.ok_or_else(|| Refusal::new(400, "MissingBodyRawSize", "x-log-bodyrawsize is missing"))?;
     let size: usize =
         size.parse().map_err(|_| Refusal::new(400, "InvalidBodyRawSize", format!("x-log-bodyrawsize: {size}")))?;
-    if size > MOST_PUT {
+    if size > MAX_PUT {
         return Err(too_large(size));
     }
     codec.decompress(&request.body, size).map(Bytes::from)
@@ -161,12 +161,12 @@ fn uncompressed(request: &Request) -> Result<Bytes, Refusal> {
 
 /// A body over the limit.
 pub(super) fn too_large(size: impl std::fmt::Display) -> Refusal {
-    let message = format!("body size {size} is more than {MOST_PUT}");
+    let message = format!("body size {size} is more than {MAX_PUT}");
     Refusal::new(400, "PostBodyTooLarge", message)
 }
 
 /// Maximum size of a body in bytes, compressed or not.
-pub(super) const MOST_BODY: usize = MOST_PUT;
+pub(super) const MAX_BODY: usize = MAX_PUT;
 
 fn check_group(raw: &[u8], now: Duration) -> Result<(), Refusal> {
     let group = LogGroup::decode(raw)

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 
 use super::calls::Target;
 use super::faults::SlsFault;
-use super::pull::{MOST_BODY, too_large};
+use super::pull::{MAX_BODY, too_large};
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::service::Service;
@@ -89,10 +89,10 @@ async fn respond(
 ) -> Result<hyper::Response<Body>, Cut> {
     let (head, body) = request.into_parts();
     let announced = body.size_hint().lower();
-    let body = if announced > MOST_BODY as u64 {
+    let body = if announced > MAX_BODY as u64 {
         Err(too_large(announced))
     } else {
-        match Limited::new(body, MOST_BODY).collect().await {
+        match Limited::new(body, MAX_BODY).collect().await {
             Ok(body) => Ok(body.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => Err(too_large("in chunks")),
             Err(_) => return Err(Cut),

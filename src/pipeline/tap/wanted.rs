@@ -8,10 +8,10 @@ use regex_automata::util::syntax;
 pub const USUAL_RATE: u32 = 10;
 
 /// Maximum number of lines per second.
-pub const MOST_RATE: u32 = 1_000;
+pub const MAX_RATE: u32 = 1_000;
 
 /// Maximum number of bytes of a compiled pattern, and of its search cache.
-const MOST_PATTERN: usize = 1 << 20;
+const MAX_PATTERN: usize = 1 << 20;
 
 /// The kinds of entries that a tap can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Kind {
 
 /// The filters and the rate of a tap.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct TapQuery {
     /// A bit for each [`Kind`].
     pub(super) kinds: u8,
     pattern: Option<Regex>,
@@ -58,7 +58,7 @@ pub struct Wanted {
     pub(super) rate: u32,
 }
 
-/// The query that [`Wanted::parse`] reads: `kind=event&match=%5Ea&field=status%3D500&rate=10`.
+/// The query that [`TapQuery::parse`] reads: `kind=event&match=%5Ea&field=status%3D500&rate=10`.
 #[must_use]
 pub fn query(kinds: &[Kind], pattern: Option<&str>, field: Option<&str>, rate: u32) -> String {
     let encoded = |name: &str, text: &str| format!("{name}={}", utf8_percent_encode(text, NON_ALPHANUMERIC));
@@ -69,7 +69,7 @@ pub fn query(kinds: &[Kind], pattern: Option<&str>, field: Option<&str>, rate: u
     parts.join("&")
 }
 
-impl Wanted {
+impl TapQuery {
     /// Reads a query. The default kind is `event`: events have passed the script, so what the script masks is masked.
     ///
     /// # Errors
@@ -90,8 +90,8 @@ impl Wanted {
                     wanted.field = Some((key.as_bytes().to_owned(), value.as_bytes().to_owned()));
                 }
                 "rate" => {
-                    let rate = value.parse().ok().filter(|rate| (1..=MOST_RATE).contains(rate));
-                    wanted.rate = rate.ok_or_else(|| format!("a rate is 1 to {MOST_RATE} lines a second"))?;
+                    let rate = value.parse().ok().filter(|rate| (1..=MAX_RATE).contains(rate));
+                    wanted.rate = rate.ok_or_else(|| format!("a rate is 1 to {MAX_RATE} lines a second"))?;
                 }
                 _ => return Err("there are kind, match, field and rate".to_owned()),
             }
@@ -126,9 +126,9 @@ impl Wanted {
 fn compile(pattern: &str) -> Result<Regex, String> {
     let limits = Config::new()
         .utf8_empty(false)
-        .nfa_size_limit(Some(MOST_PATTERN))
-        .onepass_size_limit(Some(MOST_PATTERN))
-        .hybrid_cache_capacity(MOST_PATTERN);
+        .nfa_size_limit(Some(MAX_PATTERN))
+        .onepass_size_limit(Some(MAX_PATTERN))
+        .hybrid_cache_capacity(MAX_PATTERN);
     let syntax = syntax::Config::new().utf8(false).nest_limit(100);
     let built = Regex::builder().configure(limits).syntax(syntax).build(pattern);
     built.map_err(|error| {
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn a_query_is_parsed_as_written() {
         let text = query(&[Kind::Event, Kind::Letter], Some("^\\{\"a b\":\\d+&\\}$"), Some("k=a=b&c"), 7);
-        let wanted = Wanted::parse(&text).unwrap();
+        let wanted = TapQuery::parse(&text).unwrap();
         assert_eq!(Kind::ALL.map(|kind| wanted.wants(kind)), [false, true, false, true]);
         assert_eq!(wanted.rate, 7);
         assert!(wanted.matches(b"{\"a b\":12&}") && !wanted.matches(b"{\"a b\":x&}"));
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn without_a_kind_a_tap_shows_events_and_no_raw_logs() {
-        let wanted = Wanted::parse("").unwrap();
+        let wanted = TapQuery::parse("").unwrap();
         assert_eq!(Kind::ALL.map(|kind| wanted.wants(kind)), [false, true, false, false]);
     }
 
@@ -170,7 +170,7 @@ mod tests {
             ("match=%28%3F%3Aa%7B1000%7D%29%7B1000%7D", "pattern"),
             ("colour=red", "there are kind"),
         ] {
-            assert!(Wanted::parse(text).unwrap_err().contains(part), "{text}");
+            assert!(TapQuery::parse(text).unwrap_err().contains(part), "{text}");
         }
     }
 }

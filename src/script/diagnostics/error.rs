@@ -97,15 +97,15 @@ impl HookError {
 
 /// Maximum size of an error's text, in bytes. A script can raise megabytes, and each error is stored, logged and
 /// shown.
-pub(crate) const MOST_ERROR_BYTES: usize = 4096;
+pub(crate) const MAX_ERROR_BYTES: usize = 4096;
 
-/// The text, cut to [`MOST_ERROR_BYTES`] at a character boundary. Invalid UTF-8 is replaced.
+/// The text, cut to [`MAX_ERROR_BYTES`] at a character boundary. Invalid UTF-8 is replaced.
 pub(crate) fn bounded(text: &[u8]) -> String {
     const MARK: &str = "…";
     // The replacement of a cut character, and the text after it, are dropped.
-    let mut bounded = String::from_utf8_lossy(&text[..text.len().min(MOST_ERROR_BYTES + 4)]).into_owned();
-    if bounded.len() > MOST_ERROR_BYTES {
-        let end = (0..=MOST_ERROR_BYTES - MARK.len()).rev().find(|&end| bounded.is_char_boundary(end));
+    let mut bounded = String::from_utf8_lossy(&text[..text.len().min(MAX_ERROR_BYTES + 4)]).into_owned();
+    if bounded.len() > MAX_ERROR_BYTES {
+        let end = (0..=MAX_ERROR_BYTES - MARK.len()).rev().find(|&end| bounded.is_char_boundary(end));
         bounded.truncate(end.unwrap_or_default());
         bounded.push_str(MARK);
     }

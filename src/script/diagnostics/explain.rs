@@ -11,10 +11,10 @@ use crate::script::hook::current_log::{Current, FieldState};
 use crate::script::{Called, HookError, Script, ScriptFault, ScriptLocation};
 
 /// Hints look at this many fields of a log.
-const MOST_FIELDS: usize = 200;
+const MAX_FIELDS: usize = 200;
 
 /// Lines that are looked at before the one at which Lua noticed an error.
-const MOST_LINES_BACK: usize = 4;
+const MAX_LINES_BACK: usize = 4;
 
 impl Script {
     /// The error for a fault. `current` has the call stack and the log.
@@ -74,7 +74,7 @@ impl Script {
 
     /// The lines of code before a place, one of which may be the cause: Lua reports where it noticed the error.
     fn code_before(&self, text: &str, place: &ScriptLocation) -> Vec<String> {
-        let lines = (1..place.line).rev().take(MOST_LINES_BACK).map(|line| self.line_of(text, &place.file, line));
+        let lines = (1..place.line).rev().take(MAX_LINES_BACK).map(|line| self.line_of(text, &place.file, line));
         lines.filter(|line| !line.trim().is_empty()).collect()
     }
 
@@ -181,5 +181,5 @@ fn fields(current: &Current) -> Vec<Field> {
             json: untouched && matches!(current.log().value(position).trim_ascii_start().first(), Some(b'{' | b'[')),
         }
     };
-    (0..current.len().min(MOST_FIELDS)).map(field).collect()
+    (0..current.len().min(MAX_FIELDS)).map(field).collect()
 }

@@ -78,7 +78,7 @@ impl HookError {
 const TAKES: &str = "writing to a String cannot fail";
 
 /// Longest part of a line of the script that is shown, in characters.
-const WIDEST: usize = 160;
+const MAX_LINE_CHARS: usize = 160;
 
 fn point(out: &mut String, at: &str, gutter: usize, paint: Paint) {
     let arrow = paint.blue("-->");
@@ -93,7 +93,7 @@ fn draw(out: &mut String, place: &ScriptLocation, gutter: usize, paint: Paint) {
     }
     // Tabs would shift the mark.
     let text = printable(place.text.replace('\t', "    "));
-    let (cut, more) = match text.char_indices().nth(WIDEST) {
+    let (cut, more) = match text.char_indices().nth(MAX_LINE_CHARS) {
         Some((end, _)) => (&text[..end], "…"),
         None => (text.as_str(), ""),
     };
@@ -103,7 +103,7 @@ fn draw(out: &mut String, place: &ScriptLocation, gutter: usize, paint: Paint) {
     if let Some(column) = place.column {
         let before: String = place.text.chars().take(column as usize - 1).collect();
         let before = printable(before.replace('\t', "    "));
-        if before.chars().count() < WIDEST {
+        if before.chars().count() < MAX_LINE_CHARS {
             let before = console::measure_text_width(&before);
             let mark = paint.red(&"^".repeat(place.width.max(1) as usize));
             write!(out, "\n{:gutter$}{bar} {:before$}{mark}", "", "").expect(TAKES);

@@ -13,7 +13,7 @@ use mlua::ffi::{self, lua_State};
 use mlua::{Lua, StdLib};
 
 /// Maximum size of a block from a free list; the text of a usual log fits.
-const MOST_SMALL: usize = 2048;
+const MAX_SMALL: usize = 2048;
 
 /// Sizes are rounded up to multiples of this; also the alignment of blocks.
 const STEP: usize = 16;
@@ -23,7 +23,7 @@ const CHUNK: usize = 16 << 10;
 
 /// Free lists keep dropped blocks, so a script that uses many sizes in turn needs more memory than it holds at any
 /// time. The chunks may exceed the limit by this many bytes, plus this fraction of the limit.
-const MOST_KEPT: usize = 1 << 20;
+const MAX_KEPT: usize = 1 << 20;
 const KEPT_PART: usize = 4;
 
 /// A Lua state with the libraries and a memory limit.
@@ -99,7 +99,7 @@ struct Free {
 
 struct Memory {
     /// Free blocks, by size.
-    lists: [*mut Free; MOST_SMALL / STEP],
+    lists: [*mut Free; MAX_SMALL / STEP],
     /// The unused part of the last chunk: its start and size.
     fresh: *mut u8,
     left: usize,
@@ -131,7 +131,7 @@ fn list_of(bytes: usize) -> usize {
 impl Memory {
     #[inline]
     fn take(&mut self, bytes: usize) -> *mut u8 {
-        if bytes > MOST_SMALL {
+        if bytes > MAX_SMALL {
             // SAFETY: the size is not zero.
             return Layout::from_size_align(bytes, STEP).map_or(ptr::null_mut(), |layout| unsafe { alloc(layout) });
         }
@@ -149,7 +149,7 @@ impl Memory {
     #[cold]
     fn take_fresh(&mut self, size: usize) -> *mut u8 {
         if self.left < size {
-            let most = self.limit.saturating_add(MOST_KEPT).saturating_add(self.limit / KEPT_PART);
+            let most = self.limit.saturating_add(MAX_KEPT).saturating_add(self.limit / KEPT_PART);
             if self.chunks.len() * CHUNK >= most {
                 return ptr::null_mut();
             }
@@ -175,7 +175,7 @@ impl Memory {
     unsafe fn give_back(&mut self, block: *mut u8, bytes: usize) {
         // SAFETY: as above; a block has room for a `Free`, and is aligned for it.
         unsafe {
-            if bytes > MOST_SMALL {
+            if bytes > MAX_SMALL {
                 return dealloc(block, Layout::from_size_align_unchecked(bytes, STEP));
             }
             let block: *mut Free = block.cast();
@@ -189,11 +189,11 @@ impl Memory {
     /// As for [`Memory::give_back`]; `new` is not zero. When null is returned, the block is unchanged.
     #[inline]
     unsafe fn resize(&mut self, block: *mut u8, old: usize, new: usize) -> *mut u8 {
-        if old > MOST_SMALL && new > MOST_SMALL {
+        if old > MAX_SMALL && new > MAX_SMALL {
             // SAFETY: a block of this layout, see above; Lua requests no size near the maximum.
             return unsafe { realloc(block, Layout::from_size_align_unchecked(old, STEP), new) };
         }
-        if old <= MOST_SMALL && new <= MOST_SMALL && list_of(old) == list_of(new) {
+        if old <= MAX_SMALL && new <= MAX_SMALL && list_of(old) == list_of(new) {
             return block;
         }
         let moved = self.take(new);
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn memory_blocks_do_not_overlap_and_are_reused() {
         let mut memory = Memory::default();
-        let sizes = [1, 15, 16, 17, 100, MOST_SMALL - 1, MOST_SMALL, MOST_SMALL + 1, 5000];
+        let sizes = [1, 15, 16, 17, 100, MAX_SMALL - 1, MAX_SMALL, MAX_SMALL + 1, 5000];
         let blocks: Vec<(*mut u8, usize)> =
             (0..2000).map(|nth| sizes[nth % sizes.len()]).map(|size| (memory.take(size), size)).collect();
         for (nth, &(block, size)) in blocks.iter().enumerate() {
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn a_block_keeps_its_bytes_when_it_is_resized() {
         let mut memory = Memory::default();
-        let sizes = [1, 16, 17, MOST_SMALL, MOST_SMALL + 1, 3000];
+        let sizes = [1, 16, 17, MAX_SMALL, MAX_SMALL + 1, 3000];
         for old in sizes {
             for new in sizes {
                 let block = memory.take(old);
@@ -327,8 +327,8 @@ mod tests {
     fn memory_in_free_lists_has_a_limit_too() {
         let mut memory = Memory::default();
         memory.limit = 100_000;
-        let most = memory.limit + MOST_KEPT + memory.limit / KEPT_PART;
-        let taken = (0..most).take_while(|nth| !memory.take(1 + nth * 16 % MOST_SMALL).is_null()).count();
+        let most = memory.limit + MAX_KEPT + memory.limit / KEPT_PART;
+        let taken = (0..most).take_while(|nth| !memory.take(1 + nth * 16 % MAX_SMALL).is_null()).count();
         assert!(taken < most, "there is no limit");
         assert!(memory.chunks.len() * CHUNK <= most + CHUNK);
     }

@@ -61,8 +61,8 @@ static HANDLER: Once = Once::new();
 const TICKS_PER_LIMIT: u32 = 4;
 
 /// Maximum and minimum time between two ticks.
-const LONGEST_TICK: Duration = Duration::from_millis(25);
-const SHORTEST_TICK: Duration = Duration::from_millis(1);
+const MAX_TICK: Duration = Duration::from_millis(25);
+const MIN_TICK: Duration = Duration::from_millis(1);
 
 /// Limits the time of the Lua code on this thread, from [`TimeLimit::start`] until it is dropped.
 pub(crate) struct TimeLimit<'lua> {
@@ -102,7 +102,7 @@ impl<'lua> TimeLimit<'lua> {
             let created = libc::timer_create(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut event, &raw mut timer);
             assert_eq!(created, 0, "cannot create the timer that stops scripts: {}", std::io::Error::last_os_error());
 
-            let tick = (limit / TICKS_PER_LIMIT).clamp(SHORTEST_TICK, LONGEST_TICK);
+            let tick = (limit / TICKS_PER_LIMIT).clamp(MIN_TICK, MAX_TICK);
             let watch = Self { timer, stack, due: ticks(all, tick) };
             BEAT.with(|beat| {
                 beat.stopped.store(0, Ordering::Relaxed);

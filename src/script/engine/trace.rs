@@ -18,7 +18,7 @@ pub struct Call {
 }
 
 /// Maximum number of calls in a chain. An endless recursion has many, which are all alike.
-const MOST: usize = 12;
+const MAX_CALLS: usize = 12;
 
 /// Lua puts this before a file's name in the source of a chunk.
 const FILE: u8 = b'@';
@@ -33,7 +33,7 @@ pub(crate) fn note(stack: Stack, calls: &mut Vec<Call>) {
     unsafe {
         let mut place: lua_Debug = std::mem::zeroed();
         let mut level = 0;
-        while calls.len() < MOST && ffi::lua_getstack(state, level, &raw mut place) != 0 {
+        while calls.len() < MAX_CALLS && ffi::lua_getstack(state, level, &raw mut place) != 0 {
             level += 1;
             ffi::lua_getinfo(state, c"Sl".as_ptr(), &raw mut place);
             let Some(file) = file(&place) else { continue };

@@ -111,11 +111,11 @@ struct SharedTexts {
 
 /// Maximum number of fields that a script may add to a log, and maximum bytes of their keys: they do not count as Lua
 /// memory.
-const MOST_ADDED: usize = 10_000;
-const MOST_ADDED_TEXT: usize = 1 << 20;
+const MAX_ADDED_FIELDS: usize = 10_000;
+const MAX_ADDED_KEY_BYTES: usize = 1 << 20;
 
 /// A larger scratch buffer is not kept for the next log.
-const MOST_SCRATCH: usize = 1 << 20;
+const MAX_SCRATCH: usize = 1 << 20;
 
 impl Current {
     /// Begins the log that was read last.
@@ -128,7 +128,7 @@ impl Current {
         self.found = 0;
         self.error_line = None;
         self.calls.clear();
-        if self.scratch.capacity() > MOST_SCRATCH {
+        if self.scratch.capacity() > MAX_SCRATCH {
             self.scratch = Vec::new();
         }
     }
@@ -190,7 +190,7 @@ impl Current {
 
     /// Adds a field after the others, without a value yet; `None` when the log has the maximum of added fields.
     pub(crate) fn add(&mut self, key: &[u8]) -> Option<usize> {
-        if self.added.len() == MOST_ADDED || self.added_text.len() + key.len() > MOST_ADDED_TEXT {
+        if self.added.len() == MAX_ADDED_FIELDS || self.added_text.len() + key.len() > MAX_ADDED_KEY_BYTES {
             return None;
         }
         let start = self.added_text.len();

@@ -49,13 +49,13 @@ const SMALL_PART: usize = 16;
 
 /// Maximum size of the events of one log, which is also limited by `script.memory`: the events of one log cannot be
 /// delivered in parts, and must fit into memory.
-const MOST_BYTES_OF_LOG: usize = 32 << 20;
+const MAX_BYTES_OF_LOG: usize = 32 << 20;
 
 /// Expected bytes of events for each byte of a page are counted in fractions of this. For the first page, a quarter
 /// more than its size is expected, and never more than four times the size.
 const GROWTH_OF_ONE: usize = 1024;
 const FIRST_GROWTH: usize = GROWTH_OF_ONE / 4 * 5;
-const MOST_GROWTH: usize = 4 * GROWTH_OF_ONE;
+const MAX_GROWTH: usize = 4 * GROWTH_OF_ONE;
 
 /// The origin of a hook's logs, as `process(log, meta)` sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl Hook {
         let growth = vec![FIRST_GROWTH; formats.len()];
         let mut hook =
             Self { script, config, formats, meta, refused: None, used_to: Duration::ZERO, growth, vm: None, current };
-        hook.current.get().most_bytes = hook.config.memory.min(MOST_BYTES_OF_LOG);
+        hook.current.get().most_bytes = hook.config.memory.min(MAX_BYTES_OF_LOG);
         hook.vm = Some(hook.build(state)?);
         Ok(hook)
     }
@@ -180,7 +180,7 @@ impl Hook {
             for (events, growth) in made.outputs.iter().zip(&mut self.growth) {
                 let exact = events.bytes().len().saturating_mul(GROWTH_OF_ONE).div_ceil(page.body.len());
                 // A little more, because pages differ.
-                *growth = (exact + exact / 16).min(MOST_GROWTH);
+                *growth = (exact + exact / 16).min(MAX_GROWTH);
             }
         }
         made.outputs.iter_mut().for_each(Events::shrink);

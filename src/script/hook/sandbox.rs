@@ -41,7 +41,7 @@ const TABLE: &[&str] = &["concat", "pack", "unpack"];
 
 /// Maximum number of items that `table.move`, `insert` and `remove` move at once: they cannot be interrupted, and
 /// missing items need no memory.
-const MOST_MOVED: i64 = 4_000_000;
+const MAX_MOVED: i64 = 4_000_000;
 
 /// Creates a state with everything that scripts may use, and the table of their globals.
 pub(crate) fn build(shared: &mut Shared, memory: usize) -> mlua::Result<(LuaState, Table)> {
@@ -245,7 +245,7 @@ fn check_shifted(frame: &mut Frame, problem: &[u8]) {
     let length = i64::try_from(frame.stack.raw_len(1)).unwrap_or(i64::MAX);
     if frame.stack.kind(1) == Kind::Table
         && let Some(position) = frame.stack.integer(2)
-        && length.saturating_sub(position) > MOST_MOVED
+        && length.saturating_sub(position) > MAX_MOVED
     {
         frame.fail(problem);
     }
@@ -271,7 +271,7 @@ fn is_less(frame: &mut Frame) -> c_int {
 
 fn r#move(frame: &mut Frame) -> c_int {
     if let (Some(first), Some(last)) = (frame.stack.integer(2), frame.stack.integer(3))
-        && last.saturating_sub(first) > MOST_MOVED
+        && last.saturating_sub(first) > MAX_MOVED
     {
         frame.fail(b"table.move takes at most 4000000 items");
     }

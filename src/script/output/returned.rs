@@ -15,7 +15,7 @@ use crate::script::engine::lua_stack::{Hidden, Kept, Kind, Stack};
 use crate::script::hook::current_log::{Current, FieldState};
 
 /// Maximum number of events of one log.
-const MOST_EVENTS: usize = 10_000;
+const MAX_EVENTS: usize = 10_000;
 
 type Text<'a> = Cow<'a, [u8]>;
 
@@ -75,8 +75,8 @@ struct One<'a> {
 impl<'a> One<'a> {
     fn push_list(&mut self, list: c_int) -> Result<(), BodyError> {
         let len = self.stack.raw_len(list);
-        if len > MOST_EVENTS {
-            let why = format!("{len} events of one log; {MOST_EVENTS} are the most");
+        if len > MAX_EVENTS {
+            let why = format!("{len} events of one log; {MAX_EVENTS} are the most");
             return Err(problem("the list", why));
         }
         self.stack.push_nil();

@@ -52,8 +52,8 @@ pub(crate) fn check(digits: &str) -> Result<(), String> {
 
 /// The digits of a float, rounded to microseconds, the precision of a float for current times.
 pub(crate) fn of_float(seconds: f64) -> Result<String, String> {
-    const MOST: f64 = 1e19;
-    if !seconds.is_finite() || seconds.abs() > MOST {
+    const MAX_SECONDS: f64 = 1e19;
+    if !seconds.is_finite() || seconds.abs() > MAX_SECONDS {
         return Err(format!("{seconds} is not a time in unix seconds"));
     }
     let digits = format!("{seconds:.6}");

@@ -12,10 +12,10 @@ use crate::script::hook::current_log::{Current, FieldState};
 use crate::script::values::json::scan;
 
 /// Maximum length of a path in an error, in characters.
-const MOST_OF_PATH: usize = 80;
+const MAX_PATH_CHARS: usize = 80;
 
 /// Maximum nesting of tables; a table that contains itself also reaches it.
-const MOST_DEEP: usize = 64;
+const MAX_LEVELS_DEEP: usize = 64;
 
 /// Appends the value at `at` as one JSON value on one line. `root` is its name in errors.
 pub(crate) fn json(
@@ -77,7 +77,7 @@ impl WriteFault {
     }
 
     fn under(self, root: &str) -> BodyError {
-        let (shown, more) = match self.path.char_indices().nth(MOST_OF_PATH) {
+        let (shown, more) = match self.path.char_indices().nth(MAX_PATH_CHARS) {
             Some((end, _)) => (&self.path[..end], "…"),
             None => (self.path.as_str(), ""),
         };
@@ -137,13 +137,13 @@ pub(crate) fn shape(stack: Stack, current: &Current, at: c_int) -> Shape {
 pub(crate) const TOO_MANY_BYTES: &str = "one log may become 32 MiB of events, and no more than script.memory";
 
 /// Maximum number of bytes for one byte in a JSON string: `\u0001`.
-const MOST_PER_BYTE: usize = 6;
+const MAX_BYTES_PER_BYTE: usize = 6;
 
 /// Length of a text as a JSON string, or slightly more.
 fn json_len(text: &[u8]) -> usize {
     let beyond_ascii = if std::str::from_utf8(text).is_ok() { 1 } else { '\u{fffd}'.len_utf8() };
     let each = |byte: &u8| match byte {
-        ..b' ' | 0x7f => MOST_PER_BYTE,
+        ..b' ' | 0x7f => MAX_BYTES_PER_BYTE,
         b'"' | b'\\' => 2,
         0x80.. => beyond_ascii,
         _ => 1,
@@ -190,7 +190,7 @@ impl<'lua> Writer<'lua> {
     /// A long text is measured before it is written: Lua holds it once, but an event can contain it many times.
     fn string(&mut self, text: &[u8]) -> Written {
         let left = self.limit.saturating_sub(self.out.len());
-        if text.len() > left / MOST_PER_BYTE && json_len(text) > left {
+        if text.len() > left / MAX_BYTES_PER_BYTE && json_len(text) > left {
             return Err(WriteFault::new(TOO_MANY_BYTES));
         }
         escape::string(text, self.out);
@@ -198,8 +198,8 @@ impl<'lua> Writer<'lua> {
     }
 
     fn table(&mut self, at: c_int, depth: usize) -> Written {
-        if depth == MOST_DEEP {
-            return Err(WriteFault::new(format!("nested deeper than {MOST_DEEP} tables, or inside itself")));
+        if depth == MAX_LEVELS_DEEP {
+            return Err(WriteFault::new(format!("nested deeper than {MAX_LEVELS_DEEP} tables, or inside itself")));
         }
         if time_limit::is_over() {
             return Err(WriteFault::new("writing it takes too long"));

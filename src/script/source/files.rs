@@ -14,10 +14,10 @@ use super::tokens::{Token, Tokens};
 use crate::core::named_file;
 
 /// Maximum number of files of a script.
-const MOST_FILES: usize = 100;
+const MAX_FILES: usize = 100;
 
 /// Maximum total size of these files, in bytes.
-const MOST_BYTES: usize = 64 << 20;
+const MAX_BYTES: usize = 64 << 20;
 
 /// The content of each file that a script names, or why it cannot be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,14 +27,14 @@ impl Files {
     /// Reads the files that `text` names, and those that its modules name, from `directory`, whose path has no links.
     pub(crate) fn read(directory: &Path, text: &[u8]) -> Self {
         let mut files = BTreeMap::new();
-        let mut room = MOST_BYTES;
+        let mut room = MAX_BYTES;
         let mut wanted = named_in(text);
         while let Some(Named { name, is_module }) = wanted.pop() {
             if files.contains_key(&name) {
                 continue;
             }
-            if files.len() == MOST_FILES {
-                files.insert(name, Err(format!("a script may use {MOST_FILES} files at most")));
+            if files.len() == MAX_FILES {
+                files.insert(name, Err(format!("a script may use {MAX_FILES} files at most")));
                 break;
             }
             let content = read(directory, &name, room);
@@ -151,7 +151,7 @@ fn is_below(path: &str) -> bool {
 fn read(directory: &Path, name: &str, most: usize) -> Result<Arc<[u8]>, String> {
     let in_words = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => "no such file beside the script".to_owned(),
-        io::ErrorKind::FileTooLarge => format!("the files of a script may have {} MiB together", MOST_BYTES >> 20),
+        io::ErrorKind::FileTooLarge => format!("the files of a script may have {} MiB together", MAX_BYTES >> 20),
         _ => error.to_string(),
     };
     let path = directory.join(name).canonicalize().map_err(in_words)?;
@@ -260,8 +260,8 @@ mod tests {
         let directory = tempfile::TempDir::new().unwrap();
         let at = directory.path().canonicalize().unwrap();
         let text: String = (0..200).map(|n| format!("require 'm{n}' ")).collect();
-        assert_eq!(Files::read(&at, text.as_bytes()).names().count(), MOST_FILES + 1);
-        File::create(at.join("big.csv")).unwrap().set_len(MOST_BYTES as u64 + 1).unwrap();
+        assert_eq!(Files::read(&at, text.as_bytes()).names().count(), MAX_FILES + 1);
+        File::create(at.join("big.csv")).unwrap().set_len(MAX_BYTES as u64 + 1).unwrap();
         let files = Files::read(&at, b"lookup.csv('big.csv')");
         assert_eq!(files.get("big.csv").unwrap_err(), "the files of a script may have 64 MiB together");
     }

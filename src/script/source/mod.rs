@@ -16,7 +16,7 @@ pub use files::Files;
 const FORCE: &[u8] = b"forwarder: force-reload";
 
 /// Maximum size of a script's text, in bytes.
-pub const MOST_TEXT: u64 = 16 << 20;
+pub const MAX_TEXT: u64 = 16 << 20;
 
 /// The text of a script, with the files that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Script {
     /// [`ScriptFault::Unreadable`]. A named file that cannot be read is an error at the line that uses it.
     pub fn read(path: &Path) -> Result<Self, HookError> {
         let read =
-            path.canonicalize().and_then(|resolved| Ok((named_file::read_trusted(&resolved, MOST_TEXT)?, resolved)));
+            path.canonicalize().and_then(|resolved| Ok((named_file::read_trusted(&resolved, MAX_TEXT)?, resolved)));
         let (text, resolved) = read.map_err(|error| {
             HookError::new("", ScriptFault::Unreadable { path: path.to_owned(), cause: error.to_string() })
         })?;

@@ -7,7 +7,7 @@
 use mlua::{Function, Lua, LuaString, Table, Value};
 
 use super::fields::{Fields, check_known, clean_names, fields, flattener, header};
-use super::native::{MOST_BYTES, Raise, answering, chunk, number};
+use super::native::{MAX_BYTES, Raise, answering, chunk, number};
 use crate::script::engine::raising::raising;
 
 const PARTS: [&str; 7] = ["vendor", "product", "version", "id", "name", "severity", "extension"];
@@ -52,8 +52,8 @@ fn native(lua: &Lua, (parts, list): (Table, Table)) -> Result<LuaString, Raise> 
     }
     head[5] = severity(&parts.raw_get::<Value>("severity")?)?;
     let line = encode(&head, &fields(&list)?);
-    if line.len() > MOST_BYTES {
-        return Err(Raise::Text(format!("{NAME}: more than {} MiB", MOST_BYTES >> 20)));
+    if line.len() > MAX_BYTES {
+        return Err(Raise::Text(format!("{NAME}: more than {} MiB", MAX_BYTES >> 20)));
     }
     Ok(lua.create_string(line)?)
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mlua::{Function, Lua, LuaString, Table, Value};
 
 use super::native;
-use super::native::{MOST_BYTES, Raise, chunk};
+use super::native::{MAX_BYTES, Raise, chunk};
 use crate::core::name;
 use crate::script::output::number;
 
@@ -46,8 +46,8 @@ pub(super) fn fields(list: &Table) -> Result<Fields, Raise> {
     while let (Some(name), Some(value)) = (items.next(), items.next()) {
         let (name, value) = (name?.as_bytes().to_vec(), value?.as_bytes().to_vec());
         bytes += name.len() + value.len();
-        if bytes > MOST_BYTES {
-            return Err(Raise::Text(format!("fields of more than {} MiB together", MOST_BYTES >> 20)));
+        if bytes > MAX_BYTES {
+            return Err(Raise::Text(format!("fields of more than {} MiB together", MAX_BYTES >> 20)));
         }
         fields.push((name, value));
     }
@@ -88,8 +88,8 @@ pub(super) fn clean_names(fields: &Fields, allowed: fn(u8) -> bool) -> Vec<Vec<u
 /// A part of a header: text or a number.
 pub(super) fn header(function: &str, parts: &Table, name: &str) -> Result<Vec<u8>, Raise> {
     match parts.raw_get::<Value>(name)? {
-        Value::String(text) if text.as_bytes().len() <= MOST_BYTES / 16 => Ok(text.as_bytes().to_vec()),
-        Value::String(_) => Err(Raise::Text(format!("{function}: `{name}` is longer than {} MiB", MOST_BYTES >> 24))),
+        Value::String(text) if text.as_bytes().len() <= MAX_BYTES / 16 => Ok(text.as_bytes().to_vec()),
+        Value::String(_) => Err(Raise::Text(format!("{function}: `{name}` is longer than {} MiB", MAX_BYTES >> 24))),
         value => match native::number(&value) {
             Some(digits) => Ok(digits),
             None => Err(Raise::Text(format!("{function}: `{name}` must be a string, not {}", value.type_name()))),

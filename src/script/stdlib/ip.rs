@@ -7,7 +7,7 @@ use mlua::{Lua, Table, Value};
 use super::native::{Raise, function, text, unexpected};
 
 /// Maximum number of networks in one list: all of them are checked.
-const MOST_NETWORKS: usize = 10_000;
+const MAX_NETWORKS: usize = 10_000;
 
 /// Puts `ip` into `globals`.
 pub(super) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
@@ -32,10 +32,10 @@ fn in_cidr(lua: &Lua, (value, networks): (Value, Value)) -> Result<Result<bool, 
     let value = text(lua, 1, value)?;
     let inside: &dyn Fn(IpAddr) -> Result<bool, Raise> = match &networks {
         Value::Table(list) => {
-            if list.raw_len() > MOST_NETWORKS {
+            if list.raw_len() > MAX_NETWORKS {
                 return Err(Raise::Argument(
                     2,
-                    format!("a list of {} networks: at most {MOST_NETWORKS}", list.raw_len()),
+                    format!("a list of {} networks: at most {MAX_NETWORKS}", list.raw_len()),
                 ));
             }
             &|address| {

@@ -8,7 +8,7 @@ use mlua::{Lua, LuaString, Table, Value};
 
 use super::cef::encoder;
 use super::fields::{Fields, check_known, clean_names, fields, header};
-use super::native::{MOST_BYTES, Raise, answering};
+use super::native::{MAX_BYTES, Raise, answering};
 
 const NAME: &str = "leef.encode";
 
@@ -44,8 +44,8 @@ fn native(lua: &Lua, (parts, list): (Table, Table)) -> Result<LuaString, Raise> 
     }
     let version = version(&parts.raw_get::<Value>("leef")?, &parts.raw_get::<Value>("delimiter")?)?;
     let line = encode(version, &head, &fields(&list)?);
-    if line.len() > MOST_BYTES {
-        return Err(Raise::Text(format!("{NAME}: more than {} MiB", MOST_BYTES >> 20)));
+    if line.len() > MAX_BYTES {
+        return Err(Raise::Text(format!("{NAME}: more than {} MiB", MAX_BYTES >> 20)));
     }
     Ok(lua.create_string(line)?)
 }

@@ -3,7 +3,7 @@
 use mlua::{Function, Lua, LuaString, Table};
 
 use super::fields::{Fields, clean_names, fields, flattener};
-use super::native::{MOST_BYTES, Raise, answering, chunk};
+use super::native::{MAX_BYTES, Raise, answering, chunk};
 use crate::script::engine::raising::raising;
 
 /// Puts `logfmt` into `globals`.
@@ -28,8 +28,8 @@ pub(super) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
 
 fn native(lua: &Lua, list: Table) -> Result<LuaString, Raise> {
     let line = encode(&fields(&list)?);
-    if line.len() > MOST_BYTES {
-        return Err(Raise::Text(format!("logfmt.encode: more than {} MiB", MOST_BYTES >> 20)));
+    if line.len() > MAX_BYTES {
+        return Err(Raise::Text(format!("logfmt.encode: more than {} MiB", MAX_BYTES >> 20)));
     }
     Ok(lua.create_string(line)?)
 }

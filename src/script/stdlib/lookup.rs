@@ -15,14 +15,14 @@ use crate::script::values::json as decoded;
 use crate::script::{Files, Script};
 
 /// Maximum size of all lookup files of one Lua state, in bytes, because parsing cannot be interrupted.
-const MOST_BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 16 << 20;
 
 /// Puts `lookup` into `globals`, which must already contain `json`.
 pub(crate) fn install(lua: &Lua, globals: &Table, script: &Script) -> mlua::Result<()> {
     let decode: Function = globals.get::<Table>("json")?.get("decode")?;
     let opened = Opened {
         files: script.files.clone(),
-        room: Arc::new(AtomicUsize::new(MOST_BYTES)),
+        room: Arc::new(AtomicUsize::new(MAX_BYTES)),
         tables: lua.create_table()?,
     };
     let library = lua.create_table()?;
@@ -130,7 +130,7 @@ impl Opened {
         let content = self.files.get(file).map_err(refused)?;
         let room = self.room.load(Ordering::Relaxed);
         let Some(left) = room.checked_sub(content.len()) else {
-            return Err(refused(format!("a script may look things up in {} MiB", MOST_BYTES >> 20)));
+            return Err(refused(format!("a script may look things up in {} MiB", MAX_BYTES >> 20)));
         };
         let entries = read(content).map_err(refused)?;
         self.room.store(left, Ordering::Relaxed);

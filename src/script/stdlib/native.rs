@@ -24,7 +24,7 @@ impl From<mlua::Error> for Raise {
 
 /// Maximum length of a text that a library function accepts or returns, in bytes. These functions cannot be
 /// interrupted, and their results do not count as Lua memory yet.
-pub(super) const MOST_BYTES: usize = 16 << 20;
+pub(super) const MAX_BYTES: usize = 16 << 20;
 
 /// Makes a native function available to scripts. A boolean may only be its only result.
 pub(super) fn function<A, R>(
@@ -65,8 +65,8 @@ pub(super) fn chunk<'a>(lua: &Lua, text: &'a str) -> Chunk<'a> {
 /// Argument number `n` as text. Numbers are converted, as usual in Lua.
 pub(super) fn text(lua: &Lua, n: usize, value: Value) -> Result<LuaString, Raise> {
     match value {
-        Value::String(text) if text.as_bytes().len() > MOST_BYTES => {
-            Err(Raise::Argument(n, format!("text of more than {} MiB", MOST_BYTES >> 20)))
+        Value::String(text) if text.as_bytes().len() > MAX_BYTES => {
+            Err(Raise::Argument(n, format!("text of more than {} MiB", MAX_BYTES >> 20)))
         }
         Value::String(text) => Ok(text),
         value => match number(&value) {

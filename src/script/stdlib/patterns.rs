@@ -17,7 +17,7 @@ use crate::script::pattern;
 use crate::script::pattern::{Capture, Match, Matcher, PatternError};
 
 /// Maximum length of the text of a [`PatternError`], in bytes.
-const LONGEST_MESSAGE: usize = 72;
+const MAX_MESSAGE_BYTES: usize = 72;
 
 /// Replaces the four functions in the string library, because Lua's own cannot be interrupted.
 pub(super) fn install(lua: &Lua, string: &Table) -> mlua::Result<()> {
@@ -279,9 +279,9 @@ unsafe fn add(result: *mut luaL_Buffer, piece: &[u8]) {
 /// Raises the error at the script's line that made the call. Does not return; the result type only suits the callers.
 unsafe fn raise(state: *mut lua_State, error: PatternError) -> c_int {
     // A `String` would never be dropped. The unwritten rest stays zero and terminates the message.
-    let mut message = [0_u8; LONGEST_MESSAGE + 1];
+    let mut message = [0_u8; MAX_MESSAGE_BYTES + 1];
     // It fits, as a test checks.
-    let _ = write!(&mut message[..LONGEST_MESSAGE], "{error}");
+    let _ = write!(&mut message[..MAX_MESSAGE_BYTES], "{error}");
     // SAFETY: the message ends with a zero.
     unsafe { ffi::luaL_error(state, c"%s".as_ptr(), message.as_ptr()) }
 }

@@ -15,18 +15,18 @@ use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, PatternID};
 
-use super::native::{MOST_BYTES, Raise, answering, chunk, function, integer_or_none, text};
+use super::native::{MAX_BYTES, Raise, answering, chunk, function, integer_or_none, text};
 use crate::script::engine::raising::raising;
 use crate::script::engine::time_limit;
 
 /// Maximum length of a pattern, in bytes.
-const MOST_PATTERN_BYTES: usize = 4096;
+const MAX_PATTERN_BYTES: usize = 4096;
 
 /// Maximum size of a compiled pattern, in bytes: about ten thousand states.
-const MOST_PROGRAM_BYTES: usize = 256 << 10;
+const MAX_PROGRAM_BYTES: usize = 256 << 10;
 
 /// Maximum size of the regex engine's cache for a pattern, in bytes.
-const MOST_CACHE_BYTES: usize = 256 << 10;
+const MAX_CACHE_BYTES: usize = 256 << 10;
 
 /// Maximum number of compiled patterns cached by a Lua state.
 const CACHED_PATTERNS: usize = 64;
@@ -161,8 +161,8 @@ fn replace(lua: &Lua, patterns: &Patterns, [subject, pattern, new, most]: [Value
             });
         }
         (kept, before, count) = (end, Some(end), count + 1);
-        if made.len() > MOST_BYTES {
-            return Err(Raise::Text(format!("re.gsub: the result is longer than {} MiB", MOST_BYTES >> 20)));
+        if made.len() > MAX_BYTES {
+            return Err(Raise::Text(format!("re.gsub: the result is longer than {} MiB", MAX_BYTES >> 20)));
         }
         if time_limit::is_over() {
             return Err(Raise::Text("re.gsub: out of time".to_owned()));
@@ -266,8 +266,8 @@ impl Pattern {
     fn new(source: &[u8], most_work: usize) -> Result<Self, String> {
         let source =
             std::str::from_utf8(source).map_err(|_| "a pattern is UTF-8: write other bytes as \\xFF".to_owned())?;
-        if source.len() > MOST_PATTERN_BYTES {
-            return Err(format!("a pattern of {} bytes: at most {MOST_PATTERN_BYTES}", source.len()));
+        if source.len() > MAX_PATTERN_BYTES {
+            return Err(format!("a pattern of {} bytes: at most {MAX_PATTERN_BYTES}", source.len()));
         }
         let syntax = syntax::Config::new().unicode(false).utf8(false).nest_limit(100);
         let program = thompson::Compiler::new()
@@ -275,16 +275,16 @@ impl Pattern {
             .configure(
                 thompson::Config::new()
                     .utf8(false)
-                    .nfa_size_limit(Some(MOST_PROGRAM_BYTES))
+                    .nfa_size_limit(Some(MAX_PROGRAM_BYTES))
                     .which_captures(WhichCaptures::All),
             )
             .build(source)
             .map_err(|error| words(&error))?;
         let limits = Config::new()
             .utf8_empty(false)
-            .nfa_size_limit(Some(MOST_PROGRAM_BYTES))
-            .onepass_size_limit(Some(MOST_PROGRAM_BYTES))
-            .hybrid_cache_capacity(MOST_CACHE_BYTES);
+            .nfa_size_limit(Some(MAX_PROGRAM_BYTES))
+            .onepass_size_limit(Some(MAX_PROGRAM_BYTES))
+            .hybrid_cache_capacity(MAX_CACHE_BYTES);
         let engine = Regex::builder().syntax(syntax).configure(limits).build(source).map_err(|error| {
             error.size_limit().map_or_else(|| format!("malformed pattern: {error}"), |_| TOO_LARGE.to_owned())
         })?;

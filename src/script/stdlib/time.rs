@@ -16,7 +16,7 @@ use super::native::{Raise, function, integer_or_none, text, text_or_none, unexpe
 const RFC_3339: &str = "%Y-%m-%dT%H:%M:%S%.f%:z";
 
 /// Maximum length of a format, in bytes.
-const LONGEST_FORMAT: usize = 1024;
+const MAX_FORMAT_BYTES: usize = 1024;
 
 /// Puts `time` into `globals`. `time.now()` returns the time of `clock`.
 pub(super) fn install(lua: &Lua, globals: &Table, clock: fn() -> SystemTime) -> mlua::Result<()> {
@@ -58,8 +58,8 @@ fn parse(lua: &Lua, (value, layout, zone): (Value, Value, Value)) -> Result<Mult
 fn layout(lua: &Lua, value: Value) -> Result<Option<String>, Raise> {
     let Some(layout) = text_or_none(lua, 2, value)? else { return Ok(None) };
     let bytes = layout.as_bytes().len();
-    if bytes > LONGEST_FORMAT {
-        return Err(Raise::Argument(2, format!("a format of {bytes} bytes: at most {LONGEST_FORMAT}")));
+    if bytes > MAX_FORMAT_BYTES {
+        return Err(Raise::Argument(2, format!("a format of {bytes} bytes: at most {MAX_FORMAT_BYTES}")));
     }
     Ok(Some(layout.to_string_lossy()))
 }

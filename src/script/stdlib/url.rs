@@ -6,7 +6,7 @@ use super::encode::url_decode;
 use super::native::{Raise, function, text};
 
 /// Maximum number of names in a query.
-const MOST_NAMES: usize = 1000;
+const MAX_NAMES: usize = 1000;
 
 /// Adds the functions to the library `url`.
 pub(super) fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
@@ -46,7 +46,7 @@ fn query(lua: &Lua, value: Value) -> Result<Table, Raise> {
     let query = memchr::memchr(b'?', bytes).map_or(bytes, |at| &bytes[at + 1..]);
     let table = lua.create_table()?;
     let pairs = query.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty());
-    for pair in pairs.take(MOST_NAMES) {
+    for pair in pairs.take(MAX_NAMES) {
         let (name, value) = split(pair, b'=').map_or((pair, &[][..]), |(name, value)| (name, value));
         table.raw_set(plain(lua, name)?, plain(lua, value)?)?;
     }

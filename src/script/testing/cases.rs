@@ -31,7 +31,7 @@ pub use diff::Difference;
 pub use event::EventJson;
 pub use report::{Failure, Report, TOO_DEEP, Why};
 
-use case::{Expected, LEVELS_AROUND, MOST_LEVELS, Outcome};
+use case::{Expected, LEVELS_AROUND, MAX_LEVELS, Outcome};
 
 /// The suffix of the names of files with cases.
 pub const SUFFIX: &str = ".test.jsonl";
@@ -137,7 +137,7 @@ fn texts(made: &Made) -> Vec<String> {
 fn compare(case: &Case, outcome: &Outcome) -> Result<(), Why> {
     match (&case.expected, outcome) {
         (Expected::Events(expected), Outcome::Events(got)) => {
-            if got.iter().any(|event| levels(event.as_bytes()) + LEVELS_AROUND > MOST_LEVELS) {
+            if got.iter().any(|event| levels(event.as_bytes()) + LEVELS_AROUND > MAX_LEVELS) {
                 return Err(Why::TooDeep);
             }
             let read =

@@ -36,15 +36,15 @@ const FEW_READS: i64 = 4;
 
 /// Default maximum nesting of objects and arrays for `json.decode`, and the largest value that a script can set.
 /// Receivers fail at a depth of about 128, and some then reject the whole request.
-const MOST_LEVELS: i64 = check::MOST_DEEP as i64;
-const MOST_ALLOWED_LEVELS: i64 = 1000;
+const MAX_LEVELS: i64 = check::MAX_LEVELS_DEEP as i64;
+const MAX_ALLOWED_LEVELS: i64 = 1000;
 
 /// `json.decode(text, levels)`: the value, or nil and the reason.
 pub(crate) fn decode(frame: &mut Frame) -> c_int {
     let stack = frame.stack;
     let levels = match stack.kind(2) {
         Kind::Nil => None,
-        kind => match whole(kind).filter(|levels| (1..=MOST_ALLOWED_LEVELS).contains(levels)) {
+        kind => match whole(kind).filter(|levels| (1..=MAX_ALLOWED_LEVELS).contains(levels)) {
             None => frame.fail(b"json.decode: the most levels are a whole number from 1 to 1000"),
             levels => levels,
         },
@@ -56,7 +56,7 @@ pub(crate) fn decode(frame: &mut Frame) -> c_int {
         frame.push_bytes(stack.kind(1).name().as_bytes());
         return concatenated(frame);
     };
-    match take(text, levels.unwrap_or(MOST_LEVELS), &mut frame.current().scratch) {
+    match take(text, levels.unwrap_or(MAX_LEVELS), &mut frame.current().scratch) {
         Ok(Taken::AsItIs) => {}
         Ok(Taken::Mended) => {
             frame.push_of(|current| &current.scratch);
@@ -121,7 +121,7 @@ pub(crate) enum Refusal {
 /// # Errors
 /// It does not; the error is the reason.
 pub(crate) fn check(text: &[u8]) -> Result<(), Refusal> {
-    take(text, MOST_LEVELS, &mut Vec::new()).map(|_| ())
+    take(text, MAX_LEVELS, &mut Vec::new()).map(|_| ())
 }
 
 /// Whether and how a text is accepted; the corrected text is in `mended`. An accepted text can be copied into an
@@ -129,7 +129,7 @@ pub(crate) fn check(text: &[u8]) -> Result<(), Refusal> {
 fn take(text: &[u8], most: i64, mended: &mut Vec<u8>) -> Result<Taken, Refusal> {
     let look = check::look(text);
     mended.clear();
-    if most >= MOST_LEVELS {
+    if most >= MAX_LEVELS {
         match look {
             Look::Json => return Ok(Taken::AsItIs),
             Look::JsonOnLines => {

@@ -5,11 +5,11 @@ use mlua::{Lua, Table, Value};
 use crate::script::diagnostics::error::bounded;
 
 /// Maximum bytes of text, and maximum number of values, that are passed from one version to the next.
-const MOST_BYTES: usize = 4 << 20;
-const MOST_VALUES: usize = 100_000;
+const MAX_BYTES: usize = 4 << 20;
+const MAX_VALUES: usize = 100_000;
 
 /// Maximum nesting of tables.
-const MOST_DEPTH: usize = 32;
+const MAX_DEPTH: usize = 32;
 
 /// The global that is passed on, and the global that requests it.
 const STATE: &str = "state";
@@ -78,8 +78,8 @@ struct Walk {
 impl Walk {
     fn copy(&mut self, value: &Value, path: &str, depth: usize) -> Result<Plain, String> {
         self.values += 1;
-        if self.values > MOST_VALUES {
-            return Err(format!("{STATE} has more than {MOST_VALUES} values"));
+        if self.values > MAX_VALUES {
+            return Err(format!("{STATE} has more than {MAX_VALUES} values"));
         }
         Ok(match value {
             Value::Boolean(boolean) => Plain::Boolean(*boolean),
@@ -88,13 +88,13 @@ impl Walk {
             Value::String(text) => {
                 let text = text.as_bytes().to_vec();
                 self.bytes += text.len();
-                if self.bytes > MOST_BYTES {
-                    return Err(format!("{STATE} has more than {} MiB of text", MOST_BYTES >> 20));
+                if self.bytes > MAX_BYTES {
+                    return Err(format!("{STATE} has more than {} MiB of text", MAX_BYTES >> 20));
                 }
                 Plain::Text(text)
             }
-            Value::Table(_) if depth == MOST_DEPTH => {
-                return Err(format!("{path}: nested deeper than {MOST_DEPTH}, or within itself"));
+            Value::Table(_) if depth == MAX_DEPTH => {
+                return Err(format!("{path}: nested deeper than {MAX_DEPTH}, or within itself"));
             }
             Value::Table(table) if table.metatable().is_some() => {
                 return Err(format!(

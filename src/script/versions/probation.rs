@@ -21,7 +21,7 @@ impl Default for Rules {
 }
 
 /// Minimum number of logs for a decision.
-const LEAST_LOGS: u64 = 50;
+const MIN_LOGS: u64 = 50;
 
 /// Above this number of logs, the counts are halved, so that the share represents recent logs.
 const MANY_LOGS: u64 = 10_000;
@@ -69,7 +69,7 @@ impl Probation {
     /// target; otherwise the earlier target stays.
     pub(crate) fn begin(&mut self, now: Instant) -> bool {
         let (is_proved, usual) = match &self.fresh {
-            Some(fresh) if self.seen.logs < LEAST_LOGS && now < fresh.since + self.rules.within => (false, fresh.usual),
+            Some(fresh) if self.seen.logs < MIN_LOGS && now < fresh.since + self.rules.within => (false, fresh.usual),
             _ => (true, self.seen),
         };
         self.fresh = Some(Fresh { since: now, usual });
@@ -93,7 +93,7 @@ impl Probation {
             return None;
         }
         let (seen, share) = (self.seen, self.rules.share);
-        let is_worse = seen.logs >= LEAST_LOGS && seen.is_above(share) && !usual.is_above(share);
+        let is_worse = seen.logs >= MIN_LOGS && seen.is_above(share) && !usual.is_above(share);
         is_worse.then(|| {
             self.seen = usual;
             self.fresh = None;

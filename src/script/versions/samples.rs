@@ -7,8 +7,8 @@ use crate::core::page::Page;
 use crate::loggroup;
 
 /// Maximum number of logs, and maximum bytes of them, of all shards together.
-const MOST_LOGS: usize = 200;
-const MOST_BYTES: usize = 1 << 20;
+const MAX_LOGS: usize = 200;
+const MAX_BYTES: usize = 1 << 20;
 
 /// Limits for one page, so that other pages are included as well.
 const LOGS_OF_PAGE: usize = 20;
@@ -40,7 +40,7 @@ impl Samples {
         kept.pages.push_back((page, logs));
         kept.logs += logs;
         kept.bytes += bytes;
-        while kept.logs > MOST_LOGS || kept.bytes > MOST_BYTES {
+        while kept.logs > MAX_LOGS || kept.bytes > MAX_BYTES {
             let Some((page, logs)) = kept.pages.pop_front() else { break };
             kept.logs -= logs;
             kept.bytes -= page.body.len();
@@ -78,13 +78,13 @@ mod tests {
             samples.keep(&page_of(&["b"; 50]));
         }
         let kept = samples.read();
-        assert_eq!((kept.len(), logs(&kept)), (MOST_LOGS / LOGS_OF_PAGE, MOST_LOGS));
+        assert_eq!((kept.len(), logs(&kept)), (MAX_LOGS / LOGS_OF_PAGE, MAX_LOGS));
         let long = "c".repeat(BYTES_OF_PAGE - 1000);
         for _ in 0..100 {
             samples.keep(&page_of(&[long.as_str(); 4]));
         }
         let kept = samples.read();
         let bytes: usize = kept.iter().map(|page| page.body.len()).sum();
-        assert!(bytes <= MOST_BYTES && bytes > MOST_BYTES / 2 && logs(&kept) == kept.len(), "{bytes}");
+        assert!(bytes <= MAX_BYTES && bytes > MAX_BYTES / 2 && logs(&kept) == kept.len(), "{bytes}");
     }
 }

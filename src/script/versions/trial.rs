@@ -20,7 +20,7 @@ const FAILS_MORE: usize = 20;
 const DROPS_MORE: usize = 50;
 
 /// With fewer logs than this, any number of drops is accepted.
-const LEAST_LOGS: usize = 10;
+const MIN_LOGS: usize = 10;
 
 /// A version before it is loaded. It is run on its own thread, so that no shard waits for it.
 pub struct Trial {
@@ -176,9 +176,9 @@ fn worse(Dried { logs, was, will_be }: &Dried) -> Option<&'static str> {
         Some("it fails on every log, the running version does not")
     } else if more(will_be.failed, was.failed, FAILS_MORE) {
         Some("it fails on many more logs than the running version")
-    } else if *logs >= LEAST_LOGS && will_be.dropped == *logs && was.dropped < *logs {
+    } else if *logs >= MIN_LOGS && will_be.dropped == *logs && was.dropped < *logs {
         Some("it drops every log, the running version does not")
-    } else if *logs >= LEAST_LOGS && more(will_be.dropped, was.dropped, DROPS_MORE) {
+    } else if *logs >= MIN_LOGS && more(will_be.dropped, was.dropped, DROPS_MORE) {
         Some("it drops many more logs than the running version")
     } else {
         None

@@ -44,7 +44,7 @@ impl Key<bool> {
 impl<T: Number> Key<T> {
     /// A whole number within bounds, which must fit into the type.
     pub(super) const fn count(name: &'static str, least: u64, most: u64) -> Self {
-        assert!(least <= most && most <= T::MOST, "the bounds have to fit into the type");
+        assert!(least <= most && most <= T::LARGEST, "the bounds have to fit into the type");
         Self { row: Row::new(name, Kind::Count(least, most)), bounds: (least, most) }
     }
 }

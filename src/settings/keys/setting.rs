@@ -12,7 +12,7 @@ use crate::settings::raw::Raw;
 use crate::settings::units;
 
 /// Maximum duration: a longer one is certainly a mistake.
-const LONGEST_DURATION: Duration = Duration::from_secs(30 * 24 * 3_600);
+const MAX_DURATION: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// A type of settings.
 pub trait Setting: Sized {
@@ -46,7 +46,7 @@ pub trait Choice: Copy + PartialEq + 'static {
 /// A type of whole numbers; the bounds are the minimum and the maximum.
 pub trait Number: Setting<Bounds = (u64, u64)> {
     /// The largest number of the type.
-    const MOST: u64;
+    const LARGEST: u64;
 }
 
 /// The bounds of a duration.
@@ -117,7 +117,7 @@ macro_rules! numbers {
         }
 
         impl Number for $number {
-            const MOST: u64 = Self::MAX as u64;
+            const LARGEST: u64 = Self::MAX as u64;
         }
     )*};
 }
@@ -146,8 +146,8 @@ impl Setting for Duration {
             let least = units::show_duration(least);
             return Err(Complaint::new(format!("{} is too short", raw.show()), format!("write \"{least}\" or more")));
         }
-        if duration > LONGEST_DURATION {
-            let fix = format!("write \"{}\" or less", units::show_duration(LONGEST_DURATION));
+        if duration > MAX_DURATION {
+            let fix = format!("write \"{}\" or less", units::show_duration(MAX_DURATION));
             return Err(Complaint::new(format!("{} is too long", raw.show()), fix));
         }
         Ok(duration)

@@ -63,7 +63,7 @@ fn groups_are_listed_created_and_updated() {
 #[test]
 fn a_group_timeout_is_whole_seconds_and_never_zero() {
     let seconds = |group_timeout| {
-        let group = wanted_group(&Config { group_timeout, ..config() });
+        let group = configured_group(&Config { group_timeout, ..config() });
         group.timeout.get()
     };
     assert_eq!(seconds(Duration::ZERO), 1);

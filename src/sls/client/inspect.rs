@@ -23,7 +23,7 @@ const NOBODY: &str = "forwarder-check";
 
 /// Why a read failed.
 #[derive(Debug)]
-pub enum LookError {
+pub enum InspectError {
     /// The key is valid, but a right is missing.
     Denied {
         /// The missing right.
@@ -60,51 +60,51 @@ impl Sls {
     /// The consumer groups of the logstore.
     ///
     /// # Errors
-    /// [`LookError`]
-    pub async fn look_at_groups(&self) -> Result<Vec<Group>, LookError> {
+    /// [`InspectError`]
+    pub async fn inspect_groups(&self) -> Result<Vec<Group>, InspectError> {
         self.look(&api::build_list_groups(&self.config), api::read_groups).await
     }
 
     /// Our consumer group, if it exists.
     ///
     /// # Errors
-    /// [`LookError`]
-    pub async fn look_at_group(&self) -> Result<Option<Group>, LookError> {
-        Ok(self.look_at_groups().await?.into_iter().find(|group| group.name == self.config.group))
+    /// [`InspectError`]
+    pub async fn inspect_group(&self) -> Result<Option<Group>, InspectError> {
+        Ok(self.inspect_groups().await?.into_iter().find(|group| group.name == self.config.group))
     }
 
     /// The shards of the logstore.
     ///
     /// # Errors
-    /// [`LookError`]
-    pub async fn look_at_shards(&self) -> Result<Vec<Shard>, LookError> {
+    /// [`InspectError`]
+    pub async fn inspect_shards(&self) -> Result<Vec<Shard>, InspectError> {
         self.look(&api::build_list_shards(&self.config), api::read_shards).await
     }
 
     /// The first of the project's logstores, to see whether they may be listed.
     ///
     /// # Errors
-    /// [`LookError`]
-    pub async fn look_at_logstores(&self) -> Result<LogstoreNames, LookError> {
+    /// [`InspectError`]
+    pub async fn inspect_logstores(&self) -> Result<LogstoreNames, InspectError> {
         self.look(&api::build_list_logstores(0), api::read_logstores).await
     }
 
     /// Days that the logstore keeps logs.
     ///
     /// # Errors
-    /// [`LookError`]
-    pub async fn look_at_retention(&self) -> Result<u32, LookError> {
+    /// [`InspectError`]
+    pub async fn inspect_retention(&self) -> Result<u32, InspectError> {
         self.look(&api::build_logstore(&self.config), api::read_retention).await
     }
 
     /// The checkpoints that were ever saved; `None` if there is no group.
     ///
     /// # Errors
-    /// [`LookError`]
-    pub async fn look_at_checkpoints(&self) -> Result<Option<Vec<SavedAt>>, LookError> {
+    /// [`InspectError`]
+    pub async fn inspect_checkpoints(&self) -> Result<Option<Vec<SavedAt>>, InspectError> {
         match self.look(&api::build_checkpoints(&self.config), api::read_checkpoints).await {
             Ok(saved) => Ok(Some(saved)),
-            Err(LookError::Failed(SourceError::Lost(_))) => Ok(None),
+            Err(InspectError::Failed(SourceError::Lost(_))) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -112,19 +112,19 @@ impl Sls {
     /// The cursor at a position of a shard.
     ///
     /// # Errors
-    /// [`LookError`]
-    pub async fn look_at_cursor(&self, shard: ShardId, start: Start) -> Result<Cursor, LookError> {
+    /// [`InspectError`]
+    pub async fn inspect_cursor(&self, shard: ShardId, start: Start) -> Result<Cursor, InspectError> {
         self.look(&api::build_cursor(&self.config, shard, start), api::read_cursor).await
     }
 
     /// When the log group at a cursor was received, unix seconds; `None` if it has expired.
     ///
     /// # Errors
-    /// [`LookError`]
-    pub async fn look_at_time(&self, shard: ShardId, cursor: &Cursor) -> Result<Option<i64>, LookError> {
+    /// [`InspectError`]
+    pub async fn inspect_cursor_time(&self, shard: ShardId, cursor: &Cursor) -> Result<Option<i64>, InspectError> {
         match self.look(&api::build_cursor_time(&self.config, shard, cursor), api::read_cursor_time).await {
             Ok(time) => Ok(Some(time)),
-            Err(LookError::Failed(SourceError::Stale(_))) => Ok(None),
+            Err(InspectError::Failed(SourceError::Stale(_))) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -132,8 +132,8 @@ impl Sls {
     /// Reads at most one log group, so that the filter is tested too. This changes nothing.
     ///
     /// # Errors
-    /// [`LookError`]
-    pub async fn look_at_page(&self, shard: ShardId, cursor: &Cursor) -> Result<(), LookError> {
+    /// [`InspectError`]
+    pub async fn inspect_page(&self, shard: ShardId, cursor: &Cursor) -> Result<(), InspectError> {
         let request = api::build_pull(&self.config, shard, cursor, 1, None);
         self.look(&request, |reply| api::read_pull(&self.config, shard, cursor, reply.clone()).map(drop)).await
     }
@@ -142,8 +142,8 @@ impl Sls {
     /// save is refused even with the right.
     ///
     /// # Errors
-    /// [`LookError`]
-    pub async fn look_at_saving(&self) -> Result<(), LookError> {
+    /// [`InspectError`]
+    pub async fn inspect_save_permission(&self) -> Result<(), InspectError> {
         let config = Config { consumer: NOBODY.to_owned(), ..self.config.clone() };
         self.is_allowed(&api::build_save(&config, NO_SHARD, &Cursor::from_number(0))).await
     }
@@ -151,39 +151,43 @@ impl Sls {
     /// Whether heartbeats are allowed. Call it only while there is no group: otherwise the heartbeat would join it.
     ///
     /// # Errors
-    /// [`LookError`]
-    pub async fn look_at_heartbeats_without_group(&self) -> Result<(), LookError> {
+    /// [`InspectError`]
+    pub async fn inspect_heartbeat_permission(&self) -> Result<(), InspectError> {
         let config = Config { consumer: NOBODY.to_owned(), ..self.config.clone() };
         self.is_allowed(&api::build_heartbeat(&config, &std::collections::BTreeSet::new())).await
     }
 
     /// Any reply except a refusal of the key means that the call is allowed.
-    async fn is_allowed(&self, request: &Request) -> Result<(), LookError> {
+    async fn is_allowed(&self, request: &Request) -> Result<(), InspectError> {
         match self.look(request, |_| Ok(())).await {
-            Err(LookError::Failed(
+            Err(InspectError::Failed(
                 SourceError::Lost(_) | SourceError::Stale(_) | SourceError::Refused(_) | SourceError::Absent(_),
             )) => Ok(()),
             other => other,
         }
     }
 
-    async fn look<T>(&self, request: &Request, read: impl Fn(&Reply) -> Result<T, ReadError>) -> Result<T, LookError> {
+    async fn look<T>(
+        &self,
+        request: &Request,
+        read: impl Fn(&Reply) -> Result<T, ReadError>,
+    ) -> Result<T, InspectError> {
         loop {
-            let key = self.keys.current().await.map_err(LookError::Failed)?;
+            let key = self.keys.current().await.map_err(InspectError::Failed)?;
             let reply = self.in_time(request.call, self.attempt(request, &key, None)).await;
-            let reply = reply.map_err(LookError::Failed)?;
+            let reply = reply.map_err(InspectError::Failed)?;
             if reply.status == 200 {
                 let failed = |error| unreadable(request.call, &error, reply.header("x-log-requestid"));
-                return read(&reply).map_err(|error| LookError::Failed(failed(error)));
+                return read(&reply).map_err(|error| InspectError::Failed(failed(error)));
             }
             let refusal = Refusal::read(&reply);
             return Err(match verdict(request.call, &refusal) {
                 Verdict::Signature(_) if self.turn_to_v4() => continue,
                 Verdict::Key(SourceError::Refused(cause)) if refusal.is_permission() => {
-                    LookError::Denied { right: Right::of(request.call), cause }
+                    InspectError::Denied { right: Right::of(request.call), cause }
                 }
                 Verdict::Key(error) | Verdict::Clock(error) | Verdict::Signature(error) | Verdict::Failed(error) => {
-                    LookError::Failed(error)
+                    InspectError::Failed(error)
                 }
                 Verdict::AlreadyDone => {
                     unreachable!("only the creation of a group is done already, and a look creates none")

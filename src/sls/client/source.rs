@@ -158,7 +158,7 @@ impl Sls {
 
     /// Updates an existing group to match the settings if that is allowed, otherwise logs the difference.
     async fn settle_group(&self, found: Group) -> Result<Duration, SourceError> {
-        let wanted = api::wanted_group(&self.config);
+        let wanted = api::configured_group(&self.config);
         if found == wanted {
             return Ok(found.timeout());
         }

@@ -686,7 +686,7 @@ async fn a_renewed_ca_file_is_read_again() {
     let sls = Sls::new(&Config { endpoint, ca_file: Some(ca_file.clone()), ..server.config() }).unwrap();
     check_busy(sls.heartbeat(&BTreeSet::new()).await, "certificate verify failed");
     std::fs::write(&ca_file, include_bytes!("test-cert.pem")).unwrap();
-    sls.wire.look_at_certificates().await;
+    sls.wire.check_certificate_files().await;
     sls.heartbeat(&BTreeSet::new()).await.unwrap();
     thread.join().unwrap();
 }

@@ -81,7 +81,7 @@ impl Wire {
 
     /// Checks the CA file now.
     #[cfg(test)]
-    pub(super) async fn look_at_certificates(&self) {
+    pub(super) async fn check_certificate_files(&self) {
         self.client.settle().await;
     }
 

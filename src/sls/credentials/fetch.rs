@@ -16,7 +16,7 @@ use super::session::Session;
 use super::{ecs, ini, profile, sts, uri};
 use crate::core::cause::Cause;
 use crate::core::named_file;
-use crate::core::named_file::{MOST_CREDENTIAL, MOST_SETTINGS};
+use crate::core::named_file::{MAX_CREDENTIAL_BYTES, MAX_SETTINGS};
 use crate::core::reread::FromFiles as _;
 use crate::core::secret::Secret;
 
@@ -95,12 +95,12 @@ impl Fetcher {
                 }
                 Provider::Oidc(oidc) => self.assume_with_token(oidc).await,
                 Provider::Profile { file, name } => {
-                    let text = self.read(file, MOST_SETTINGS).await?;
+                    let text = self.read(file, MAX_SETTINGS).await?;
                     let found = profile::read(&text, name.as_deref(), services);
                     self.ask_found(file, found).await
                 }
                 Provider::Ini { file, name } => {
-                    let text = self.read(file, MOST_SETTINGS).await?;
+                    let text = self.read(file, MAX_SETTINGS).await?;
                     let found = ini::read(&String::from_utf8_lossy(&text), name, services);
                     self.ask_found(file, found).await
                 }
@@ -142,7 +142,7 @@ impl Fetcher {
     async fn assume_with_token(&self, oidc: &OidcRole) -> Result<Session, FetchError> {
         let step = format!("AssumeRoleWithOIDC of {}", oidc.role.arn);
         let token = self
-            .read(&oidc.token_file, MOST_CREDENTIAL)
+            .read(&oidc.token_file, MAX_CREDENTIAL_BYTES)
             .await
             .map_err(|error| FetchError { is_absent: false, ..error })?;
         let token = String::from_utf8_lossy(&token).trim().to_owned();

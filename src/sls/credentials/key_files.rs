@@ -6,7 +6,7 @@ use std::path::Path;
 use super::access_key::{AccessKey, KeyError};
 use super::plan::KeyFiles;
 use crate::core::named_file;
-use crate::core::named_file::MOST_CREDENTIAL;
+use crate::core::named_file::MAX_CREDENTIAL_BYTES;
 use crate::core::reread::FromFiles;
 use crate::core::secret::Secret;
 
@@ -37,7 +37,7 @@ impl FromFiles for KeyFiles {
 
 /// The text of a file, without surrounding white space.
 fn read(what: &'static str, path: &Path) -> Result<String, KeyError> {
-    let text = named_file::read_trusted(path, MOST_CREDENTIAL)
+    let text = named_file::read_trusted(path, MAX_CREDENTIAL_BYTES)
         .and_then(|text| String::from_utf8(text).map_err(io::Error::other))
         .map_err(|source| KeyError::file(what, path, &source))?;
     Ok(text.trim().to_owned())

@@ -15,7 +15,7 @@ use crate::core::printable::excerpt;
 use crate::core::secret::Secret;
 
 /// Maximum length of a chain of `source_profile`.
-const MOST_SOURCES: usize = 8;
+const MAX_SOURCES: usize = 8;
 
 #[derive(Deserialize)]
 struct File {
@@ -61,7 +61,7 @@ pub(super) fn read(text: &[u8], name: Option<&str>, services: &Services) -> Resu
     }
     let profile = file.find(name)?;
     let mode = excerpt(profile.mode.as_deref().unwrap_or_default());
-    let provider = file.provider(profile, services, MOST_SOURCES)?;
+    let provider = file.provider(profile, services, MAX_SOURCES)?;
     Ok((format!("profile {} ({mode})", excerpt(name)), provider))
 }
 
@@ -87,7 +87,7 @@ impl File {
             "ChainableRamRoleArn" => {
                 let source = self.find(&profile.demand("source_profile", profile.source_profile.as_deref())?)?;
                 let Some(depth) = depth.checked_sub(1) else {
-                    let what = format!("more than {MOST_SOURCES} profiles lead to {}", excerpt(&profile.name));
+                    let what = format!("more than {MAX_SOURCES} profiles lead to {}", excerpt(&profile.name));
                     return Err(FetchError::refused(what, Some("correct source_profile: it may be circular")));
                 };
                 let base = self.provider(source, services, depth)?;

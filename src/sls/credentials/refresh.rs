@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 /// Interval of requests to a provider of keys without expiry: its file may have changed.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
+const RECHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Minimum time between two renewals, so that sessions about to expire are not requested in a loop.
-const SHORTEST: Duration = Duration::from_secs(1);
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Maximum time between two renewals: the role of a machine can get new keys before the old ones expire.
-const LONGEST: Duration = Duration::from_secs(3600);
+const MAX_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// How long after the receipt of a session the next one is requested; `left` is its lifetime.
 ///
 /// A third of its lifetime: with the default of one hour, 40 minutes are left to survive an outage of STS.
 pub(super) fn due_in(left: Option<Duration>) -> Duration {
-    left.map_or(LOOK_AGAIN, |left| (left / 3).clamp(SHORTEST, LONGEST))
+    left.map_or(RECHECK_INTERVAL, |left| (left / 3).clamp(MIN_INTERVAL, MAX_INTERVAL))
 }
 
 #[cfg(test)]
@@ -28,8 +28,8 @@ mod tests {
         assert_eq!(due_in(Some(minutes(60))), minutes(20));
         assert_eq!(due_in(Some(minutes(15))), minutes(5));
         assert_eq!(due_in(Some(minutes(60 * 12))), minutes(60));
-        assert_eq!(due_in(Some(Duration::from_millis(300))), SHORTEST);
-        assert_eq!(due_in(None), LOOK_AGAIN);
+        assert_eq!(due_in(Some(Duration::from_millis(300))), MIN_INTERVAL);
+        assert_eq!(due_in(None), RECHECK_INTERVAL);
     }
 
     #[test]

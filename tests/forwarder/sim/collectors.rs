@@ -377,7 +377,7 @@ impl Inner {
         let channel = *channels.entry(request.channel.clone()).or_insert(next);
         let indexer = self.cluster().reaches(&request.url, channel, &mut rng);
         let Indexer { down_until, silent_until, .. } = self.cluster().indexers[indexer];
-        if now < down_until || now < self.siem_down_until {
+        if now < down_until || now < self.destination_down_until {
             return if rng.one_in(2) { Answer::Unreachable } else { busy() };
         }
         if now < silent_until {

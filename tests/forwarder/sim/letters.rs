@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use forwarder::core::destination_name::DestinationName;
 use forwarder::dead_letter::{
-    ClaimError, Config, DeadLetterStore, DirectoryStore, Letter, Limit, MissedLetters, Reason, Record, ReplayClaim,
+    ClaimError, Config, DeadLetterStore, DirectoryStore, Letter, Limit, MissedDeadLetters, Reason, Record, ReplayClaim,
     StoreError, Unreadable,
 };
 use futures_util::future::BoxFuture;
@@ -54,10 +54,11 @@ impl DeadLetterStore for SimLetters {
         })
     }
 
-    fn missed(&self, to: &DestinationName) -> BoxFuture<'static, Result<Box<dyn MissedLetters>, ClaimError>> {
+    fn missed(&self, to: &DestinationName) -> BoxFuture<'static, Result<Box<dyn MissedDeadLetters>, ClaimError>> {
         let missed = ReplayClaim::take(self.store.dir()).and_then(|claim| {
             let letters = Box::new(claim.letters()?);
-            Ok(Box::new(Missed { claim, letters, to: to.clone(), world: self.world.clone() }) as Box<dyn MissedLetters>)
+            Ok(Box::new(Missed { claim, letters, to: to.clone(), world: self.world.clone() })
+                as Box<dyn MissedDeadLetters>)
         });
         Box::pin(std::future::ready(missed))
     }
@@ -71,7 +72,7 @@ struct Missed {
     world: World,
 }
 
-impl MissedLetters for Missed {
+impl MissedDeadLetters for Missed {
     fn next(&mut self, most: usize) -> BoxFuture<'_, Result<Vec<Record>, ClaimError>> {
         let (claim, to) = (&self.claim, &self.to);
         let letters = self.letters.by_ref().filter_map(Result::ok).map(|letter| letter.record);

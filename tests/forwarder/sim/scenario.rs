@@ -144,7 +144,7 @@ async fn play(seed: u64) -> Outcome {
                 let outage = rng.millis(500, 40_000);
                 let mut world = world.lock();
                 world.note(format!("the SIEM is away for {outage:?}"));
-                world.siem_down_until = Instant::now() + outage;
+                world.destination_down_until = Instant::now() + outage;
                 outcome.outages += 1;
             }
             7 => cast.evict(&mut rng),
@@ -200,7 +200,7 @@ async fn play(seed: u64) -> Outcome {
     {
         let mut world = world.lock();
         world.trouble = false;
-        world.siem_down_until = Instant::now();
+        world.destination_down_until = Instant::now();
         for archive in &mut world.archives {
             (archive.down_until, archive.slow_until) = (Instant::now(), Instant::now());
         }

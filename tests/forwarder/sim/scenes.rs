@@ -84,7 +84,7 @@ async fn f09_a_shard_stolen_in_the_middle_of_a_batch_is_dropped_and_nothing_of_i
     seconds(60).await;
     let holder = world.lock().holder(0).unwrap();
     let thief = if holder == "a" { "b" } else { "a" };
-    world.lock().siem_down_until = Instant::now() + HOUR;
+    world.lock().destination_down_until = Instant::now() + HOUR;
     write(&world, 10);
     seconds(5).await;
     let saves = noted(&world, &format!("{holder} saved"));
@@ -97,7 +97,7 @@ async fn f09_a_shard_stolen_in_the_middle_of_a_batch_is_dropped_and_nothing_of_i
         group.assign(0, thief, shards, now).unwrap();
     }
     seconds(15).await;
-    world.lock().siem_down_until = Instant::now();
+    world.lock().destination_down_until = Instant::now();
     settled(&world).await;
     assert_eq!(noted(&world, &format!("{holder} saved")), saves, "it saves nothing any more");
     assert!(noted(&world, &format!("{thief} saved")) > 0);
@@ -112,7 +112,7 @@ async fn f10_a_machine_that_slept_sends_and_saves_nothing_when_it_wakes() {
         let _a = Member::start(&world, "a");
         seconds(5).await;
         // Some batches are refused, so that their next attempt is due when the machine wakes.
-        world.lock().siem_down_until = Instant::now() + Duration::from_millis(20 * moment);
+        world.lock().destination_down_until = Instant::now() + Duration::from_millis(20 * moment);
         write(&world, 10);
         sleep(Duration::from_millis(50 * moment)).await;
         world.sleeps(2 * GROUP_TIMEOUT).await;
@@ -162,7 +162,7 @@ async fn in_order(change: impl Fn(&mut Inner)) {
     write(&world, 20);
     let _a = Member::start(&world, "a");
     let _b = Member::start(&world, "b");
-    world.lock().siem_down_until = Instant::now() + GROUP_TIMEOUT;
+    world.lock().destination_down_until = Instant::now() + GROUP_TIMEOUT;
     let mut since = 0;
     let begun = Instant::now();
     while since < 30 {
@@ -282,13 +282,13 @@ async fn f22_a_deleted_group_is_created_again_and_nothing_is_missed() {
         write(&world, 10);
         settled(&world).await;
         // Logs in flight when the group is deleted have not been delivered.
-        world.lock().siem_down_until = Instant::now() + HOUR;
+        world.lock().destination_down_until = Instant::now() + HOUR;
         write(&world, 10);
         seconds(5).await;
         world.lock().delete_group();
         write(&world, 10);
         seconds(30).await;
-        world.lock().siem_down_until = Instant::now();
+        world.lock().destination_down_until = Instant::now();
         settled(&world).await;
         assert_eq!(repeats(&world), 0, "{start:?}: it goes on from where it was");
     }
@@ -305,14 +305,14 @@ async fn f22_a_group_deleted_while_two_members_share_it_loses_nothing() {
         let _b = Member::start(&world, "b");
         seconds(60).await;
         for _ in 0..3 {
-            world.lock().siem_down_until = Instant::now() + HOUR;
+            world.lock().destination_down_until = Instant::now() + HOUR;
             write(&world, 20);
             seconds(5).await;
             world.lock().reshard(false);
             world.lock().delete_group();
             write(&world, 20);
             seconds(30).await;
-            world.lock().siem_down_until = Instant::now();
+            world.lock().destination_down_until = Instant::now();
             settled(&world).await;
         }
     }
@@ -419,7 +419,7 @@ async fn f51_a_shard_revoked_while_the_destination_is_down_is_released_in_time_a
     let world = calm(2);
     let _a = Member::start(&world, "a");
     seconds(30).await;
-    world.lock().siem_down_until = Instant::now() + HOUR;
+    world.lock().destination_down_until = Instant::now() + HOUR;
     write(&world, 10);
     seconds(10).await;
     let saved: Vec<_> = (0..2).map(|shard| world.lock().checkpoint(shard)).collect();
@@ -431,7 +431,7 @@ async fn f51_a_shard_revoked_while_the_destination_is_down_is_released_in_time_a
     assert!(took >= DRAIN && took <= DRAIN + 3 * BEAT, "{took:?}");
     let now: Vec<_> = (0..2).map(|shard| world.lock().checkpoint(shard)).collect();
     assert_eq!(now, saved, "nothing was delivered, and nothing saved");
-    world.lock().siem_down_until = Instant::now();
+    world.lock().destination_down_until = Instant::now();
     settled(&world).await;
     assert_eq!(repeats(&world), 0);
 }
@@ -474,7 +474,7 @@ async fn f11_f22_a_group_recreated_with_a_shorter_timeout_gets_faster_heartbeats
 
     let _b = Member::start(&world, "b");
     seconds(30).await;
-    world.lock().siem_down_until = Instant::now() + timeout;
+    world.lock().destination_down_until = Instant::now() + timeout;
     write(&world, 10);
     world.lock().failing.insert(("a".into(), Call::Heartbeat), Instant::now() + HOUR);
     until(&world, "b has both shards", 3 * timeout, |world| {
@@ -492,7 +492,7 @@ async fn the_tenure_of_an_ended_task_forbids_sending() {
     let _a = Member::start(&world, "a");
     write(&world, 5);
     settled(&world).await;
-    world.lock().siem_down_until = Instant::now() + HOUR;
+    world.lock().destination_down_until = Instant::now() + HOUR;
     write(&world, 5);
     seconds(5).await;
     let old = world.lock().last_tenure.clone().unwrap();
@@ -573,12 +573,12 @@ async fn f83_a_member_whose_heartbeat_task_panics_drops_everything_and_ends() {
     let mut a = Member::start(&world, "a");
     write(&world, 20);
     settled(&world).await;
-    world.lock().siem_down_until = Instant::now() + HOUR;
+    world.lock().destination_down_until = Instant::now() + HOUR;
     write(&world, 20);
     world.lock().breaking.insert(("a".into(), Call::Heartbeat), 1);
     seconds(12).await;
     assert_eq!((a.drained(), a.has_ended()), (Some(Drained::Cut), true));
-    world.lock().siem_down_until = Instant::now();
+    world.lock().destination_down_until = Instant::now();
     let _b = Member::start(&world, "b");
     settled(&world).await;
     assert_eq!(repeats(&world), 0);

@@ -114,7 +114,7 @@ impl SimSink {
     }
 
     fn down_until(&self, world: &Inner) -> Instant {
-        self.archive.map_or(world.siem_down_until, |archive| world.archives[archive].down_until)
+        self.archive.map_or(world.destination_down_until, |archive| world.archives[archive].down_until)
     }
 
     fn is_down(&self) -> bool {

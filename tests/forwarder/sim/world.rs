@@ -146,7 +146,7 @@ pub struct Inner {
     pub cut_off: BTreeMap<String, Instant>,
     /// Members that the server has evicted, until when: they cannot know before their next heartbeat.
     pub thrown_out: BTreeMap<String, Instant>,
-    pub siem_down_until: Instant,
+    pub destination_down_until: Instant,
     /// The SIEM, when it is a cluster of collectors.
     pub cluster: Option<Cluster>,
     /// Events that a member gave up because the requests with them repeatedly ended without an answer.
@@ -237,7 +237,7 @@ impl World {
             last_tenure: None,
             cut_off: BTreeMap::new(),
             thrown_out: BTreeMap::new(),
-            siem_down_until: now,
+            destination_down_until: now,
             cluster: None,
             unanswered: BTreeSet::new(),
             archives: Vec::new(),

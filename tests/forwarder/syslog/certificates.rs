@@ -15,7 +15,7 @@ use super::bench::{CERTIFICATE, KEY, batch, config, tenure};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The files are checked once a second, before a connection is made.
-const LOOK: Duration = Duration::from_millis(1_100);
+const CHECK_INTERVAL: Duration = Duration::from_millis(1_100);
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/forwarder/syslog/tls").join(name)
@@ -140,7 +140,7 @@ async fn a_renewed_client_certificate_is_used_without_a_restart() {
         // A certificate without its key is not used, and the receiver accepts the previous one.
         std::fs::write(&certificate, CERTIFICATE).unwrap();
         for _ in 0..2 {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
             sink.check().await.unwrap();
         }
         // With its key it is used, and refused because its issuer is unknown.

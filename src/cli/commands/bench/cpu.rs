@@ -11,7 +11,7 @@ use crate::core::named_file;
 const TICKS: u32 = 100;
 
 /// Maximum size to read; the files below are much smaller.
-const MOST_BYTES: u64 = 64 << 10;
+const MAX_BYTES: u64 = 64 << 10;
 
 /// CPU time of all children that have ended and were waited for.
 ///
@@ -40,7 +40,7 @@ pub(super) fn peak_memory(child: &Child) -> Result<u64, String> {
 }
 
 fn read(path: &str) -> Result<String, String> {
-    let bytes = named_file::read(Path::new(path), MOST_BYTES);
+    let bytes = named_file::read(Path::new(path), MAX_BYTES);
     let bytes = bytes.map_err(|error| format!("{path} can't be read (only Linux has it): {error}"))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -48,8 +48,8 @@ fn read(path: &str) -> Result<String, String> {
 /// Nanoseconds of `gzip -1` per log for these events of this many logs; none if there is no gzip.
 pub(super) fn gzip_each(events: &[u8], logs: usize) -> Option<f64> {
     // Enough repetitions to be measurable in ticks.
-    const LEAST: usize = 64 << 20;
-    let times = LEAST.div_ceil(events.len().max(1));
+    const MIN_COMPRESSED: usize = 64 << 20;
+    let times = MIN_COMPRESSED.div_ceil(events.len().max(1));
     let before = of_children().ok()?;
     let gzip = Command::new("gzip").arg("-1").stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
     let mut gzip = gzip.ok()?;

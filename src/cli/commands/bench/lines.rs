@@ -13,7 +13,7 @@ use crate::script::{HookError, Script};
 const ROUNDS: usize = 9;
 
 /// Minimum number of logs per round; fewer logs are repeated.
-const LEAST_LOGS: usize = 2_000;
+const MIN_LOGS: usize = 2_000;
 
 /// A line that was executed.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +37,7 @@ pub(super) fn measure(script: &Script, config: &script::Config, pages: &[Page]) 
         let mut hook = stages::load(script, config, vec![stages::nothing()])?;
         let mut run = || pages.iter().map(|page| hook.run(page).map_or(0, |made| made.logs as usize)).sum::<usize>();
         let logs = run().max(1);
-        let times = LEAST_LOGS.div_ceil(logs);
+        let times = MIN_LOGS.div_ceil(logs);
         take();
         let rounds = (0..ROUNDS).map(|_| {
             for _ in 0..times {

@@ -15,7 +15,7 @@ use crate::script::{Hook, HookError, Meta, Script};
 use crate::sls::unpack::unpack;
 
 /// Minimum number of logs for each stage; fewer logs are repeated.
-const LEAST_LOGS: usize = 20_000;
+const MIN_LOGS: usize = 20_000;
 
 /// Measurements of each stage; the median is used.
 const ROUNDS: usize = 5;
@@ -66,7 +66,7 @@ pub(super) fn measure(
         }
         made.outputs.iter().for_each(|output| events.extend_from_slice(output.bytes()));
     }
-    let each = |work: &mut dyn FnMut()| median(LEAST_LOGS.div_ceil(logs.max(1)), logs, work);
+    let each = |work: &mut dyn FnMut()| median(MIN_LOGS.div_ceil(logs.max(1)), logs, work);
     let inflate = each(&mut || {
         for (body, raw) in &packed {
             std::hint::black_box(unpack(Some("lz4"), *raw as u64, body.clone()).expect("it was compressed here"));

@@ -21,7 +21,7 @@ pub(super) struct Measured {
 }
 
 /// Maximum number of script lines in the text; JSON has all.
-const MOST_LINES: usize = 15;
+const MAX_LINES: usize = 15;
 
 /// A table for each kind of logs.
 pub(super) fn text(measured: &[Measured]) -> String {
@@ -42,7 +42,7 @@ pub(super) fn text(measured: &[Measured]) -> String {
         if !script_lines.is_empty() {
             let _ = writeln!(out, "\n  {:<28} {:>10} {:>7} {:>9}", "line of the script", "ns", "share", "times");
         }
-        for line in script_lines.iter().take(MOST_LINES) {
+        for line in script_lines.iter().take(MAX_LINES) {
             let place = format!("{}:{}", line.file, line.number);
             let (ns, share, text) = (line.share * stages.hook, line.share * 100.0, &line.text);
             let _ = writeln!(out, "  {place:<28} {ns:>10.0} {share:>6.1}% {:>9.2}  {text}", line.times);

@@ -10,7 +10,7 @@ use crate::dead_letter;
 use crate::settings::{AdminListen, Settings};
 
 /// Minimum free space for dead letters.
-const LEAST_FREE: u64 = 200_000_000;
+const MIN_FREE: u64 = 200_000_000;
 
 pub(super) fn check(findings: &Findings, settings: &Settings) {
     state(findings, &settings.state_dir);
@@ -58,7 +58,7 @@ fn letters(findings: &Findings, settings: &Settings) {
         }
     }
     if let Ok(free) = named_file::free_bytes(&nearest(dir))
-        && free < LEAST_FREE
+        && free < MIN_FREE
     {
         findings.warn(
             format!(

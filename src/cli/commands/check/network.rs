@@ -80,7 +80,7 @@ pub(super) async fn reach(findings: &Findings, place: &Place, what: &str, settin
     let Some(addresses) = resolve(findings, place, setting).await else { return false };
     let Some(stream) = connect(findings, place, what, &addresses, setting).await else { return false };
     match &place.tls {
-        Some(name) => look_at_certificate(findings, place, name, stream).await,
+        Some(name) => check_certificate(findings, place, name, stream).await,
         None => true,
     }
 }
@@ -147,7 +147,7 @@ struct Shown {
 }
 
 /// Checks only the validity period of the certificate; the client checks later whether it is trusted.
-async fn look_at_certificate(findings: &Findings, place: &Place, name: &str, stream: TcpStream) -> bool {
+async fn check_certificate(findings: &Findings, place: &Place, name: &str, stream: TcpStream) -> bool {
     let at = place.shown();
     let name = name.to_owned();
     let shaken = spawn_blocking(move || handshake(&name, stream)).await.expect("a handshake does not panic");

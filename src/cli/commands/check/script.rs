@@ -5,7 +5,7 @@ use std::path::Path;
 use super::finding::{Findings, Level};
 use crate::core::count::count;
 use crate::core::named_file;
-use crate::core::named_file::MOST_LOGS;
+use crate::core::named_file::MAX_LOGS;
 use crate::script::testing::cases;
 use crate::script::{Beside, Config, Script, drop_mark, unused_drop};
 
@@ -35,7 +35,7 @@ pub(super) fn check(findings: &Findings, path: &Path, config: &Config) {
         findings.note(format!("{name} has no test cases ({} does not exist)", beside.display()));
         return;
     }
-    let text = named_file::read_trusted(&beside, MOST_LOGS).map_err(|error| error.to_string()).and_then(|mut text| {
+    let text = named_file::read_trusted(&beside, MAX_LOGS).map_err(|error| error.to_string()).and_then(|mut text| {
         drop_mark(&mut text);
         String::from_utf8(text).map_err(|_| "it is not UTF-8 text".to_owned())
     });

@@ -15,23 +15,23 @@ use crate::core::env_proxy;
 use crate::core::printable::excerpt;
 use crate::core::source::SourceError;
 use crate::core::wildcard;
-use crate::sls::api::{SavedAt, Shard, kept_for, wanted_group};
+use crate::sls::api::{SavedAt, Shard, configured_group, kept_for};
 use crate::sls::endpoint::Endpoint;
 use crate::sls::message::Call;
 use crate::sls::rights::{Right, Scope};
-use crate::sls::{Config, LookError, Sls};
+use crate::sls::{Config, InspectError, Sls};
 
 /// Maximum time limit of an answer of SLS, even if the settings allow more.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// SLS refuses a request whose time differs by more than this.
-const MOST_SKEW: u64 = 15 * 60;
+const MAX_SKEW: u64 = 15 * 60;
 
 /// A larger clock difference causes a warning.
-const SKEW_TO_SAY: u64 = 5;
+const REPORTED_SKEW: u64 = 5;
 
 /// Maximum number of shards that are checked one by one.
-const MOST_SHARDS: usize = 64;
+const MAX_SHARDS: usize = 64;
 
 /// The parts for the check of a source.
 #[derive(Clone, Copy)]
@@ -105,8 +105,8 @@ impl View<'_> {
     /// Checks that SLS answers, and compares the clocks.
     async fn clock(&self) -> bool {
         match self.sls.clock_ahead().await {
-            Ok(Some(ahead)) if ahead.unsigned_abs() >= SKEW_TO_SAY => {
-                let consequence = match ahead.unsigned_abs() > MOST_SKEW {
+            Ok(Some(ahead)) if ahead.unsigned_abs() >= REPORTED_SKEW => {
+                let consequence = match ahead.unsigned_abs() > MAX_SKEW {
                     true => "SLS refuses such requests; the program signs with the time of SLS instead",
                     false => "SLS allows 15 minutes",
                 };
@@ -127,9 +127,9 @@ impl View<'_> {
     /// The first logstore that matches the pattern.
     async fn first_found(&self) -> Option<String> {
         let Config { project, logstore: pattern, .. } = self.source.config;
-        if let Err(error) = self.sls.look_at_logstores().await {
+        if let Err(error) = self.sls.inspect_logstores().await {
             match error {
-                LookError::Failed(SourceError::Absent(cause)) => {
+                InspectError::Failed(SourceError::Absent(cause)) => {
                     self.fail(&SourceError::Absent(self.sls.whereabouts(cause).await));
                 }
                 error => self.refused(&error),
@@ -157,18 +157,18 @@ impl View<'_> {
     }
 
     async fn all(&self) {
-        let shards = match self.sls.look_at_shards().await {
+        let shards = match self.sls.inspect_shards().await {
             Ok(shards) => Some(shards),
-            Err(LookError::Denied { right, cause }) => {
+            Err(InspectError::Denied { right, cause }) => {
                 self.denied(right, &cause.what);
                 None
             }
-            Err(LookError::Failed(SourceError::Absent(cause))) => {
+            Err(InspectError::Failed(SourceError::Absent(cause))) => {
                 self.fail(&SourceError::Absent(self.sls.whereabouts(cause).await));
                 return;
             }
             // For example an unknown key: nothing else will work.
-            Err(LookError::Failed(error)) => {
+            Err(InspectError::Failed(error)) => {
                 self.fail(&error);
                 return;
             }
@@ -186,7 +186,7 @@ impl View<'_> {
             tokio::join!(self.retention(), self.group(), self.reading(shards.as_deref()), self.saving());
         if let Some(saved) = checkpoints {
             self.consumers(&saved, number);
-            let lags = saved.iter().take(MOST_SHARDS).map(|saved| self.lag(saved, days));
+            let lags = saved.iter().take(MAX_SHARDS).map(|saved| self.lag(saved, days));
             join_all(lags).await;
         }
     }
@@ -204,18 +204,18 @@ impl View<'_> {
     }
 
     async fn retention(&self) -> Option<u32> {
-        match self.sls.look_at_retention().await {
+        match self.sls.inspect_retention().await {
             Ok(days) => {
                 let kept = if kept_for(days).is_none() { "for ever".to_owned() } else { count(days, "day") };
                 self.findings.ok(format!("logs are kept {kept}"));
                 Some(days)
             }
-            Err(LookError::Denied { right, .. }) => {
+            Err(InspectError::Denied { right, .. }) => {
                 let right = right.action;
                 self.findings.note(format!("the retention cannot be read without {right}, which nothing else needs"));
                 None
             }
-            Err(LookError::Failed(error)) => {
+            Err(InspectError::Failed(error)) => {
                 self.findings.note(format!("the retention cannot be read: {}", error.cause()));
                 None
             }
@@ -224,12 +224,12 @@ impl View<'_> {
 
     /// Checks the group and its checkpoints.
     async fn group(&self) -> Option<Vec<SavedAt>> {
-        let (group, checkpoints) = tokio::join!(self.sls.look_at_group(), self.sls.look_at_checkpoints());
+        let (group, checkpoints) = tokio::join!(self.sls.inspect_group(), self.sls.inspect_checkpoints());
         let Config { group: name, manage_group, .. } = self.source.config;
         let name = excerpt(name);
         match group {
             Ok(Some(found)) => {
-                let wanted = wanted_group(self.source.config);
+                let wanted = configured_group(self.source.config);
                 if found == wanted {
                     self.findings
                         .ok(format!("the consumer group {name} is there, with a timeout of {} s", found.timeout));
@@ -256,7 +256,7 @@ impl View<'_> {
                     "the consumer group {name} does not exist yet; the first start creates it, which needs {}",
                     Right::of(Call::CreateGroup).action
                 ));
-                match self.sls.look_at_heartbeats_without_group().await {
+                match self.sls.inspect_heartbeat_permission().await {
                     Ok(()) => self.findings.ok("may send heartbeats"),
                     Err(error) => self.refused(&error),
                 }
@@ -284,8 +284,8 @@ impl View<'_> {
         };
         let shard = ShardId(first);
         let read = async {
-            let cursor = self.sls.look_at_cursor(shard, Start::End).await?;
-            self.sls.look_at_page(shard, &cursor).await
+            let cursor = self.sls.inspect_cursor(shard, Start::End).await?;
+            self.sls.inspect_page(shard, &cursor).await
         };
         match read.await {
             Ok(()) if self.source.config.query.is_some() || self.source.config.processor.is_some() => {
@@ -297,7 +297,7 @@ impl View<'_> {
     }
 
     async fn saving(&self) {
-        match self.sls.look_at_saving().await {
+        match self.sls.inspect_save_permission().await {
             Ok(()) => self.findings.ok("may save checkpoints"),
             Err(error) => self.refused(&error),
         }
@@ -346,8 +346,10 @@ impl View<'_> {
     /// Checks the lag of a shard, and when unread logs expire.
     async fn lag(&self, saved: &SavedAt, days: Option<u32>) {
         let shard = ShardId(saved.shard);
-        let (end, received) =
-            tokio::join!(self.sls.look_at_cursor(shard, Start::End), self.sls.look_at_time(shard, &saved.cursor));
+        let (end, received) = tokio::join!(
+            self.sls.inspect_cursor(shard, Start::End),
+            self.sls.inspect_cursor_time(shard, &saved.cursor)
+        );
         let (Ok(end), Ok(received)) = (end, received) else { return };
         if end == saved.cursor {
             return;
@@ -375,10 +377,10 @@ impl View<'_> {
         }
     }
 
-    fn refused(&self, error: &LookError) {
+    fn refused(&self, error: &InspectError) {
         match error {
-            LookError::Denied { right, cause } => self.denied(*right, &cause.what),
-            LookError::Failed(error) => self.fail(error),
+            InspectError::Denied { right, cause } => self.denied(*right, &cause.what),
+            InspectError::Failed(error) => self.fail(error),
         }
     }
 

@@ -24,7 +24,7 @@ use crate::core::stop::stop;
 use crate::emulator::generate::Generator;
 use crate::emulator::sls;
 use crate::emulator::sls::SlsEmulator;
-use crate::script::{Hooks, MOST_TEXT};
+use crate::script::{Hooks, MAX_TEXT};
 use crate::settings;
 use crate::settings::Environment;
 use oracle::Oracle;
@@ -66,7 +66,7 @@ pub struct Args {
     pub logs: u64,
 
     /// Logstores to spread them over, in two projects; the program reads them all.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=places::MOST))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=places::MAX_LOGSTORES_OF_DEMO))]
     pub sources: u32,
 
     /// Shards of each logstore.
@@ -226,7 +226,7 @@ impl DemoScript {
     fn find(given: Option<&Path>) -> Result<Self, String> {
         // The shipped script is copied without its test cases, so that an edited copy is not refused because of them.
         let usual = Path::new("scripts/transform.lua");
-        let is_changed = || named_file::read(usual, MOST_TEXT).is_ok_and(|text| text != SCRIPT.as_bytes());
+        let is_changed = || named_file::read(usual, MAX_TEXT).is_ok_and(|text| text != SCRIPT.as_bytes());
         if let Some(path) = given.or_else(|| is_changed().then_some(usual)) {
             named_file::open(path).map_err(|error| format!("--script {} can't be read: {error}", path.display()))?;
             return Ok(Self { path: path.to_owned(), unpacked: false });

@@ -13,7 +13,7 @@ pub(crate) const LOGSTORE: &str = "audit";
 pub(super) const GROUP: &str = "siem";
 
 /// Maximum number of logstores of a demo.
-pub(super) const MOST: i64 = 16;
+pub(super) const MAX_LOGSTORES_OF_DEMO: i64 = 16;
 
 /// Project and name of each logstore, and its number of shards.
 #[derive(Debug)]

@@ -136,7 +136,7 @@ const WIDTHS: [usize; 4] = [48, 20, 14, 10];
 const HEADER: [&str; 5] = ["ID", "AT", "REASON", "CODE", "MESSAGE"];
 
 /// Minimum width of the message. With less room it gets its own line.
-const LEAST_MESSAGE: usize = 24;
+const MIN_MESSAGE: usize = 24;
 
 fn columns(record: &Record) -> [String; 5] {
     [
@@ -151,7 +151,7 @@ fn columns(record: &Record) -> [String; 5] {
 fn row(columns: &[impl AsRef<str>; 5], width: Option<usize>) -> String {
     let line: String = columns.iter().zip(WIDTHS).map(|(text, least)| pad(text.as_ref(), least) + "  ").collect();
     let message = columns[4].as_ref();
-    let full = WIDTHS.iter().map(|least| least + 2).sum::<usize>() + LEAST_MESSAGE;
+    let full = WIDTHS.iter().map(|least| least + 2).sum::<usize>() + MIN_MESSAGE;
     match width {
         None => line + message,
         Some(width) if width >= full => fit(&(line + message), width),

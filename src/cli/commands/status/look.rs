@@ -15,7 +15,7 @@ use crate::core::source::SourceError;
 use crate::settings::start::StartPosition;
 use crate::sls::api::{SavedAt, kept_for};
 use crate::sls::rights::{Right, Scope};
-use crate::sls::{Config, LookError, Sls};
+use crate::sls::{Config, InspectError, Sls};
 
 /// Maximum time to wait for an answer of SLS, even if the settings allow more.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 16;
 
 /// A source whose group is read.
-pub(super) struct Looker {
+pub(super) struct GroupReader {
     pub(super) name: String,
     config: Config,
     start: Start,
@@ -55,7 +55,7 @@ pub(super) struct Trouble {
     pub(super) fix: String,
 }
 
-impl Looker {
+impl GroupReader {
     /// # Errors
     /// A setting is wrong, or a file that it names.
     pub(super) fn new(name: String, mut config: Config, start: &StartPosition) -> Result<Self, String> {
@@ -82,18 +82,18 @@ impl Looker {
         let ahead = self.sls.clock_ahead().await.map_err(|error| failed(&error))?.unwrap_or(0);
         let now = Timestamp::now().as_second() + ahead;
         let (shards, groups, saved, retention) = tokio::join!(
-            self.sls.look_at_shards(),
-            self.sls.look_at_groups(),
-            self.sls.look_at_checkpoints(),
-            self.sls.look_at_retention(),
+            self.sls.inspect_shards(),
+            self.sls.inspect_groups(),
+            self.sls.inspect_checkpoints(),
+            self.sls.inspect_retention(),
         );
         let mut notes = Vec::new();
         let listed = match shards {
             Ok(shards) => Some(shards),
-            Err(LookError::Failed(SourceError::Absent(cause))) => {
+            Err(InspectError::Failed(SourceError::Absent(cause))) => {
                 return Err(failed(&SourceError::Absent(self.sls.whereabouts(cause).await)));
             }
-            Err(LookError::Denied { right, .. }) => {
+            Err(InspectError::Denied { right, .. }) => {
                 notes.push(format!("shards without a checkpoint are not listed: {}", self.grant(right)));
                 None
             }
@@ -104,7 +104,7 @@ impl Looker {
                 Some(group) => group.timeout(),
                 None => return Err(self.no_group(&groups.into_iter().map(|group| group.name).collect())),
             },
-            Err(LookError::Denied { right, .. }) => {
+            Err(InspectError::Denied { right, .. }) => {
                 notes.push(format!("the group's timeout is taken from the settings: {}", self.grant(right)));
                 self.config.group_timeout
             }
@@ -116,7 +116,7 @@ impl Looker {
         };
         let retention = match retention {
             Ok(days) => kept_for(days),
-            Err(LookError::Denied { right, .. }) => {
+            Err(InspectError::Denied { right, .. }) => {
                 notes.push(format!("the time until logs are lost is not known: {}", self.grant(right)));
                 None
             }
@@ -154,13 +154,13 @@ impl Looker {
     }
 
     /// What is at a checkpoint or, without one, at the start position of the settings.
-    async fn place(&self, shard: ShardId, saved: Option<&Cursor>) -> Result<Place, LookError> {
+    async fn place(&self, shard: ShardId, saved: Option<&Cursor>) -> Result<Place, InspectError> {
         let start = match saved {
             Some(cursor) => cursor.clone(),
-            None => self.sls.look_at_cursor(shard, self.start).await?,
+            None => self.sls.inspect_cursor(shard, self.start).await?,
         };
         let (end, received) =
-            tokio::join!(self.sls.look_at_cursor(shard, Start::End), self.sls.look_at_time(shard, &start));
+            tokio::join!(self.sls.inspect_cursor(shard, Start::End), self.sls.inspect_cursor_time(shard, &start));
         if end? == start {
             return Ok(Place::End);
         }
@@ -180,12 +180,12 @@ impl Looker {
         }
     }
 
-    fn trouble(&self, error: &LookError) -> Trouble {
+    fn trouble(&self, error: &InspectError) -> Trouble {
         match error {
-            LookError::Denied { right, cause: Cause { what, .. } } => {
+            InspectError::Denied { right, cause: Cause { what, .. } } => {
                 Trouble { code: DENIED, what: what.clone(), fix: self.grant(*right) }
             }
-            LookError::Failed(error) => failed(error),
+            InspectError::Failed(error) => failed(error),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::cli::source::with_found;
 use crate::cli::terminal::{colour, over, terminal_size};
 use crate::script::Paint;
 use crate::settings;
-use look::{Group, Looker, Trouble};
+use look::{Group, GroupReader, Trouble};
 use show::Look;
 use state::TROUBLE;
 
@@ -66,15 +66,15 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         Err(error) => return end(&error.to_string(), USAGE),
     };
     let places = runtime.block_on(with_found(places));
-    let lookers: Result<Vec<Looker>, String> =
-        places.into_iter().map(|(name, config, start)| Looker::new(name, config, &start)).collect();
+    let lookers: Result<Vec<GroupReader>, String> =
+        places.into_iter().map(|(name, config, start)| GroupReader::new(name, config, &start)).collect();
     let lookers = match lookers {
         Ok(lookers) => lookers,
         Err(error) => return end(&error, USAGE),
     };
     let code = runtime.block_on(async {
         loop {
-            let found = join_all(lookers.iter().map(Looker::look)).await;
+            let found = join_all(lookers.iter().map(GroupReader::look)).await;
             let code = exit_code(&found);
             let written = write(args, &lookers, &found, code);
             if !args.watch || written.is_err() {
@@ -90,7 +90,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
 
 type Found = Result<Group, Trouble>;
 
-fn write(args: &Args, lookers: &[Looker], found: &[Found], code: u8) -> io::Result<()> {
+fn write(args: &Args, lookers: &[GroupReader], found: &[Found], code: u8) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let all = || lookers.iter().zip(found);
     if args.json {

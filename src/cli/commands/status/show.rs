@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::look::{Group, Looker, Trouble};
+use super::look::{Group, GroupReader, Trouble};
 use super::state::{Judged, Place, State};
 use crate::cli::columns::{Column, table};
 use crate::core::count::count;
@@ -30,7 +30,7 @@ pub(super) struct Look {
 }
 
 /// The lines about one source.
-pub(super) fn text(looker: &Looker, found: &Result<Group, Trouble>, look: Look) -> Vec<String> {
+pub(super) fn text(looker: &GroupReader, found: &Result<Group, Trouble>, look: Look) -> Vec<String> {
     let paint = look.paint;
     let mut lines = vec![paint.bold(&format!("consumer group {}", looker.who()))];
     let group = match found {
@@ -108,7 +108,7 @@ fn time(second: i64) -> String {
 }
 
 /// The same as JSON.
-pub(super) fn json(looker: &Looker, found: &Result<Group, Trouble>) -> Value {
+pub(super) fn json(looker: &GroupReader, found: &Result<Group, Trouble>) -> Value {
     let config = looker.config();
     let mut value = json!({
         "source": looker.name,

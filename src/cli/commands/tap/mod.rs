@@ -11,11 +11,11 @@ use crate::cli::admin_client::{Place, find, get, place};
 use crate::cli::exit::{UNREACHABLE, USAGE, end};
 use crate::cli::terminal::colour;
 use crate::core::printable::excerpt;
-use crate::pipeline::tap::{Kind, MOST_RATE, USUAL_RATE, query};
+use crate::pipeline::tap::{Kind, MAX_RATE, USUAL_RATE, query};
 use crate::script::Paint;
 
 /// Maximum length of a line, in bytes.
-const MOST_LINE: u64 = 1 << 20;
+const MAX_LINE: u64 = 1 << 20;
 
 const HELP: &str = "\
 Examples:
@@ -62,7 +62,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     limit: Option<NonZeroU64>,
     /// Most lines a second
-    #[arg(long, value_name = "N", default_value_t = USUAL_RATE, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_RATE)))]
+    #[arg(long, value_name = "N", default_value_t = USUAL_RATE, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_RATE)))]
     rate: u32,
     /// Print JSON, an object a line
     #[arg(long)]
@@ -96,7 +96,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
     let mut out = io::stdout().lock();
     loop {
         let mut text = Vec::new();
-        match (&mut body).take(MOST_LINE).read_until(b'\n', &mut text) {
+        match (&mut body).take(MAX_LINE).read_until(b'\n', &mut text) {
             Ok(1..) => {}
             Ok(0) | Err(_) => return ExitCode::SUCCESS,
         }

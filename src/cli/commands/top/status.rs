@@ -112,7 +112,7 @@ pub(super) struct Rates {
 }
 
 /// If two readings are closer together than this, a rate would be inaccurate.
-const SHORTEST: Duration = Duration::from_millis(200);
+const MIN_INTERVAL: Duration = Duration::from_millis(200);
 
 impl Rates {
     /// Takes the counts at that moment.
@@ -122,7 +122,7 @@ impl Rates {
         let now: BTreeMap<String, u64> = shards.chain(destinations).collect();
         if let Some((then, before)) = &self.before {
             let span = at.saturating_duration_since(*then);
-            if span < SHORTEST {
+            if span < MIN_INTERVAL {
                 return;
             }
             // A restarted process counts from 0.

@@ -16,11 +16,11 @@ use crate::script::Paint;
 const LATE: u64 = 60;
 
 /// Maximum lines for the reasons of the verdict, for sources and for destinations. The shards get the rest.
-const MOST_REASONS: usize = 3;
-const MOST_ROWS: usize = 4;
+const MAX_REASONS: usize = 3;
+const MAX_ROWS: usize = 4;
 
 /// Maximum length of a filter, in characters.
-const LONGEST_FILTER: usize = 60;
+const MAX_FILTER_CHARS: usize = 60;
 
 /// The sort order of the shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl View {
     fn type_in(&mut self, key: Key) {
         self.scrolled = 0;
         match key {
-            Key::Char(letter) if self.filter.chars().count() < LONGEST_FILTER && !is_unprintable(letter) => {
+            Key::Char(letter) if self.filter.chars().count() < MAX_FILTER_CHARS && !is_unprintable(letter) => {
                 self.filter.push(letter);
             }
             Key::Backspace => drop(self.filter.pop()),
@@ -193,7 +193,7 @@ impl View {
             lines.extend(wrap(&said, columns).into_iter().map(|line| paint.red(&line)));
         }
         let Some(status) = &self.status else { return };
-        for reason in status.reasons.iter().take(MOST_REASONS) {
+        for reason in status.reasons.iter().take(MAX_REASONS) {
             let remedy = if reason.remedy.is_empty() { String::new() } else { format!(": {}", reason.remedy) };
             let said = excerpt(&format!("{}{remedy}", reason.text));
             lines.extend(wrap(&said, columns).into_iter().take(2).map(|line| paint.yellow(&line)));
@@ -351,8 +351,8 @@ fn trouble(shard: &Shard) -> (u8, Reverse<Option<u64>>) {
 
 /// The heading and the first rows, and the number of further rows.
 fn some(table: Vec<String>, paint: Paint) -> Vec<String> {
-    let beyond = table.len().saturating_sub(1 + MOST_ROWS);
-    let mut lines: Vec<String> = table.into_iter().take(1 + MOST_ROWS).collect();
+    let beyond = table.len().saturating_sub(1 + MAX_ROWS);
+    let mut lines: Vec<String> = table.into_iter().take(1 + MAX_ROWS).collect();
     if let Some(heading) = lines.first_mut() {
         *heading = paint.dim(heading);
     }

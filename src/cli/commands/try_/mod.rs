@@ -25,7 +25,7 @@ use crate::core::cursor::ShardId;
 use crate::core::destination_name::DestinationName;
 use crate::core::event::DestinationFormat;
 use crate::core::named_file;
-use crate::core::named_file::MOST_LOGS;
+use crate::core::named_file::MAX_LOGS;
 use crate::core::printable::printable;
 use crate::destination::Preview;
 use crate::script::testing::cases;
@@ -159,7 +159,7 @@ fn watch(
 ) -> Result<u64, ExitMessage> {
     let is_stdin = file.as_os_str() == "-";
     let typed = if is_stdin { Some(samples::read(file).map_err(ExitMessage::Plain)?) } else { None };
-    let content = |path| named_file::read(path, MOST_LOGS).ok();
+    let content = |path| named_file::read(path, MAX_LOGS).ok();
     let content = || (content(path), if is_stdin { None } else { content(file) });
     let mut before = None;
     loop {

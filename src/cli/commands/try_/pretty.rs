@@ -3,7 +3,7 @@
 use serde::de::IgnoredAny;
 
 /// Deeper values stay on one line, whatever their length.
-const MOST_LEVELS: usize = 64;
+const MAX_LEVELS: usize = 64;
 
 /// The lines of a JSON value, or `None` if the text is not JSON. Values that fit into `width` stay on one line.
 pub(super) fn lines(text: &str, width: usize) -> Option<Vec<String>> {
@@ -24,7 +24,7 @@ fn value(rest: &mut &str, indent: &str, lead: &str, width: usize, lines: &mut Ve
     };
     let is_empty = whole[1..whole.len() - 1].trim().is_empty();
     if is_empty
-        || indent.len() >= 2 * MOST_LEVELS
+        || indent.len() >= 2 * MAX_LEVELS
         || lead.len() + whole.len() + indent.len() <= width && !indent.is_empty()
     {
         return lines.push(format!("{indent}{lead}{whole}"));
@@ -100,8 +100,8 @@ mod tests {
     fn deep_nesting_is_followed_only_to_a_limit() {
         let text = format!("{}{}", "[".repeat(400_000), "]".repeat(400_000));
         let lines = lines(&text, 80).unwrap();
-        assert_eq!(lines.len(), 2 * MOST_LEVELS + 1);
-        assert_eq!(lines[MOST_LEVELS].trim().len(), text.len() - 2 * MOST_LEVELS);
+        assert_eq!(lines.len(), 2 * MAX_LEVELS + 1);
+        assert_eq!(lines[MAX_LEVELS].trim().len(), text.len() - 2 * MAX_LEVELS);
     }
 
     fn check(text: &str, width: usize, expected: &str) {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::core::destination_name::DestinationName;
 use crate::core::drop_reasons::DropReasons;
 use crate::core::named_file;
-use crate::core::named_file::MOST_LOGS;
+use crate::core::named_file::MAX_LOGS;
 use crate::script::{Cost, HookError, Sample, drop_mark};
 
 /// A sample and its origin.
@@ -49,7 +49,7 @@ pub(in crate::cli::commands) fn read(file: &Path) -> Result<Vec<Read>, String> {
     let (name, read) = if name == "-" {
         ("standard input".to_owned(), std::io::stdin().read_to_end(&mut bytes).map(drop))
     } else {
-        let read = named_file::read(file, MOST_LOGS).map(|content| bytes = content);
+        let read = named_file::read(file, MAX_LOGS).map(|content| bytes = content);
         (name, read)
     };
     read.map_err(|error| format!("{name} can't be read: {error} (- is standard input)"))?;

@@ -16,10 +16,10 @@ use crate::script::{Beside, Cost, HookError, Paint, Sample};
 const WIDE: usize = 110;
 
 /// Maximum lines of a log, and of its events, without `--full`.
-const MOST_LINES: usize = 40;
+const MAX_LINES: usize = 40;
 
 /// Maximum width of the column of field names.
-const WIDEST_NAME: usize = 24;
+const MAX_NAME_WIDTH: usize = 24;
 
 /// How to show the results.
 #[derive(Debug, Clone, Copy)]
@@ -67,9 +67,9 @@ pub(super) fn log(origin: &SampleOrigin, tried: &Tried, printed: &[String], look
 
 /// The first of many lines, or all of them with `--full`.
 fn cut(mut lines: Vec<String>, full: bool, paint: Paint) -> Vec<String> {
-    if !full && lines.len() > MOST_LINES {
-        let more = lines.len() - (MOST_LINES - 1);
-        lines.truncate(MOST_LINES - 1);
+    if !full && lines.len() > MAX_LINES {
+        let more = lines.len() - (MAX_LINES - 1);
+        lines.truncate(MAX_LINES - 1);
         lines.push(paint.dim(&format!("… {more} more lines: --full shows them")));
     }
     lines
@@ -90,7 +90,7 @@ fn labelled(word: &str, lines: &[String], paint: Paint) -> String {
 fn fields(sample: &Sample, width: usize) -> Vec<String> {
     let text = |bytes: &[u8]| printable(String::from_utf8_lossy(bytes).as_ref());
     let fields: Vec<(String, String)> = sample.fields().map(|(key, value)| (text(key), text(value))).collect();
-    let names = fields.iter().map(|(name, _)| cells(name)).filter(|cells| *cells <= WIDEST_NAME).max().unwrap_or(0);
+    let names = fields.iter().map(|(name, _)| cells(name)).filter(|cells| *cells <= MAX_NAME_WIDTH).max().unwrap_or(0);
     let mut lines = Vec::new();
     for (name, value) in fields {
         let name = pad(&name, names) + "  ";

@@ -138,15 +138,15 @@ fn an_idle_channel_is_not_used_again() {
     let (mut tracker, now) = tracker();
     let (first, _) = accept(&mut tracker, "a", 0, now);
     poll(&mut tracker, &[0]);
-    assert_ne!(tracker.begin(now + MOST_IDLE).channel, first.channel);
-    tracker.expired(now + MOST_IDLE);
+    assert_ne!(tracker.begin(now + MAX_IDLE).channel, first.channel);
+    tracker.expired(now + MAX_IDLE);
     assert!(!tracker.has(first.channel));
 }
 
 #[test]
 fn if_ack_ids_keep_repeating_each_request_gets_its_own_channel() {
     let (mut tracker, now) = tracker();
-    for _ in 0..MOST_COLLISIONS {
+    for _ in 0..MAX_COLLISIONS {
         assert!(!tracker.is_scattered());
         accept(&mut tracker, "a", 0, now);
         assert_eq!(accept(&mut tracker, "b", 0, now).1.len(), 2);
@@ -167,7 +167,7 @@ fn an_indexer_that_restarts_occasionally_is_not_taken_for_a_load_balancer() {
         accept(&mut tracker, "b", 0, now);
         accept(&mut tracker, "c", 0, now);
         poll(&mut tracker, &[0]);
-        tracker.expired(now + MOST_IDLE);
+        tracker.expired(now + MAX_IDLE);
     }
     assert!(!tracker.is_scattered());
 }
@@ -175,7 +175,7 @@ fn an_indexer_that_restarts_occasionally_is_not_taken_for_a_load_balancer() {
 #[test]
 fn many_ids_and_many_channels_are_polled_in_turn() {
     let (mut tracker, now) = tracker();
-    let most = MOST_ASKED as u64;
+    let most = MAX_IDS_PER_POLL as u64;
     for id in 0..most + 10 {
         accept(&mut tracker, "a", id, now);
     }
@@ -186,7 +186,7 @@ fn many_ids_and_many_channels_are_polled_in_turn() {
         tracker.polled(&poll, &BTreeSet::new());
         asked.push((poll.ids.len(), poll.ids[0]));
     }
-    assert_eq!(asked, [(MOST_ASKED, 0), (MOST_ASKED, most)]);
+    assert_eq!(asked, [(MAX_IDS_PER_POLL, 0), (MAX_IDS_PER_POLL, most)]);
 
     let (mut tracker, now) = self::tracker();
     let posts: Vec<Post> = (0..5).map(|_| tracker.begin(now)).collect();
@@ -208,7 +208,7 @@ fn many_ids_and_many_channels_are_polled_in_turn() {
 fn unordered_ids_use_bounded_memory() {
     let (mut tracker, now) = tracker();
     let (first, _) = accept(&mut tracker, "a", 1, now);
-    for id in 0..MOST_GAPS as u64 + 1 {
+    for id in 0..MAX_GAPS as u64 + 1 {
         let (post, _) = accept(&mut tracker, "b", 2 * id + 3, now);
         if post.channel != first.channel {
             return;

@@ -188,11 +188,11 @@ impl Survey {
     /// Looks at all bytes, and counts `wanted`.
     fn of(text: &[u8], wanted: u8) -> Self {
         // Each lane counts in one byte, so that the compiler processes all lanes at once.
-        const MOST: usize = LANES * u8::MAX as usize;
+        const MAX_BLOCK: usize = LANES * u8::MAX as usize;
         // Signed, and one up: DEL and all bytes that are not ASCII become negative, or 0.
         let is_odd = |byte: u8| (byte.wrapping_add(1).cast_signed() <= b' '.cast_signed()) | (byte == b'#');
         let mut survey = Self { is_plain: true, found: 0, equals: 0 };
-        for block in text.chunks(MOST) {
+        for block in text.chunks(MAX_BLOCK) {
             let (mut odd, mut found, mut equals) = ([0_u8; LANES], [0_u8; LANES], [0_u8; LANES]);
             let (pieces, rest) = block.as_chunks::<LANES>();
             for piece in pieces {

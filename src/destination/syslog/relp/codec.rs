@@ -6,7 +6,7 @@ use crate::destination::syslog::number::number as digits;
 const LAST: u32 = 999_999_999;
 
 /// Maximum size of an answer.
-const MOST: usize = 128 * 1024;
+const MAX_ANSWER: usize = 128 * 1024;
 
 /// Maximum number of digits.
 const DIGITS: usize = 9;
@@ -105,7 +105,7 @@ impl<'a> Rest<'a> {
         }
         let Some((length, end)) = self.word(DIGITS)? else { return Ok(None) };
         let length = number(length)? as usize;
-        if length > MOST {
+        if length > MAX_ANSWER {
             return Err(NotRelp("an answer that is too long"));
         }
         if length == 0 && end == b'\n' {

@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Bytes that may always be unproven: before the first proof, and whatever the receiver's rate.
-const LEAST_BYTES: usize = 1_000_000;
+const MIN_BYTES: usize = 1_000_000;
 
 /// A proof lets at most this many times as much be unproven: what it says about the rate is little, if it is of little.
-const MOST_GROWTH: usize = 4;
+const MAX_GROWTH: usize = 4;
 
 /// At least this fraction of the time of a proof counts as reading, however short that time is.
 const READING_PART: u32 = 8;
@@ -37,7 +37,7 @@ pub(super) struct Allowance {
 impl Allowance {
     /// What is read within `time` may be unproven, as soon as the rate is known.
     pub(super) fn new(time: Duration) -> Self {
-        Self { time, least: LEAST_BYTES, allowed: LEAST_BYTES, read: (0.0, 0.0), overhead: None, proven: None }
+        Self { time, least: MIN_BYTES, allowed: MIN_BYTES, read: (0.0, 0.0), overhead: None, proven: None }
     }
 
     /// The number of bytes that may be unproven.
@@ -56,7 +56,7 @@ impl Allowance {
         let reading = reading.max((now - before.max(began)) / READING_PART).max(Duration::from_micros(1));
         self.read = (self.read.0 / 2.0 + bytes as f64, self.read.1 / 2.0 + reading.as_secs_f64());
         let within = (self.time + overhead).as_secs_f64() * self.read.0 / self.read.1;
-        self.allowed = (within as usize).min(self.allowed.saturating_mul(MOST_GROWTH)).max(self.least);
+        self.allowed = (within as usize).min(self.allowed.saturating_mul(MAX_GROWTH)).max(self.least);
     }
 
     /// The connection broke: whoever reads next may be slower.

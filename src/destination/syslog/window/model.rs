@@ -20,7 +20,7 @@ use super::*;
 const BATCHES: [usize; 3] = [2, 1, 1];
 
 /// Ticks until a death is heard of at the latest.
-const NEWS: u8 = 2;
+const MAX_NOTICE_TICKS: u8 = 2;
 
 const TICK: Duration = Duration::from_millis(100);
 
@@ -48,7 +48,7 @@ struct Connection {
 impl Connection {
     fn end(&mut self) {
         if self.ended.is_none() {
-            self.ended = Some(NEWS);
+            self.ended = Some(MAX_NOTICE_TICKS);
             self.resets |= std::mem::take(&mut self.unread) != 0;
         }
     }

@@ -138,7 +138,7 @@ fn the_more_a_connection_carries_the_sooner_it_is_proven() {
 #[test]
 fn when_memory_is_short_a_connection_carries_as_much_as_waits_for_its_lag() {
     let (mut window, now) = window(&[]);
-    for (id, bytes) in [(1, LEAST_PROOF_BYTES), (2, 2 * LEAST_PROOF_BYTES), (3, LEAST_PROOF_BYTES), (4, 1), (5, 1)] {
+    for (id, bytes) in [(1, MIN_PROOF_BYTES), (2, 2 * MIN_PROOF_BYTES), (3, MIN_PROOF_BYTES), (4, 1), (5, 1)] {
         window.push(id, 10, bytes);
     }
     window.begin(now);

@@ -125,7 +125,7 @@ async fn header_names_are_lower_case_on_the_wire() {
 async fn a_body_over_the_limit_is_refused() {
     let emulator = emulator().await;
     let mut stream = connect(&emulator).await;
-    let head = format!("POST /logstores/l/shards/lb HTTP/1.1\r\nHost: p\r\nContent-Length: {}\r\n\r\n", MOST_BODY + 1);
+    let head = format!("POST /logstores/l/shards/lb HTTP/1.1\r\nHost: p\r\nContent-Length: {}\r\n\r\n", MAX_BODY + 1);
     stream.write_all(head.as_bytes()).await.unwrap();
     let seen = receive(&mut stream).await.unwrap();
     assert_eq!((seen.status, seen.code().as_str()), (400, "PostBodyTooLarge"));

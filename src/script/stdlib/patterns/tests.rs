@@ -107,7 +107,7 @@ fn errors_are_strings_that_name_the_line_of_the_script() {
 
 #[test]
 fn the_longest_error_message_fits() {
-    assert!(PatternError::TooManySteps(u64::MAX).to_string().len() <= LONGEST_MESSAGE);
+    assert!(PatternError::TooManySteps(u64::MAX).to_string().len() <= MAX_MESSAGE_BYTES);
 }
 
 #[test]

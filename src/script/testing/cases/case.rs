@@ -34,7 +34,7 @@ const OUTCOMES: [&str; 3] = ["events", "dropped", "error"];
 const IGNORED: [&str; 3] = ["sent", "cost", "at"];
 
 /// Maximum nesting of objects and arrays in a line: the limit of serde_json for a `Value`.
-pub(super) const MOST_LEVELS: i64 = 127;
+pub(super) const MAX_LEVELS: i64 = 127;
 
 /// Nesting levels around each event in a line.
 pub(super) const LEVELS_AROUND: i64 = 2;
@@ -45,8 +45,8 @@ impl Case {
     /// # Errors
     /// The error, and the fix.
     pub fn read(line: &str) -> Result<Self, String> {
-        if levels(line.as_bytes()) > MOST_LEVELS {
-            return Err(format!("the line is nested deeper than the {MOST_LEVELS} levels that a case can hold"));
+        if levels(line.as_bytes()) > MAX_LEVELS {
+            return Err(format!("the line is nested deeper than the {MAX_LEVELS} levels that a case can hold"));
         }
         let line: Value = serde_json::from_str(line).map_err(|error| format!("the line is not JSON: {error}"))?;
         let Value::Object(line) = line else {

@@ -9,7 +9,7 @@ use crate::script::output::special_bytes;
 use crate::script::output::special_bytes::{Instructions, Work};
 
 /// Maximum nesting of objects and arrays.
-pub(super) const MOST_DEEP: u32 = 64;
+pub(super) const MAX_LEVELS_DEEP: u32 = 64;
 
 /// Minimum length of a number without an exponent that may be out of range for a double.
 const LONG_NUMBER: usize = 300;
@@ -77,7 +77,7 @@ impl Walk<'_, '_> {
             match self.token() {
                 b'"' => self.string()?,
                 first @ (b'{' | b'[') => {
-                    if depth == MOST_DEEP {
+                    if depth == MAX_LEVELS_DEEP {
                         return None;
                     }
                     self.at += 1;

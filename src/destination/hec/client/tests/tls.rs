@@ -268,7 +268,7 @@ async fn renewed_certificates_are_used_but_half_a_pair_is_not() {
     config.client_cert = Some((certificate.path().to_owned(), key.path().to_owned()));
     let hec = Hec::with(&config, QUICK, LookUp::system()).unwrap();
     let ask = async || {
-        hec.members()[0].endpoint.look_at_certificates().await;
+        hec.members()[0].endpoint.check_certificate_files().await;
         hec.check().await.is_ok()
     };
     assert!(!ask().await, "its issuer is not in the file yet");

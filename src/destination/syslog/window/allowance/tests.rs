@@ -16,13 +16,13 @@ fn after(time: Duration, proofs: &[(usize, u64, u64)]) -> usize {
 
 #[test]
 fn little_is_allowed_before_the_first_proof_and_after_a_break() {
-    assert_eq!(after(ms(1_000), &[]), LEAST_BYTES);
+    assert_eq!(after(ms(1_000), &[]), MIN_BYTES);
     let now = Instant::now();
     let mut allowance = Allowance::new(ms(1_000));
     allowance.proven(50_000_000, now, now + ms(100));
-    assert_eq!(allowance.bytes(), 4 * LEAST_BYTES, "one proof says little");
+    assert_eq!(allowance.bytes(), 4 * MIN_BYTES, "one proof says little");
     allowance.reset();
-    assert_eq!(allowance.bytes(), LEAST_BYTES);
+    assert_eq!(allowance.bytes(), MIN_BYTES);
 }
 
 /// Goes red when the time between first byte and proof counts for a connection that waited for the one before it.
