@@ -516,7 +516,7 @@ async fn each_path_is_answered_and_an_unknown_one_gets_the_list_of_paths() {
     check_with("GET /metrics", open, "200", "\n# EOF\n").await;
     check_with("GET /metrics", open, "200", "application/openmetrics-text; version=1.0.0").await;
     check("GET /nothing", "404", "/metrics").await;
-    check("GET /tap", "403", "at the socket of the process alone").await;
+    check("GET /tap", "403", "only at the socket of the process").await;
     check("POST /status", "405", "GET").await;
     check("OPTIONS /gaps/acknowledge", "405", "GET").await;
     check("POST /gaps/acknowledge", "403", "X-Forwarder").await;

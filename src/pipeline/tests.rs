@@ -615,9 +615,12 @@ async fn while_memory_is_short_pages_are_small_unless_many_batches_are_in_flight
     *bench.pipeline.destinations[0].destination.down.lock().unwrap() = true;
     let _other = bench.pipeline.budget.take(9 << 20).await;
     seconds(4).await;
-    assert_eq!((source.asked.load(Ordering::Relaxed), bench.counts().in_flight), (2, 40));
+    // A pull takes 100 ms.
+    assert_eq!(source.asked.load(Ordering::Relaxed), 2);
+    assert!(bench.counts().in_flight < 64, "{:?}", bench.counts());
     seconds(4).await;
-    assert_eq!((source.asked.load(Ordering::Relaxed), bench.counts().in_flight), (10, 80));
+    assert_eq!(source.asked.load(Ordering::Relaxed), 10);
+    assert!(bench.counts().in_flight > 64, "{:?}", bench.counts());
 }
 
 /// Fails if a page that is packed after the script has read it is searched for probe logs: they would never be found.

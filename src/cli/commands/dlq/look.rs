@@ -112,7 +112,7 @@ fn print_list(list: &List, dir: &Path, now: Timestamp, output: &mut Output<'_>) 
 }
 
 fn print_one(show: &Show, dir: &Path, output: &mut Output<'_>) -> Result<(), DlqError> {
-    let ids = resolve(dir, std::slice::from_ref(&show.id))?;
+    let ids = resolve(dir, std::slice::from_ref(&show.id), output.notes)?;
     let mut shown = 0_u64;
     for_each(dir, output, |letter, output| {
         if !ids.contains(&letter.record.id()) {

@@ -155,7 +155,7 @@ pub async fn run<K: Destination>(
     let named = scripts.named();
     let mut remaker = Remaker::new(scripts, parts.delivery.hook.clone(), parts.formats.clone());
     let since = args.filter.since.as_ref().map(|since| since.timestamp(now));
-    let ids = resolve(dir, &args.id)?;
+    let ids = resolve(dir, &args.id, output.notes)?;
     let wants = |record: &Record| args.filter.wants(record, since) && (ids.is_empty() || ids.contains(&record.id()));
 
     // Unreadable pieces are reported once, at their place after the claim.
