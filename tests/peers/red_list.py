@@ -144,6 +144,8 @@ def zombie(lab, peer):
     hec.order(do="next", fault={"kind": "trickle", "every_ms": 100})
     first = peer.start(lab, sls, hec)
     wait_until(lambda: hec.state()["requests"] >= 1, 20, "nobody tries to deliver")
+    # The first request may be a check, which is sent before the group is joined.
+    wait_until(lambda: first.consumer in sls.consumers(GROUP), 20, "the first does not join")
     first.send_signal(signal.SIGSTOP)
     sls.happen(event="evict", group=GROUP, consumer=first.consumer)
     second = peer.start(lab, sls, hec)
