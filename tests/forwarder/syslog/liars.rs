@@ -28,6 +28,19 @@ fn towards(protocol: Protocol, address: SocketAddr) -> Config {
     Config { targets: vec![target], ..config(protocol, &[]) }
 }
 
+/// Waits until the receiver counts as down, and returns why.
+async fn reported_cause(sink: &Syslog) -> String {
+    let down = async {
+        loop {
+            match sink.health() {
+                Health::Down { cause, .. } => break cause,
+                _ => sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    timeout(PATIENCE, down).await.expect("the outage is reported")
+}
+
 /// Reads everything up to the sender's end, and answers that.
 async fn read(mut stream: TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -104,17 +117,9 @@ async fn a_receiver_that_sends_without_end_is_down_and_stops_nothing() {
     });
     let (_stopper, tenure) = tenure();
     let delivery = sink.deliver(batch(0, 0..1), tenure);
-    let told = async {
-        loop {
-            match sink.health() {
-                Health::Down { cause, .. } => break cause,
-                _ => sleep(Duration::from_millis(10)).await,
-            }
-        }
-    };
     let cause = tokio::select! {
         outcome = delivery => panic!("{outcome:?}"),
-        cause = timeout(PATIENCE, told) => cause.expect("the cause is reported"),
+        cause = reported_cause(&sink) => cause,
     };
     assert!(cause.contains("it sends data without end"), "{cause}");
     // Waits for the end of the session.
@@ -142,14 +147,9 @@ async fn a_relp_receiver_that_refuses_every_message_is_down() {
     });
     let (_stopper, tenure) = tenure();
     let delivery = sink.deliver(batch(0, 0..2), tenure);
-    let told = async {
-        while !matches!(sink.health(), Health::Down { .. }) {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
     tokio::select! {
         outcome = delivery => panic!("{outcome:?}"),
-        told = timeout(PATIENCE, told) => told.expect("it is reported"),
+        _ = reported_cause(&sink) => {}
     }
     refusing.abort();
 }
