@@ -1,0 +1,82 @@
+//! An isolated destination that is down while the others continue.
+
+use super::*;
+use crate::destination::IsolationMode;
+
+#[tokio::test(start_paused = true)]
+async fn while_an_isolated_destination_is_down_the_others_continue_and_it_catches_up_in_order() {
+    let bench = start_isolated(500, &numbered(0, 100));
+    let [first, second] = &*bench.pipeline.destinations else { panic!("two destinations") };
+    *second.destination.down.lock().unwrap() = true;
+    seconds(600).await;
+    assert_eq!(first.destination.taken.lock().unwrap().len(), 100, "the other one has everything");
+    assert_eq!(bench.saved(), Some(100));
+    assert_eq!((bench.letters().len(), second.destination.taken.lock().unwrap().len()), (100, 0));
+    let counts = bench.counts();
+    assert_eq!((counts.delivered, counts.dead_lettered, counts.difference()), (0, 100, 0));
+    assert_eq!((second.account.read().missed, second.isolation.as_ref().unwrap().mode()), (100, IsolationMode::Aside));
+    assert!(bench.letters()[0].message.contains("the destination was down: down"), "{:?}", bench.letters()[0]);
+    *second.destination.down.lock().unwrap() = false;
+    seconds(30).await;
+    let expected: Vec<String> = (0..100).map(|number| format!("{number:03}")).collect();
+    assert_eq!(*second.destination.taken.lock().unwrap(), expected, "in order, and each once");
+    assert_eq!((bench.letters().len(), second.account.read().replayed), (0, 100));
+    assert_eq!(second.isolation.as_ref().unwrap().mode(), IsolationMode::Direct);
+    assert_eq!(bench.end().await, ShardEnd::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_wait_in_memory_for_an_isolated_destination_up_to_its_share() {
+    let bench = start_isolated(1 << 20, &numbered(0, 5));
+    let second = &bench.pipeline.destinations[1];
+    *second.destination.down.lock().unwrap() = true;
+    seconds(600).await;
+    assert_eq!((bench.letters().len(), bench.saved()), (0, Some(0)), "there is room for five small pages");
+    *second.destination.down.lock().unwrap() = false;
+    seconds(5).await;
+    assert_eq!((second.destination.taken.lock().unwrap().len(), bench.counts().delivered), (5, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_writes_what_waits_for_an_isolated_destination_and_ends_cleanly() {
+    let bench = start_isolated(1 << 20, &numbered(0, 5));
+    *bench.pipeline.destinations[1].destination.down.lock().unwrap() = true;
+    seconds(10).await;
+    let (pipeline, memory) = (Arc::clone(&bench.pipeline), bench.memory.clone());
+    assert_eq!(bench.end().await, ShardEnd::Released);
+    assert_eq!(pipeline.source.saved.lock().unwrap().as_ref().and_then(Cursor::number), Some(5));
+    assert_eq!(memory.kept.lock().unwrap().len(), 5, "and is replayed after the next start");
+    *pipeline.destinations[1].destination.down.lock().unwrap() = false;
+    let again = Bench::on(pipeline, memory);
+    seconds(10).await;
+    assert_eq!(again.pipeline.destinations[1].destination.taken.lock().unwrap().len(), 5);
+    assert!(again.letters().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_store_pauses_the_shard_rather_than_let_an_isolated_destination_lose_anything() {
+    let bench = start_isolated(1, &numbered(0, 5));
+    *bench.memory.full.lock().unwrap() = true;
+    *bench.pipeline.destinations[1].destination.down.lock().unwrap() = true;
+    seconds(600).await;
+    assert_eq!((bench.saved(), bench.counts().dead_lettered), (Some(0), 0));
+    *bench.memory.full.lock().unwrap() = false;
+    seconds(120).await;
+    assert_eq!((bench.saved(), bench.counts().dead_lettered), (Some(5), 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_a_recovered_isolated_destination_rejects_become_its_dead_letters() {
+    let bench = start_isolated(1, &[page(&["a:keep", "b:two"])]);
+    *bench.pipeline.destinations[0].destination.strict.lock().unwrap() = false;
+    *bench.pipeline.destinations[1].destination.down.lock().unwrap() = true;
+    seconds(10).await;
+    assert_eq!(bench.letters().len(), 3);
+    *bench.pipeline.destinations[1].destination.down.lock().unwrap() = false;
+    seconds(10).await;
+    let letters = bench.letters();
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((letter.reason, letter.event.as_deref()), (Reason::Rejected, Some(b"b!".as_slice())));
+    let events = bench.pipeline.destinations[1].account.read();
+    assert_eq!((events.missed, events.replayed, events.rejected), (3, 2, 1));
+}
