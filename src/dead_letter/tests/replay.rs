@@ -1,0 +1,112 @@
+//! Replays: what they take, what they remove, and what a crash leaves.
+
+use super::*;
+
+#[test]
+fn replayed_dead_letters_are_removed_once_they_are_recorded_as_delivered() {
+    let dir = dir_with(&lines(&[record(1), record(2), record(3)]));
+    let mut taken = take(dir.path());
+    assert_eq!(taken.letters().unwrap().count(), 3);
+    taken.note_delivered([record(1), record(3)].iter()).unwrap();
+    // A reader sees it at once.
+    assert_eq!(logs(dir.path()), [2]);
+    taken.close().unwrap();
+    assert_eq!(logs(dir.path()), [2]);
+    assert_eq!(files_in(dir.path()), ["dead-letters.1.jsonl", "replay.lock"]);
+    let mut taken = take(dir.path());
+    taken.note_delivered([record(2)].iter()).unwrap();
+    taken.close().unwrap();
+    assert_eq!(files_in(dir.path()), ["replay.lock"]);
+}
+
+#[test]
+fn dead_letters_are_counted_until_a_replay_has_delivered_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut waiting = OpenDeadLetters::new(dir.path());
+    assert_eq!(waiting.look().unwrap().open, 0);
+    let store = open(dir.path()).unwrap();
+    store.append(&[record(1), record(2), record(3)]).unwrap();
+    assert_eq!(waiting.look().unwrap().open, 3);
+    store.append(&[record(4)]).unwrap();
+    let look = waiting.look().unwrap();
+    assert_eq!(look.reasons.values().sum::<u64>(), 4, "{look:?}");
+    assert!(look.bytes > 0 && look.newest.as_deref().is_some_and(|at| at.ends_with('Z')), "{look:?}");
+    assert_eq!(waiting.look().unwrap().open, 4, "what is new is counted to it");
+    let mut taken = take(dir.path());
+    assert_eq!(waiting.look().unwrap().open, 4, "taken is not delivered");
+    store.append(&[record(5)]).unwrap();
+    taken.note_delivered([record(1), record(3)].iter()).unwrap();
+    assert_eq!(waiting.look().unwrap().open, 3);
+    taken.close().unwrap();
+    assert_eq!(waiting.look().unwrap().open, 3);
+    std::fs::remove_file(dir.path().join(FILE)).unwrap();
+    assert_eq!(waiting.look().unwrap().open, 2, "somebody removed the newest");
+}
+
+#[test]
+fn a_forwarder_keeps_writing_while_its_dead_letters_are_replayed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    store.append(&[record(1)]).unwrap();
+    let mut taken = take(dir.path());
+    store.append(&[record(2)]).unwrap();
+    assert_eq!(logs(dir.path()), [1, 2]);
+    taken.note_delivered([record(1)].iter()).unwrap();
+    taken.close().unwrap();
+    store.append(&[record(3)]).unwrap();
+    assert_eq!(logs(dir.path()), [2, 3]);
+}
+
+#[test]
+fn an_interrupted_replay_is_finished_by_the_next() {
+    let dir = dir_with(&lines(&[record(1), record(2)]));
+    let mut taken = take(dir.path());
+    taken.note_delivered([record(1)].iter()).unwrap();
+    drop(taken);
+    // The same log may become a dead letter again before that: it is then a new dead letter.
+    fs::write(dir.path().join(FILE), lines(&[record(1)])).unwrap();
+    assert_eq!(logs(dir.path()), [2, 1]);
+    assert_eq!(
+        take(dir.path()).letters().unwrap().map(|found| found.unwrap().record.origin.log).collect::<Vec<_>>(),
+        [2, 1]
+    );
+}
+
+#[test]
+fn unreadable_records_stay_where_they_are() {
+    let noise = b"noise";
+    let bytes = [lines(&[record(1)]), noise.to_vec(), b"\n".to_vec(), lines(&[record(2)])].concat();
+    let dir = dir_with(&bytes);
+    let mut taken = take(dir.path());
+    taken.note_delivered([record(1)].iter()).unwrap();
+    taken.close().unwrap();
+    let left = fs::read(dir.path().join("dead-letters.1.jsonl")).unwrap();
+    assert_eq!(left, [b"noise\n".to_vec(), lines(&[record(2)])].concat());
+}
+
+#[test]
+fn f81_a_replay_handles_a_torn_record_as_the_writer_does() {
+    let torn = b"{\"v\":1,\"id\":\"3-".to_vec();
+    let dir = dir_with(&[lines(&[record(1)]), torn.clone()].concat());
+    let taken = take(dir.path());
+    assert_eq!(readable(dir.path()), [record(1)]);
+    assert_eq!(taken.letters().unwrap().filter(Result::is_ok).count(), 1);
+    assert_eq!(fs::read(dir.path().join("dead-letters.torn")).unwrap(), [torn, b"\n".to_vec()].concat());
+}
+
+#[test]
+fn two_replays_do_not_take_the_same_dead_letters() {
+    let dir = dir_with(&lines(&[record(1)]));
+    let taken = take(dir.path());
+    let refused = ReplayClaim::take(dir.path()).unwrap_err().to_string();
+    assert!(refused.starts_with("another replay is using the dead letters in "), "{refused}");
+    drop(taken);
+    take(dir.path());
+}
+
+fn files_in(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
