@@ -120,7 +120,7 @@ class Lab:
         return self.forward(sls, group, **hec | settings)
 
     def forward(self, sls, group, **settings):
-        """Starts `forwarder` with these settings."""
+        """Starts `forwarder` with these settings; None removes one."""
         name = f"{group}-{self.started}"
         env = without_proxies(
             SLS_ENDPOINT=sls.url, SLS_PROJECT=PROJECT, SLS_LOGSTORE=LOGSTORE, SLS_CG=group,
@@ -129,7 +129,8 @@ class Lab:
         )
         home = os.path.join(self.directory.name, name)
         os.mkdir(home)
-        child = self.start("forwarder", [*self.prefix, FORWARDER], env | settings, home)
+        env = {key: value for key, value in (env | settings).items() if value is not None}
+        child = self.start("forwarder", [*self.prefix, FORWARDER], env, home)
         child.consumer = name
         return child
 
@@ -235,7 +236,7 @@ class Sls(Emulator):
 
         return LogClient(ENDPOINT, KEY_ID, KEY_SECRET)
 
-    def put(self, topic, source, tags, logs):
+    def put(self, topic, source, tags, logs, project=PROJECT, logstore=LOGSTORE):
         """Writes one log group with the SDK. A log is (seconds, nanoseconds, [(name, text or bytes)]).
 
         If the nanoseconds are None, the SDK sets its own; it replaces an empty source by its own address.
@@ -247,7 +248,7 @@ class Sls(Emulator):
         for item, (_, nanos, _) in zip(items, logs):
             # The constructor treats 0 as absent.
             item.time_nano_part = item.time_nano_part if nanos is None else nanos
-        client.put_logs(PutLogsRequest(PROJECT, LOGSTORE, topic, source, items, logtags=tags))
+        client.put_logs(PutLogsRequest(project, logstore, topic, source, items, logtags=tags))
 
     def group(self, name):
         """A consumer group, and the logstore that it reads; empty while the group does not exist."""
