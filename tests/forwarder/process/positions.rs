@@ -119,6 +119,9 @@ const SHARDS: u32 = 3;
 /// Number of kills, unless `FORWARDER_KILLS` is set.
 const KILLS: usize = 5;
 
+/// Log groups in each shard for each kill: several times as many as a run delivers, so that no run comes to the end.
+const GROUPS_PER_KILL: usize = 8;
+
 /// A bench whose events carry ids, and another Splunk for the logs that are read again.
 async fn with_another_splunk() -> (Bench, HecEmulator) {
     let (sls, mut hec) = servers(SHARDS);
@@ -150,17 +153,18 @@ async fn a_repeatedly_killed_backfill_delivers_its_whole_range_beside_the_live_g
     let kills = std::env::var("FORWARDER_KILLS").map_or(KILLS, |kills| kills.parse().expect("a number"));
     let (bench, other) = with_another_splunk().await;
     let _live = bench.start("a");
-    (0..SHARDS).for_each(|shard| bench.put(shard, 40, 10));
+    let groups = kills * GROUPS_PER_KILL;
+    (0..SHARDS).for_each(|shard| bench.put(shard, groups as u64, 10));
     bench.settled().await;
     next_second().await;
     let end = now();
     let range: BTreeSet<String> = ids(&bench.hec).into_iter().collect();
-    assert_eq!(range.len(), 40 * 10 * SHARDS as usize);
+    assert_eq!(range.len(), groups * 10 * SHARDS as usize);
 
     let mut dice = Dice(20_260_131);
     let (mut killed, mut turn) = (0, 0);
     let last = loop {
-        let rate = if killed < kills { "30KB" } else { "1GB" };
+        let rate = if killed < kills { "10KB" } else { "1GB" };
         let mut program = backfill(&bench, &other, &["--from", "begin", "--to", &end, "--rate", rate]);
         // The program runs for a while after its first event, so that every run makes progress.
         let life = Duration::from_millis(dice.below(400));
@@ -183,7 +187,7 @@ async fn a_repeatedly_killed_backfill_delivers_its_whole_range_beside_the_live_g
     };
     let mut last = last;
     assert_eq!(last.exit(Duration::from_secs(10)).await, Some(0), "{}", last.said());
-    assert!(killed > 0);
+    assert_eq!(killed, kills, "the range ended first");
     assert!(last.says(", resumed: ") == 1 && last.says("done: pulled") == 1, "{}", last.said());
     let arrived = ids(&other);
     println!("{killed} kills: {} logs, {} arrived", range.len(), arrived.len());
