@@ -11,21 +11,30 @@ use forwarder::dead_letter::{
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::world::{Call, World};
+use super::world::{Call, World, Worlds};
 
-/// The dead letters of one member. They are written on the calling thread: on another one, the paused clock would move
-/// on meanwhile.
+/// The dead letters of one member, of all its sources. They are written on the calling thread: on another one, the
+/// paused clock would move on meanwhile.
+#[derive(Clone)]
 pub struct SimLetters {
+    /// The source that writes them.
     world: World,
+    worlds: Worlds,
     member: String,
     store: Arc<DirectoryStore>,
 }
 
 impl SimLetters {
-    pub fn new(world: World, member: &str) -> Self {
+    pub fn new(worlds: Worlds, member: &str) -> Self {
+        let world = worlds.any().clone();
         let dir = world.lock().letters.path().to_owned();
         let store = DirectoryStore::open_free(&Config { dir, max_bytes: 1 << 30 }).expect("the directory is ours");
-        Self { world, member: member.to_owned(), store: Arc::new(store) }
+        Self { world, worlds, member: member.to_owned(), store: Arc::new(store) }
+    }
+
+    /// The same, for one of the sources.
+    pub fn of(&self, world: &World) -> Self {
+        Self { world: world.clone(), ..self.clone() }
     }
 }
 
@@ -57,7 +66,7 @@ impl DeadLetterStore for SimLetters {
     fn missed(&self, to: &DestinationName) -> BoxFuture<'static, Result<Box<dyn MissedDeadLetters>, ClaimError>> {
         let missed = ReplayClaim::take(self.store.dir()).and_then(|claim| {
             let letters = Box::new(claim.letters()?);
-            Ok(Box::new(Missed { claim, letters, to: to.clone(), world: self.world.clone() })
+            Ok(Box::new(Missed { claim, letters, to: to.clone(), worlds: self.worlds.clone() })
                 as Box<dyn MissedDeadLetters>)
         });
         Box::pin(std::future::ready(missed))
@@ -69,7 +78,7 @@ struct Missed {
     claim: ReplayClaim,
     letters: Box<dyn Iterator<Item = Result<Letter, Unreadable>> + Send>,
     to: DestinationName,
-    world: World,
+    worlds: Worlds,
 }
 
 impl MissedDeadLetters for Missed {
@@ -90,7 +99,8 @@ impl MissedDeadLetters for Missed {
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("ids are text");
             let log = letter.log.iter().find(|(key, _)| key == b"id").expect("every log has one");
             let event = text(letter.event.as_deref().expect("it was made"));
-            self.world.lock().is_replayed(self.to.as_str(), &event, &text(&log.1), letter.origin.event);
+            let log = text(&log.1);
+            self.worlds.of(&log).lock().is_replayed(self.to.as_str(), &event, &log, letter.origin.event);
         }
         let noted = self.claim.note_delivered(letters.iter()).map_err(ClaimError::from);
         Box::pin(std::future::ready(noted))

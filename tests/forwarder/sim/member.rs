@@ -25,7 +25,7 @@ use super::collectors;
 use super::letters::SimLetters;
 use super::sink::{IdFormat, SimDestination, SimSink};
 use super::source::{GROUP_TIMEOUT, SimSource};
-use super::world::{SIEM, World};
+use super::world::{SIEM, World, Worlds};
 
 /// How long a member may take to deliver the logs of shards that it must release.
 pub const DRAIN: Duration = Duration::from_secs(20);
@@ -58,22 +58,69 @@ end
 /// What the sources of one process share.
 #[derive(Clone)]
 pub struct Process {
+    name: String,
     pub budget: SharedBudget,
     pub ledger: Arc<Ledger>,
+    destinations: Arc<[Route<SimDestination>]>,
+    hooks: Arc<Hooks>,
+    letters: SimLetters,
+    /// Deliver what isolated destinations missed.
+    _side: Arc<JoinSet<()>>,
 }
 
 impl Process {
-    pub fn new(bytes: usize) -> Self {
-        Self { budget: SharedBudget::new(bytes), ledger: Arc::default() }
+    /// A process with these sources and this much memory. Its destinations are those of the first world; the others
+    /// must have the same.
+    pub fn new(name: &str, bytes: usize, worlds: &[World]) -> Self {
+        let sources = Worlds::new(worlds);
+        let world = sources.any();
+        let (is_cluster, archives) = {
+            let world = world.lock();
+            let archives = world.archives.iter().map(|archive| (archive.name, archive.isolated));
+            (world.cluster.is_some(), archives.collect::<Vec<(&str, bool)>>())
+        };
+        let route = |text, archive: Option<usize>| {
+            let destination = match is_cluster && archive.is_none() {
+                true => {
+                    let client = Box::new(collectors::client(world, name));
+                    SimDestination::Hec { world: world.clone(), client }
+                }
+                false => SimDestination::Model(SimSink { worlds: sources.clone(), member: name.to_owned(), archive }),
+            };
+            Route::new(DestinationName::new(text).expect("it is a name"), destination, OnReject::DeadLetter)
+        };
+        let mut routes = vec![route(SIEM, None)];
+        for (number, (name, isolated)) in archives.into_iter().enumerate() {
+            let route = route(name, Some(number));
+            routes.push(if isolated { route.isolated(ARCHIVE_BYTES) } else { route });
+        }
+        let format = |name| DestinationFormat { name: Some(name), format: Arc::new(IdFormat) };
+        let formats: Vec<_> = routes.iter().map(|route| format(route.name.clone())).collect();
+        let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
+        let script = Script::from_text("sim.lua", SCRIPT);
+        let [source, project, logstore] = ["", "project", "logstore"].map(str::to_owned);
+        let meta = Meta { source, project, logstore, shard: ShardId(0) };
+        let hooks = Arc::new(Hooks::new(script, config, formats, meta).expect("it loads"));
+        let destinations: Arc<[Route<SimDestination>]> = routes.into();
+        let letters = SimLetters::new(sources, name);
+        let mut side = JoinSet::new();
+        for number in 0..destinations.len() {
+            let (destinations, letters) = (Arc::clone(&destinations), letters.clone());
+            side.spawn(async move {
+                bring_back(MissedEvents { destinations: &destinations, letters: &letters, copies: None }, number).await;
+            });
+        }
+        let (budget, ledger) = (SharedBudget::new(bytes), Arc::default());
+        Self { name: name.to_owned(), budget, ledger, destinations, hooks, letters, _side: Arc::new(side) }
     }
 }
 
-/// A member; dropping it kills it at once.
+/// A source of a process, as a member of its group; dropping it kills it at once.
 pub struct Member {
     pub name: String,
     parts: Arc<Pipeline<SimSource, SimDestination>>,
     tasks: JoinSet<()>,
-    _side: JoinSet<()>,
+    _process: Process,
     leave: Stopper,
     drained: Arc<Mutex<Option<Drained>>>,
     joined: Arc<AtomicBool>,
@@ -83,58 +130,34 @@ impl Member {
     /// Starts a member in its own process, with room for many parts of a page, which wait for their acknowledgements
     /// concurrently.
     pub fn start(world: &World, name: &str) -> Self {
-        Self::start_in(&Process::new(64 << 20), "logstore", world, name)
+        Self::start_in(&Process::new(name, 64 << 20, std::slice::from_ref(world)), world)
     }
 
     /// One source of a process.
-    pub fn start_in(process: &Process, source_name: &'static str, world: &World, name: &str) -> Self {
-        let (on_error, start, until, bytes, archives) = {
+    pub fn start_in(process: &Process, world: &World) -> Self {
+        let name = &*process.name;
+        let (source_name, on_error, start, until, bytes) = {
             let mut world = world.lock();
             world.note(format!("{name} starts"));
             // The next member that gets the same page cuts it at other places.
             let bytes = if world.trouble { PART_BYTES[world.rng.below(4) as usize] } else { world.part_bytes };
-            let archives = world.archives.iter().map(|archive| (archive.name, archive.isolated));
-            let archives: Vec<(&str, bool)> = archives.collect();
-            (world.on_error, world.start, world.until.map(Start::Time), bytes, archives)
+            (world.source, world.on_error, world.start, world.until.map(Start::Time), bytes)
         };
-        let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
-        let script = Script::from_text("sim.lua", SCRIPT);
         let source = SimSource {
             world: world.clone(),
             member: name.to_owned(),
             group_start: Arc::default(),
             group_missing: Arc::default(),
         };
-        let is_cluster = world.lock().cluster.is_some();
-        let name_of = |text| DestinationName::new(text).expect("it is a name");
-        let route = |text, archive: Option<usize>| {
-            let destination = match is_cluster && archive.is_none() {
-                true => {
-                    let client = Box::new(collectors::client(world, name));
-                    SimDestination::Hec { world: world.clone(), client }
-                }
-                false => SimDestination::Model(SimSink { world: world.clone(), member: name.to_owned(), archive }),
-            };
-            Route::new(name_of(text), destination, OnReject::DeadLetter)
-        };
-        let mut routes = vec![route(SIEM, None)];
-        for (number, (name, isolated)) in archives.into_iter().enumerate() {
-            let route = route(name, Some(number));
-            routes.push(if isolated { route.isolated(ARCHIVE_BYTES) } else { route });
-        }
-        let format = |name| DestinationFormat { name: Some(name), format: Arc::new(IdFormat) };
-        let formats: Vec<_> = routes.iter().map(|route| format(route.name.clone())).collect();
-        let [name_of_it, project, logstore] = [source_name, "project", "logstore"].map(str::to_owned);
-        let meta = Meta { source: name_of_it, project, logstore, shard: ShardId(0) };
         let parts = Arc::new(Pipeline {
             source_name: SourceName::new(source_name),
             source: source.clone(),
-            destinations: routes.into(),
-            hooks: Arc::new(Hooks::new(script, config, formats, meta).expect("it loads")),
+            destinations: Arc::clone(&process.destinations),
+            hooks: Arc::clone(&process.hooks),
             budget: process.budget.for_source(),
             ledger: Arc::clone(&process.ledger),
             dead_letters: DeadLetterPolicy {
-                keep: Box::new(SimLetters::new(world.clone(), name)),
+                keep: Box::new(process.letters.of(world)),
                 copies: None,
                 project: "project".to_owned(),
                 logstore: "logstore".to_owned(),
@@ -155,18 +178,9 @@ impl Member {
         let drained = Arc::default();
         let ended: Arc<Mutex<Option<Drained>>> = Arc::clone(&drained);
         let joined = Arc::<AtomicBool>::default();
-        let (mut tasks, mut side) = (JoinSet::new(), JoinSet::new());
+        let mut tasks = JoinSet::new();
         let running = Arc::clone(&parts);
         let has_joined = Arc::clone(&joined);
-        for number in 0..parts.destinations.len() {
-            let parts = Arc::clone(&parts);
-            side.spawn(async move {
-                let DeadLetterPolicy { keep, copies, .. } = &parts.dead_letters;
-                let lost =
-                    MissedEvents { destinations: &parts.destinations, letters: &**keep, copies: copies.as_ref() };
-                bring_back(lost, number).await;
-            });
-        }
         tasks.spawn(async move {
             let join = async || {
                 let timeout = source.ensure_group().await?;
@@ -204,7 +218,7 @@ impl Member {
             *ended.lock().unwrap() = Some(group::run(running, line, stopped, DRAIN).await);
             heart.join_next().await;
         });
-        Self { name: name.to_owned(), parts, tasks, _side: side, leave, drained, joined }
+        Self { name: name.to_owned(), parts, tasks, _process: process.clone(), leave, drained, joined }
     }
 
     /// Asks it to stop; it has ended when [`Member::has_ended`].
@@ -212,9 +226,13 @@ impl Member {
         self.leave.raise();
     }
 
+    pub fn is_leaving(&self) -> bool {
+        self.leave.is_raised()
+    }
+
     /// Whether it has joined the group, and was not asked to leave it.
     pub fn stays(&self) -> bool {
-        self.joined.load(Ordering::Relaxed) && !self.leave.is_raised()
+        self.joined.load(Ordering::Relaxed) && !self.is_leaving()
     }
 
     /// The result of its work, if it has ended.

@@ -17,7 +17,13 @@
 //! (`a_checkpoint_waits_until_the_events_are_indexed`), a poll error treated as an acknowledgement
 //! (`a_poll_that_fails_confirms_nothing`), the weights of members ignored (`events_go_to_the_members…`). With several
 //! destinations: `to` ignored (seed 2), dead letters that an isolated destination missed recorded as delivered but not
-//! sent (seed 2). With several sources: memory of a failed pull that is never released (`source_scenes`).
+//! sent (seed 2).
+//!
+//! In one history of four, each process has two to four sources, which have outages of their own. They share the
+//! destinations, the script, the dead letters and a small memory limit. Detected: checkpoints of all sources saved in the
+//! logstore of one (seed 3); shards with the same number counted together (seed 3, and `source_scenes`); memory of a
+//! failed pull that is never released, or held until the next attempt while no memory is reserved for the other sources
+//! (both `source_scenes`).
 //!
 //! What the scenes detect, each planted once: the timeout of a newly created group ignored, or its heartbeat interval
 //! not used (`f11_f22`); a tenure that stays valid after its task has ended (`what_a_destination_kept`); a stop that
@@ -78,10 +84,11 @@ fn no_log_is_lost_and_no_shard_has_two_workers_whatever_fails() {
     assert!(total.dead_letters > seeds * 5 && total.full_disks > 0, "{total:?}");
     assert!(total.repeats > 0 && total.kills > 0 && total.lost_replies > 0 && total.outages > 0, "{total:?}");
     assert!(total.late_saves > 0 && total.breakdowns > 0 && total.cuts > seeds, "{total:?}");
-    assert!(total.clusters > seeds / 4 && total.indexed > seeds * 10 && total.queues_lost > seeds / 4, "{total:?}");
+    assert!(total.clusters > seeds / 5 && total.indexed > seeds * 10 && total.queues_lost > seeds / 4, "{total:?}");
     assert!(total.unanswered <= seeds / 10, "{total:?}");
     assert!(total.deletions > 0 && total.ends > 0 && total.missed > seeds, "{total:?}");
     assert!(total.routed > seeds / 4 && total.replayed > seeds, "{total:?}");
+    assert!(total.several >= seeds / 5 && total.source_outages > seeds, "{total:?}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use forwarder::destination::hec::{Hec, Partial};
 use forwarder::destination::{CheckError, Checked, Destination, Figures, Health, Outcome, Promise};
 use tokio::time::Instant;
 
-use super::world::{Call, Inner, World};
+use super::world::{Call, Inner, World, Worlds};
 
 /// A destination of a member.
 pub enum SimDestination {
@@ -70,9 +70,9 @@ impl Destination for SimDestination {
     }
 }
 
-/// The SIEM, as seen by one member.
+/// The SIEM, as seen by one member, which may have several sources.
 pub struct SimSink {
-    pub world: World,
+    pub worlds: Worlds,
     pub member: String,
     /// The number of the archive; `None` for the SIEM.
     pub archive: Option<usize>,
@@ -90,10 +90,13 @@ enum Fate {
 
 impl SimSink {
     async fn deliver(&self, batch: Arc<Output>, tenure: Tenure) -> Outcome {
-        self.world.lock().last_tenure = Some(tenure.clone());
         let mut plan = Plan::new(&batch.events);
         while let Some(range) = plan.next(usize::MAX) {
-            let Some(verdict) = self.deliver_some(&batch, &range, &tenure).await else { return Outcome::Abandoned };
+            let world = self.worlds.of(id_at(&batch, range.start));
+            world.lock().last_tenure = Some(tenure.clone());
+            let Some(verdict) = self.deliver_some(world, &batch, &range, &tenure).await else {
+                return Outcome::Abandoned;
+            };
             plan.settle(range, verdict);
         }
         Outcome::Done(plan.into_rejected())
@@ -118,18 +121,24 @@ impl SimSink {
     }
 
     fn is_down(&self) -> bool {
-        let world = self.world.lock();
+        let world = self.worlds.any().lock();
         Instant::now() < self.down_until(&world)
     }
 
     /// Sends these events until there is an answer; `None` if the tenure ends first.
-    async fn deliver_some(&self, batch: &Output, range: &Range<usize>, tenure: &Tenure) -> Option<Verdict> {
+    async fn deliver_some(
+        &self,
+        world: &World,
+        batch: &Output,
+        range: &Range<usize>,
+        tenure: &Tenure,
+    ) -> Option<Verdict> {
         loop {
             if !tenure.holds() {
                 return None;
             }
             let (delay, pause) = {
-                let mut world = self.world.lock();
+                let mut world = world.lock();
                 // Events that an isolated destination missed belong to its writer, whichever member has the shard by
                 // now.
                 let archive = self.archive.map(|archive| &world.archives[archive]);
@@ -139,9 +148,9 @@ impl SimSink {
                 }
                 (world.rng.millis(1, if is_slow { 8_000 } else { 80 }), world.rng.millis(50, 3_000))
             };
-            tenure.or(self.world.passes(delay)).await?;
-            self.world.bug(&self.member, Call::Send);
-            if let Some(reply) = self.request(batch, range.clone()) {
+            tenure.or(world.passes(delay)).await?;
+            world.bug(&self.member, Call::Send);
+            if let Some(reply) = self.request(world, batch, range.clone()) {
                 let sent = Sent {
                     events: &batch.events,
                     range: range.clone(),
@@ -151,13 +160,13 @@ impl SimSink {
                 };
                 return Some(classify(&reply, &sent));
             }
-            tenure.or(self.world.passes(pause)).await?;
+            tenure.or(world.passes(pause)).await?;
         }
     }
 
     /// The reply of the SIEM to a request, if the reply arrives.
-    fn request(&self, batch: &Output, range: Range<usize>) -> Option<Reply> {
-        let mut world = self.world.lock();
+    fn request(&self, of: &World, batch: &Output, range: Range<usize>) -> Option<Reply> {
+        let mut world = of.lock();
         let cut_off = world.cut_off.get(&self.member).is_some_and(|until| Instant::now() < *until);
         if cut_off || Instant::now() < self.down_until(&world) {
             return None;
@@ -186,11 +195,14 @@ impl SimSink {
         };
         let member = &self.member;
         world.note(format!("{member} sent {}/{} of {}", taken - range.start, range.len(), batch.shard));
-        for event in range.start..taken {
-            let id = std::str::from_utf8(batch.events.get(event)).expect("ids are text");
+        let is_splunk = world.keeps_prefix;
+        drop(world);
+        for id in (range.start..taken).map(|event| id_at(batch, event)) {
+            // Events that an isolated destination missed are replayed together, whichever source they come from.
+            let mut world = self.worlds.of(id).lock();
             match self.archive {
-                Some(archive) => world.is_archived(member, archive, id_of(id)),
-                None => world.arrives(member, id_of(id)),
+                Some(archive) => world.is_archived(member, archive, id),
+                None => world.arrives(member, id),
             }
         }
         let (status, body) = match bad {
@@ -200,7 +212,6 @@ impl SimSink {
                 (400, format!(r#"{{"text":"Invalid data format","code":6,"invalid-event-number":{number}}}"#))
             }
         };
-        let is_splunk = world.keeps_prefix;
         matches!(fate, Fate::Answered).then(|| Reply { status, body: body.into_bytes(), is_splunk, ..Reply::default() })
     }
 }
@@ -213,6 +224,10 @@ pub fn is_poison(event: &[u8]) -> bool {
 pub fn id_of(event: &str) -> &str {
     let event = event.trim_end();
     event.split('|').find_map(|field| field.strip_prefix("id=")).unwrap_or(event)
+}
+
+fn id_at(batch: &Output, event: usize) -> &str {
+    id_of(std::str::from_utf8(batch.events.get(event)).expect("ids are text"))
 }
 
 /// Events are their ids, each a line.

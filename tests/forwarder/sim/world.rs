@@ -77,7 +77,8 @@ pub enum Outage {
     Slow,
 }
 
-/// The state that all members of one simulation share.
+/// The state that all members of one simulation share: a logstore, and what its logs become. A process with several
+/// sources has one for each.
 #[derive(Clone)]
 pub struct World {
     inner: Arc<Mutex<Inner>>,
@@ -88,6 +89,10 @@ pub struct World {
 }
 
 pub struct Inner {
+    /// The name of the source.
+    pub source: &'static str,
+    /// The beginning of the ids of its logs: empty if it is the only source.
+    prefix: String,
     state: SlsState,
     epoch: Instant,
     pub rng: Rng,
@@ -115,8 +120,12 @@ pub struct Inner {
     written: BTreeMap<(u32, i64), Vec<(String, Kind)>>,
     /// How often each event arrived.
     pub arrived: BTreeMap<String, u32>,
-    /// The directory of the dead letters of all members.
-    pub letters: TempDir,
+    /// When each log was written.
+    born: BTreeMap<String, Instant>,
+    /// The longest time from the write of a log until an event of it was in the SIEM.
+    pub slowest: Duration,
+    /// The directory of the dead letters of all members, of all sources.
+    pub letters: Arc<TempDir>,
     /// The content of the dead letter files that was read so far: destination, log, and event number.
     pub on_disk: BTreeSet<(Option<String>, String, Option<u32>)>,
     pub disk_full_until: Instant,
@@ -195,7 +204,21 @@ impl Archive {
 }
 
 impl World {
+    /// The world of the only source.
     pub fn new(seed: u64, shards: u32) -> Self {
+        Self::with(seed, shards, "logstore", String::new(), Arc::new(directory()))
+    }
+
+    /// The worlds of several sources, with these names and numbers of shards.
+    pub fn several(seed: u64, sources: &[(&'static str, u32)]) -> Vec<Self> {
+        let letters = Arc::new(directory());
+        let world = |(number, (name, shards)): (u64, &(&'static str, u32))| {
+            Self::with(seed ^ (number << 32), *shards, name, format!("{name}."), Arc::clone(&letters))
+        };
+        (0..).zip(sources).map(world).collect()
+    }
+
+    fn with(seed: u64, shards: u32, source: &'static str, prefix: String, letters: Arc<TempDir>) -> Self {
         let shape = Shape {
             shards,
             retention: Duration::from_secs(86_400),
@@ -205,6 +228,8 @@ impl World {
         };
         let now = Instant::now();
         let inner = Inner {
+            source,
+            prefix,
             state: SlsState::new(shape),
             epoch: now,
             rng: Rng::new(seed),
@@ -220,7 +245,9 @@ impl World {
             cuts: BTreeMap::new(),
             written: BTreeMap::new(),
             arrived: BTreeMap::new(),
-            letters: directory(),
+            born: BTreeMap::new(),
+            slowest: Duration::ZERO,
+            letters,
             on_disk: BTreeSet::new(),
             disk_full_until: now,
             full_disks: 0,
@@ -300,16 +327,44 @@ impl World {
     /// The machine of all members sleeps. Meanwhile their replies arrive, and SLS assigns every shard to another
     /// consumer. When the machine wakes, its clock has moved on, and no timer has fired yet.
     pub async fn sleeps(&self, time: Duration) {
-        {
-            let mut world = self.lock();
-            world.note(format!("the machine of all members sleeps for {time:?}"));
-            let then = world.now() + time;
-            let ghost = format!("ghost-{}", then.as_millis());
-            // It does not matter whether the group exists.
-            let _ = world.logstore().heartbeat(GROUP, &ghost, &BTreeSet::new(), then);
+        Self::all_sleep(std::slice::from_ref(self), time).await;
+    }
+
+    /// The same, for the members of all sources.
+    pub async fn all_sleep(worlds: &[Self], time: Duration) {
+        for world in worlds {
+            {
+                let mut world = world.lock();
+                world.note(format!("the machine of all members sleeps for {time:?}"));
+                let then = world.now() + time;
+                let ghost = format!("ghost-{}", then.as_millis());
+                // It does not matter whether the group exists.
+                let _ = world.logstore().heartbeat(GROUP, &ghost, &BTreeSet::new(), then);
+            }
+            world.thaw.notify_waiters();
         }
-        self.thaw.notify_waiters();
         advance(time).await;
+    }
+}
+
+/// The worlds of all sources of a process, which share its destinations and dead letters.
+#[derive(Clone)]
+pub struct Worlds(Vec<World>);
+
+impl Worlds {
+    pub fn new(worlds: &[World]) -> Self {
+        Self(worlds.to_vec())
+    }
+
+    /// Any of them, for what they have in common.
+    pub fn any(&self) -> &World {
+        &self.0[0]
+    }
+
+    /// The world of a log or an event with this id.
+    pub fn of(&self, id: &str) -> &World {
+        let of_it = self.0.iter().find(|world| id.starts_with(&world.lock().prefix));
+        of_it.expect("every log comes from a source")
     }
 }
 
@@ -326,7 +381,7 @@ impl Inner {
 
     pub fn note(&mut self, what: impl Into<String>) {
         let at = self.epoch.elapsed().as_millis();
-        self.trace.push(format!("{at:>7} {}", what.into()));
+        self.trace.push(format!("{at:>7} {}{}", self.prefix, what.into()));
     }
 
     pub fn violation(&mut self, what: impl Into<String>) {
@@ -350,7 +405,7 @@ impl Inner {
                     8 => Kind::Half,
                     _ => Kind::Keep,
                 };
-                (format!("{shard}-{number}-{index}"), kind)
+                (format!("{}{shard}-{number}-{index}", self.prefix), kind)
             })
             .collect();
         let now = self.now();
@@ -362,6 +417,7 @@ impl Inner {
         };
         self.logstore().append(shard, &group.encode_to_vec(), now).expect("the shard takes writes");
         self.logs += count;
+        self.born.extend(logs.iter().map(|(id, _)| (id.clone(), Instant::now())));
         self.meant.extend(logs.iter().map(|(id, _)| id.clone()).zip(to));
         self.written.insert((shard, number), logs);
     }
@@ -386,8 +442,7 @@ impl Inner {
 
     /// Records the arrival of an event at a destination, which must be one of the event's destinations.
     fn reaches(&mut self, event: &str, destination: &str) {
-        let log = event.trim_end_matches(['a', 'b', '!']);
-        if !self.is_meant(log, destination) {
+        if !self.is_meant(log_of(event), destination) {
             self.violation(format!("{event} came to {destination}, and is not meant for it"));
         }
     }
@@ -559,6 +614,9 @@ impl Inner {
     pub fn arrives(&mut self, member: &str, event: &str) {
         *self.taken_from.entry(member.to_owned()).or_default() += 1;
         self.reaches(event, SIEM);
+        if !self.arrived.contains_key(event) {
+            self.slowest = self.slowest.max(self.born[log_of(event)].elapsed());
+        }
         *self.arrived.entry(event.to_owned()).or_default() += 1;
     }
 
@@ -630,9 +688,7 @@ impl Inner {
     /// The logs that were written at or after the end and arrived nevertheless.
     pub fn arrived_late(&mut self) -> Vec<String> {
         let late: Vec<String> = self.late().flatten().map(|(id, _)| id.clone()).collect();
-        late.into_iter()
-            .filter(|id| self.arrived.keys().any(|event| event.trim_end_matches(['a', 'b']) == *id))
-            .collect()
+        late.into_iter().filter(|id| self.arrived.keys().any(|event| log_of(event) == *id)).collect()
     }
 
     /// Logs written at or after the end are no longer expected.
@@ -703,6 +759,11 @@ impl Inner {
             .into_iter()
             .all(|(shard, end, readonly)| self.checkpoint(shard) == Some(end) && self.is_over(shard) == readonly)
     }
+}
+
+/// The id of the log that an event was made of.
+fn log_of(event: &str) -> &str {
+    event.trim_end_matches(['a', 'b', '!'])
 }
 
 /// How a log, or an event made of it, may end.
