@@ -126,7 +126,11 @@ fn a_second_process_is_refused_until_the_first_has_ended() {
     }
     let dir = tempfile::tempdir().unwrap();
     let mut other = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "dead_letter::tests::a_second_process_is_refused_until_the_first_has_ended", "--nocapture"])
+        .args([
+            "--exact",
+            "dead_letter::tests::access::a_second_process_is_refused_until_the_first_has_ended",
+            "--nocapture",
+        ])
         .env(OTHER_PROCESS, dir.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
