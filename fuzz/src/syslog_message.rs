@@ -177,11 +177,11 @@ fn same_text(case: &Case, longest: usize, whole: &str, texts: &[&str]) {
     }
     let mut joined = String::new();
     for (place, text) in texts.iter().enumerate() {
-        let told = format!("[part {}/{} id=", place + 1, texts.len());
+        let label = format!("[part {}/{} id=", place + 1, texts.len());
         let part = match texts.len() {
             1 => text,
             _ if case.look.is_old() => {
-                text.strip_prefix(&told).and_then(|rest| rest.split_once("] ")).expect("a part").1
+                text.strip_prefix(&label).and_then(|rest| rest.split_once("] ")).expect("a part").1
             }
             _ => text,
         };

@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_without_memory_for_half_a_minute_is_told_with_the_sources_that_hold_it() {
+    fn a_source_without_memory_for_half_a_minute_is_named_with_the_sources_that_hold_it() {
         let begun = Instant::now();
         let memory = Memory { used: 63_000_000, limit: 64_000_000 };
         let all = [
@@ -65,10 +65,10 @@ mod tests {
             source("idle", 0, None),
             source("k8s", 4_000_000, None),
         ];
-        let told = |seconds| memory_wait(&all[0], &all, memory, begun + Duration::from_secs(seconds));
-        assert_eq!(told(29), None);
+        let text = |seconds| memory_wait(&all[0], &all, memory, begun + Duration::from_secs(seconds));
+        assert_eq!(text(29), None);
         assert_eq!(
-            told(90).as_deref(),
+            text(90).as_deref(),
             Some(
                 "source waf waits for memory for 1m 30s: 63.0 MB of 64.0 MB are in use, 50.0 MB by source audit, \
                  6.0 MB by source rds, 4.0 MB by source k8s, 3.0 MB by others"

@@ -99,7 +99,7 @@ fn rest(snapshot: &Snapshot) -> [Option<Reason>; 4] {
         Some(open) => Some(
             Reason::new(
                 State::Trouble,
-                format!("{} for somebody: forwarder dlq list", count(open, "dead letter") + wait(open)),
+                format!("{} for an operator: forwarder dlq list", count(open, "dead letter") + wait(open)),
             )
             .so(Effect::Flows, "these logs did not arrive")
             .remedy("correct the script or the destination, then forwarder dlq replay"),
@@ -149,7 +149,7 @@ fn of_destination(destination: &DestinationStatus, is_alone: bool, at: Instant) 
             Effect::Flows,
             "when that memory is used up, its events become dead letters, and are replayed when it is back",
         ),
-        Some(IsolationMode::Aside | IsolationMode::Returning) => (
+        Some(IsolationMode::DeadLettering | IsolationMode::Returning) => (
             "the others continue: its events become dead letters, and are replayed when it is back",
             Effect::Flows,
             "it gets its events late",
@@ -157,7 +157,7 @@ fn of_destination(destination: &DestinationStatus, is_alone: bool, at: Instant) 
     };
     match &destination.health {
         Health::Up { .. } => match destination.isolation {
-            Some(IsolationMode::Aside | IsolationMode::Returning) => {
+            Some(IsolationMode::DeadLettering | IsolationMode::Returning) => {
                 let text = format!("{who} is receiving its missed events, and newer events after them");
                 Some(Reason::new(State::Waiting, text))
             }

@@ -118,7 +118,7 @@ fn destination(destination: &DestinationStatus) -> Value {
         "rejected_events": events.rejected,
         "isolation": isolation.map(|mode| match mode {
             IsolationMode::Direct => "direct",
-            IsolationMode::Aside => "aside",
+            IsolationMode::DeadLettering => "dead_lettering",
             IsolationMode::Returning => "returning",
         }),
         "missed_events": events.missed,

@@ -202,8 +202,8 @@ mod tests {
         };
         let down = || Health::Down { since: Instant::now(), cause: "refused".into() };
         let text = "the destination b is down, the others continue: its events become dead letters";
-        check(&isolated(IsolationMode::Aside, down()), State::Trouble, text);
-        says(&isolated(IsolationMode::Aside, down()), "Delivering");
+        check(&isolated(IsolationMode::DeadLettering, down()), State::Trouble, text);
+        says(&isolated(IsolationMode::DeadLettering, down()), "Delivering");
         let up = Health::Up { since: Instant::now() };
         let text = "the destination b is receiving its missed events";
         check(&isolated(IsolationMode::Returning, up), State::Waiting, text);
@@ -363,8 +363,8 @@ mod tests {
     #[test]
     fn lost_and_dead_lettered_logs_are_reported_until_an_operator_acts() {
         check(&Snapshot { open_gaps: 1, ..well() }, State::Trouble, "logs were LOST: 1 gap:");
-        check(&with_letters(71, well()), State::Trouble, "71 dead letters wait for somebody");
-        check(&with_letters(1, well()), State::Trouble, "1 dead letter waits for somebody");
+        check(&with_letters(71, well()), State::Trouble, "71 dead letters wait for an operator");
+        check(&with_letters(1, well()), State::Trouble, "1 dead letter waits for an operator");
     }
 
     #[test]

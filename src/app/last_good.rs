@@ -115,7 +115,7 @@ mod tests {
         Saved { script: Script::from_text("s.lua", text), cases: cases.to_owned() }
     }
 
-    /// The text of the version that runs, and what is said of it.
+    /// The text of the version that runs, and the warning about it.
     fn started(file: Saved, state: &StateDir) -> Result<(String, Option<String>), HookError> {
         let Started { hooks, .. } = start(file, state, &name(None), hooks_of)?;
         Ok((String::from_utf8(hooks.script().text.clone()).unwrap(), hooks.reloads().trouble))
@@ -136,9 +136,9 @@ mod tests {
             (saved("function process(log) return", ""), "s.lua:1"),
             (saved("function process(log) return log.x end", case), "its tests fail"),
         ] {
-            let (text, said) = started(file, &state).unwrap();
+            let (text, warning) = started(file, &state).unwrap();
             assert_eq!(text, GOOD);
-            assert!(said.as_ref().is_some_and(|said| said.contains(why)), "{why}: {said:?}");
+            assert!(warning.as_ref().is_some_and(|warning| warning.contains(why)), "{why}: {warning:?}");
         }
     }
 

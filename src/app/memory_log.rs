@@ -14,8 +14,8 @@ use crate::admin::{MEMORY_REMEDY, Memory, memory_wait};
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Logs which sources wait for memory, when that changes; never returns.
-pub(super) async fn say_who_waits_for_memory(shared: Arc<Shared>) {
-    let mut told = Told::default();
+pub(super) async fn log_memory_waits(shared: Arc<Shared>) {
+    let mut logged = LoggedWaits::default();
     let mut ticks = interval(LOOKUP_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -26,7 +26,7 @@ pub(super) async fn say_who_waits_for_memory(shared: Arc<Shared>) {
             let text = memory_wait(source, &sources, memory, now)?;
             Some((source.name.clone(), text))
         });
-        let Changes { begun, over } = told.changes(waits.collect());
+        let Changes { begun, over } = logged.changes(waits.collect());
         for text in begun {
             warn!("{text}; its logs wait in SLS; {MEMORY_REMEDY}");
         }
@@ -38,7 +38,7 @@ pub(super) async fn say_who_waits_for_memory(shared: Arc<Shared>) {
 
 /// The sources whose wait was logged.
 #[derive(Debug, Default)]
-struct Told(BTreeSet<String>);
+struct LoggedWaits(BTreeSet<String>);
 
 /// What to log.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ struct Changes {
     over: Vec<String>,
 }
 
-impl Told {
+impl LoggedWaits {
     /// The changes since the last call; `waits` are the sources that wait now, with the reason.
     fn changes(&mut self, waits: BTreeMap<String, String>) -> Changes {
         let before = std::mem::replace(&mut self.0, waits.keys().cloned().collect());
@@ -64,18 +64,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_is_told_once_when_it_begins_and_once_when_it_is_over() {
-        let mut told = Told::default();
-        let mut look = |waiting: &[&str]| {
+    fn a_wait_is_logged_once_when_it_begins_and_once_when_it_is_over() {
+        let mut logged = LoggedWaits::default();
+        let mut changes = |waiting: &[&str]| {
             let waits = waiting.iter().map(|name| ((*name).to_owned(), format!("{name} waits")));
-            let Changes { begun, over } = told.changes(waits.collect());
+            let Changes { begun, over } = logged.changes(waits.collect());
             (begun.join(" "), over.join(" "))
         };
         let of = |begun: &str, over: &str| (begun.to_owned(), over.to_owned());
-        assert_eq!(look(&[]), of("", ""));
-        assert_eq!(look(&["audit"]), of("audit waits", ""));
-        assert_eq!(look(&["audit", "waf"]), of("waf waits", ""));
-        assert_eq!(look(&["waf"]), of("", "audit"));
-        assert_eq!(look(&["audit"]), of("audit waits", "waf"));
+        assert_eq!(changes(&[]), of("", ""));
+        assert_eq!(changes(&["audit"]), of("audit waits", ""));
+        assert_eq!(changes(&["audit", "waf"]), of("waf waits", ""));
+        assert_eq!(changes(&["waf"]), of("", "audit"));
+        assert_eq!(changes(&["audit"]), of("audit waits", "waf"));
     }
 }

@@ -2,13 +2,13 @@
 
 pub mod backfill;
 mod consumer;
+mod dead_letter_count;
 mod error;
 mod gaps;
 mod group_state;
 mod heartbeat_thread;
 mod join;
 mod last_good;
-mod letter_count;
 mod listening;
 mod logstore_changes;
 mod memory_log;
@@ -56,14 +56,14 @@ use crate::script::{HookThreads, Hooks, Meta};
 use crate::settings::{DeadLetterSettings, DestinationSettings, Settings, SourceSettings};
 use crate::sls::Connections;
 use consumer::ConsumerId;
+use dead_letter_count::DeadLetterCount;
 pub use error::Error;
 use gaps::Gaps;
 use heartbeat_thread::HeartbeatThread;
 use join::Refusals;
-use letter_count::DeadLetterCount;
 use listening::Listening;
-use memory_log::say_who_waits_for_memory;
-use observe::{Observed, say_how_the_destinations_are, sum_up_now_and_then, summary_of};
+use memory_log::log_memory_waits;
+use observe::{Observed, log_destination_health, sum_up_now_and_then, summary_of};
 use run_all::{Work, run_all};
 use scripts::Scripts;
 use shared::Shared;
@@ -243,7 +243,7 @@ impl App {
             };
             side.spawn(admin::serve(tcp, unix, observed));
         }
-        side.spawn(say_how_the_destinations_are(Arc::clone(&shared)));
+        side.spawn(log_destination_health(Arc::clone(&shared)));
         for number in 0..shared.destinations.len() {
             let shared = Arc::clone(&shared);
             side.spawn(async move {
@@ -253,7 +253,7 @@ impl App {
         }
         let watched = Arc::clone(&shared);
         side.spawn(async move { gaps.remember(&watched.ledger).await });
-        side.spawn(say_who_waits_for_memory(Arc::clone(&shared)));
+        side.spawn(log_memory_waits(Arc::clone(&shared)));
         side.spawn(sum_up_now_and_then(Arc::clone(&shared), Arc::clone(&scripts_watch)));
         scripts.follow(settings.reload.force, &mut side);
 

@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{error, info};
 
+use super::dead_letter_count::DeadLetterCount;
 use super::gaps::Gaps;
-use super::letter_count::DeadLetterCount;
 use super::scripts::{ScriptHealth, ScriptsWatch};
 use super::shared::Shared;
 use super::summary;
@@ -23,7 +23,7 @@ use crate::pipeline::{Isolation, Route};
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Checks once whether each destination would accept events. If not, the checkpoints of the shards do not move.
-pub(super) async fn say_how_the_destinations_are(shared: Arc<Shared>) {
+pub(super) async fn log_destination_health(shared: Arc<Shared>) {
     let alone = shared.destinations.len() == 1;
     let say = async |Route { name, destination, .. }: &Route<AnyDestination>| {
         let who = called(name, alone);

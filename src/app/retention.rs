@@ -28,7 +28,7 @@ impl Retention {
         }
     }
 
-    /// Reads it periodically; never returns. Without the right to do this everything works, but the time to loss is
+    /// Reads it periodically; never returns. Without the permission to do this everything works, but the time to loss is
     /// not known.
     pub(super) async fn watch(&self, source: &Sls) {
         let mut is_told = false;

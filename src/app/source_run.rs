@@ -18,7 +18,7 @@ use super::retention::Retention;
 use super::shared::Shared;
 use super::side_tasks::breakdown;
 use super::source_list::{Listed, Place, Watched};
-use super::waiting::say_who_has_the_shards;
+use super::waiting::log_shard_owners;
 use crate::admin::{Identity, SourceSnapshot};
 use crate::core::cursor::SourceName;
 use crate::core::stop::{Stop, stop};
@@ -154,7 +154,7 @@ impl SourceRun {
         if settings.sls.probe {
             side.spawn(write_probes(Arc::clone(&pipeline)));
         }
-        side.spawn(say_who_has_the_shards(Arc::clone(&pipeline), state, tasks.watch(), timeout));
+        side.spawn(log_shard_owners(Arc::clone(&pipeline), state, tasks.watch(), timeout));
         tokio::select! {
             drained = group::run(pipeline, tasks, leave, common.drain) => Ok(drained),
             broken = breakdown(&mut side) => Err(Error::Internal(broken)),

@@ -28,29 +28,29 @@ const FIRST_LOOKUP_DELAY: Duration = Duration::from_secs(5);
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Looks up the holders of the shards while we have none; never returns.
-pub(super) async fn say_who_has_the_shards(
+pub(super) async fn log_shard_owners(
     pipeline: Arc<Pipeline<Sls, AnyDestination>>,
     state: Arc<GroupState>,
     view: watch::Receiver<View>,
     group_timeout: Duration,
 ) {
-    let mut told = None;
+    let mut logged = None;
     let mut pause = FIRST_LOOKUP_DELAY;
     loop {
         sleep(pause).await;
         pause = LOOKUP_INTERVAL;
         if !view.borrow().shards.is_empty() {
             state.waits(None);
-            told = None;
+            logged = None;
             continue;
         }
         match pipeline.source.checkpoints().await {
             Ok(saved) => {
                 let text = whose(&saved, pipeline.source.consumer(), unix_now(), group_timeout);
                 let owners: BTreeSet<String> = saved.into_iter().map(|saved| saved.consumer).collect();
-                if told.as_ref() != Some(&owners) {
+                if logged.as_ref() != Some(&owners) {
                     info!(source = %pipeline.source_name, "no shard is assigned yet: {text}");
-                    told = Some(owners);
+                    logged = Some(owners);
                 }
                 state.waits(Some(text));
             }

@@ -168,8 +168,8 @@ mod tests {
         let place = Place::Address(listener.local_addr().unwrap());
         let answering =
             std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"220 hello\r\n\r\n").unwrap());
-        let said = read(&place, "/status").unwrap_err();
+        let error = read(&place, "/status").unwrap_err();
         answering.join().unwrap();
-        assert!(said.contains("answers") || said.contains("not HTTP"), "{said}");
+        assert!(error.contains("answers") || error.contains("not HTTP"), "{error}");
     }
 }

@@ -33,8 +33,8 @@ pub(crate) fn end(error: &str, code: u8) -> ExitCode {
 }
 
 /// Prints the reason; a rendered error stays as it is.
-pub(crate) fn end_with(said: &ExitMessage) -> ExitCode {
-    match said {
+pub(crate) fn end_with(message: &ExitMessage) -> ExitCode {
+    match message {
         ExitMessage::Plain(text) => end(text, USAGE),
         ExitMessage::Drawn(text) => {
             print(text);

@@ -260,8 +260,8 @@ mod tests {
             assert_eq!([false; 6].map(|more| handle.turn(more))[5], Level::ERROR);
         });
         handle.close();
-        let said: String = lines.into_iter().collect();
-        assert!(said.ends_with("second\n") && said.lines().count() == 1, "{said}");
+        let text: String = lines.into_iter().collect();
+        assert!(text.ends_with("second\n") && text.lines().count() == 1, "{text}");
     }
 
     #[test]

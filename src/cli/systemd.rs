@@ -47,12 +47,12 @@ impl Systemd {
 
     /// Settings and script are valid, and the work begins.
     pub(super) fn ready(&self) {
-        self.say("READY=1\nSTATUS=running");
+        self.notify("READY=1\nSTATUS=running");
     }
 
     /// The last logs are being delivered.
     pub(super) fn stopping(&self) {
-        self.say("STOPPING=1\nSTATUS=stopping: delivering and saving logs in flight");
+        self.notify("STOPPING=1\nSTATUS=stopping: delivering and saving logs in flight");
     }
 
     /// Sends watchdog notifications as long as the runtime runs; never returns.
@@ -62,12 +62,12 @@ impl Systemd {
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             beats.tick().await;
-            self.say("WATCHDOG=1");
+            self.notify("WATCHDOG=1");
         }
     }
 
     /// A manager that does not listen is ignored.
-    fn say(&self, text: &str) {
+    fn notify(&self, text: &str) {
         let _ = self.socket.send(text.as_bytes());
     }
 }

@@ -51,8 +51,8 @@ mod tests {
 
     #[test]
     fn byte_counts_have_a_fitting_unit() {
-        let said = [0, 999, 1_000, 999_949, 999_950, 12_345_678, 5_000_000_000, u64::MAX].map(bytes);
-        assert_eq!(said, ["0 B", "999 B", "1.0 kB", "999.9 kB", "1.0 MB", "12.3 MB", "5.0 GB", "18446744.1 TB"]);
+        let texts = [0, 999, 1_000, 999_949, 999_950, 12_345_678, 5_000_000_000, u64::MAX].map(bytes);
+        assert_eq!(texts, ["0 B", "999 B", "1.0 kB", "999.9 kB", "1.0 MB", "12.3 MB", "5.0 GB", "18446744.1 TB"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! directories.
 //!
 //! A path may lead to a pipe without a writer, an endless device, a link to another user's file, or a file that
-//! everybody may write to. So a file is opened without blocking, checked through the open descriptor, and refused if
+//! all users may write to. So a file is opened without blocking, checked through the open descriptor, and refused if
 //! it is not as required. Each refusal states the problem and how to correct it.
 //!
 //! * A file that is only *read* may be reached through links: Kubernetes mounts Secrets and ConfigMaps as links
@@ -55,11 +55,11 @@ enum Distrust {
     Links { links: u64, path: PathBuf },
     #[error("it belongs to uid {owner}, and this runs as uid {user}: chown {user} {path}", path = path.display())]
     Owner { owner: u32, user: u32, path: PathBuf },
-    #[error("everybody may write to it (mode {mode:04o}): chmod o-w {path}", path = path.display())]
+    #[error("it is world-writable (mode {mode:04o}): chmod o-w {path}", path = path.display())]
     Writable { mode: u32, path: PathBuf },
     #[error(
-        "everybody may replace files in it (mode {mode:04o}): chmod o-w {path}, or name a directory below it, which \
-         is created for this user alone",
+        "it is world-writable, so others could replace files in it (mode {mode:04o}): chmod o-w {path}, or name a \
+         directory below it, which is created for this user alone",
         path = path.display()
     )]
     OpenDirectory { mode: u32, path: PathBuf },
@@ -98,14 +98,14 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 /// Reads a file of at most `most` bytes that controls the program.
 ///
 /// # Errors
-/// As for [`read`], or everybody may write to it.
+/// As for [`read`], or it is world-writable.
 pub fn read_trusted(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     closed(&file.metadata()?, path)?;
     read_whole(&file, most)
 }
 
-/// Whether everybody may read the file.
+/// Whether the file is world-readable.
 #[must_use]
 pub fn is_public(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.mode() & OTHERS_READ != 0)
@@ -154,7 +154,7 @@ pub fn create_dir(dir: &Path) -> io::Result<()> {
     missing.into_iter().try_for_each(sync_parent)
 }
 
-/// Checks that nobody can replace our files in a directory: others must not be able to write to it, unless it is
+/// Checks that no other user can replace our files in a directory: others must not be able to write to it, unless it is
 /// sticky like `/tmp`.
 ///
 /// # Errors
@@ -194,8 +194,8 @@ pub fn free_bytes(dir: &Path) -> io::Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-/// Opens a file for writing: not through a link, and only if it has one name, belongs here, and is not writable by
-/// everybody.
+/// Opens a file for writing: not through a link, and only if it has one name, belongs here, and is not
+/// world-writable.
 fn ours(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let file = open_with(options.mode(0o600).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW), path)?;
     let found = file.metadata()?;

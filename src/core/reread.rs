@@ -257,18 +257,18 @@ mod tests {
     }
 
     fn numbers() -> (mpsc::Sender<Result<u32, String>>, Reread<Numbers>) {
-        let (say, said) = mpsc::channel();
-        say.send(Ok(2)).unwrap();
-        (say, Reread::new(Numbers(Mutex::new(said)), Duration::from_secs(3600)).unwrap())
+        let (sender, receiver) = mpsc::channel();
+        sender.send(Ok(2)).unwrap();
+        (sender, Reread::new(Numbers(Mutex::new(receiver)), Duration::from_secs(3600)).unwrap())
     }
 
     #[tokio::test]
     async fn only_valid_new_content_replaces_the_current_value() {
-        let (say, numbers) = numbers();
+        let (sender, numbers) = numbers();
         let steps =
             [(Ok(4), "4", 1), (Ok(5), "4", 1), (Err("gone".to_owned()), "4", 1), (Ok(4), "4", 1), (Ok(6), "6", 2)];
         for (found, expected, changes) in steps {
-            say.send(found).unwrap();
+            sender.send(found).unwrap();
             assert_eq!(numbers.current().await, numbers.last(), "it is not due");
             numbers.due_in(Duration::ZERO);
             assert_eq!((numbers.current().await.as_str(), numbers.changes()), (expected, changes));
@@ -277,14 +277,14 @@ mod tests {
 
     #[tokio::test]
     async fn only_one_caller_waits_for_a_hung_disk() {
-        let (say, numbers) = numbers();
+        let (sender, numbers) = numbers();
         let began = std::time::Instant::now();
         for _ in 0..50 {
             numbers.look().await;
             assert_eq!(numbers.last(), "2");
         }
         assert!(began.elapsed() < 10 * DISK_TIMEOUT, "{:?}", began.elapsed());
-        say.send(Ok(8)).unwrap();
+        sender.send(Ok(8)).unwrap();
         while numbers.last() != "8" {
             numbers.look().await;
         }

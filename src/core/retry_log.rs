@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 
 use super::backoff::Backoff;
 use super::cause::{Cause, Retry};
-use super::said_causes::LoggedCauses;
+use super::logged_causes::LoggedCauses;
 use super::source::SourceError;
 
 /// First pause after a transient error.
@@ -30,7 +30,7 @@ pub struct RetryLog {
     backoff: Backoff,
     since: Option<Instant>,
     /// When it was last logged.
-    said: Option<Instant>,
+    logged_at: Option<Instant>,
     causes: LoggedCauses,
 }
 
@@ -39,7 +39,7 @@ impl RetryLog {
     #[must_use]
     pub fn new(what: impl Into<String>, seed: u64) -> Self {
         let backoff = Backoff::new(FIRST_PAUSE, MAX_RETRY_PAUSE, seed);
-        Self { what: what.into(), backoff, since: None, said: None, causes: LoggedCauses::default() }
+        Self { what: what.into(), backoff, since: None, logged_at: None, causes: LoggedCauses::default() }
     }
 
     /// The call failed at `now`. Returns how long to wait before the next attempt. Logs a new cause at once, and a
@@ -47,8 +47,8 @@ impl RetryLog {
     pub fn next(&mut self, cause: &Cause, retry: Retry, now: Instant) -> Duration {
         let since = *self.since.get_or_insert(now);
         let is_news = self.causes.is_news(cause, now, REMINDER_INTERVAL);
-        if is_news || self.said.is_none_or(|said| now >= said + REMINDER_INTERVAL) {
-            self.said = Some(now);
+        if is_news || self.logged_at.is_none_or(|logged_at| now >= logged_at + REMINDER_INTERVAL) {
+            self.logged_at = Some(now);
             let (what, seconds) = (&self.what, (now - since).as_secs());
             match retry {
                 Retry::AfterChange => error!(for_seconds = seconds, "{what}: {cause}"),
@@ -75,7 +75,7 @@ impl RetryLog {
     /// The call succeeded.
     pub fn recovered(&mut self) {
         if let Some(since) = self.since.take() {
-            self.said = None;
+            self.logged_at = None;
             self.causes = LoggedCauses::default();
             self.backoff.reset();
             info!(for_seconds = since.elapsed().as_secs(), "{}: recovered", self.what);
@@ -97,7 +97,7 @@ mod tests {
             retry.next(&Cause::new(cause), Retry::SOON, now + Duration::from_secs(second));
         }
         let lines = lines.text();
-        let said: Vec<_> = lines.lines().map(|line| line.contains("401")).collect();
-        assert_eq!(said, [false, true, true, false], "at 0, 10, 70 and 100 s: {lines}");
+        let logged_at: Vec<_> = lines.lines().map(|line| line.contains("401")).collect();
+        assert_eq!(logged_at, [false, true, true, false], "at 0, 10, 70 and 100 s: {lines}");
     }
 }

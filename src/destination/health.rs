@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{CheckError, Health, Outage as PastOutage};
 use crate::core::cause::Cause;
 use crate::core::duration::in_words;
-use crate::core::said_causes::LoggedCauses;
+use crate::core::logged_causes::LoggedCauses;
 
 /// A failure is logged at once if it took this long, together with the pause that the destination asked for; a quicker
 /// one only if the next try fails too.
@@ -128,7 +128,7 @@ impl HealthTracker {
         let cause = cause.to_string();
         *health = Health::Refusing { since, cause: cause.clone() };
         let is_news = match &trouble.logged_refusal {
-            Some((said, at)) => *said != cause && now >= *at + REMINDER_INTERVAL,
+            Some((logged, at)) => *logged != cause && now >= *at + REMINDER_INTERVAL,
             None => true,
         };
         if is_news || is_other {
@@ -256,7 +256,7 @@ mod tests {
         }
     }
 
-    /// What is said while `work` runs.
+    /// What is logged while `work` runs.
     fn logged(work: impl FnOnce(&HealthTracker, Instant)) -> String {
         let (_log, lines) = log();
         let (standing, now) = standing();

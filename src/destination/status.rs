@@ -36,7 +36,7 @@ pub enum IsolationMode {
     /// Events are delivered directly; they wait in memory while it is down.
     Direct,
     /// Events become dead letters.
-    Aside,
+    DeadLettering,
     /// Missed events are delivered; newer ones wait in memory.
     Returning,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::places::{Seats, ShortOf};
+use super::places::{LogstorePlaces, ShortOf};
 use crate::core::cursor::ShardId;
 use crate::core::failing::Failing;
 use crate::core::lease::Lease;
@@ -21,12 +21,12 @@ pub struct Membership {
     /// Time without a heartbeat after which the server reassigns our shards.
     group_timeout: Duration,
     /// The places of the shards to work on: one for each of `shards`.
-    seats: Seats,
+    places: LogstorePlaces,
     lease: Lease,
     /// The shards of the last reply, without those that turned out to belong to another consumer.
     assigned: BTreeSet<ShardId>,
     /// The shards to report with heartbeats.
-    shards: BTreeMap<ShardId, Wish>,
+    shards: BTreeMap<ShardId, ShardTarget>,
     /// Shards whose task ended without being stopped, with the earliest time of the next start.
     resting: BTreeMap<ShardId, Instant>,
     /// Number of the latest tenure.
@@ -37,22 +37,22 @@ pub struct Membership {
     heartbeat: Option<Instant>,
 }
 
-/// The wanted state of a shard.
+/// The target state of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wish {
+pub struct ShardTarget {
     /// Number of this tenure: a shard that was dropped and assigned again has a new one.
     pub tenure: u64,
     /// Whether to work on it; false to stop it in order.
     pub hold: bool,
 }
 
-/// The wanted state of all shards. If the shard and tenure of a task are not listed, the task has lost its shard.
+/// The target state of all shards. If the shard and tenure of a task are not listed, the task has lost its shard.
 #[derive(Debug, Clone)]
 pub struct View {
     /// How long the shards may be worked on.
     pub lease: Lease,
     /// The shards to report.
-    pub shards: BTreeMap<ShardId, Wish>,
+    pub shards: BTreeMap<ShardId, ShardTarget>,
     /// Assigned shards that wait because there is no place for them.
     pub surplus: usize,
     /// The limit that they wait for.
@@ -65,12 +65,12 @@ pub struct View {
 
 impl Membership {
     /// A membership that has not started, in a group that reassigns shards `group_timeout` after the last heartbeat.
-    /// It works on as many shards at once as `seats` has places for; further assigned shards wait.
+    /// It works on at most as many shards at once as it has `places`; further assigned shards wait.
     #[must_use]
-    pub fn new(group_timeout: Duration, seats: Seats, now: Instant) -> Self {
+    pub fn new(group_timeout: Duration, places: LogstorePlaces, now: Instant) -> Self {
         Self {
             group_timeout,
-            seats,
+            places,
             lease: Lease::lapsed(now),
             assigned: BTreeSet::new(),
             shards: BTreeMap::new(),
@@ -94,21 +94,21 @@ impl Membership {
         self.group_timeout
     }
 
-    /// The wanted state of all shards.
+    /// The target state of all shards.
     #[must_use]
     pub fn view(&self) -> View {
         View {
             lease: self.lease.clone(),
             shards: self.shards.clone(),
             surplus: self.surplus(),
-            short_of: self.seats.short_of(),
+            short_of: self.places.short_of(),
             failing: self.failing.clone(),
             heartbeat: self.heartbeat,
         }
     }
 
     fn surplus(&self) -> usize {
-        if self.seats.is_free() { 0 } else { self.without_place() }
+        if self.places.is_free() { 0 } else { self.without_place() }
     }
 
     /// Assigned shards that wait for a place.
@@ -146,8 +146,8 @@ impl Membership {
         self.failing = None;
         self.heartbeat = Some(now);
         self.assigned.clone_from(assigned);
-        for (shard, wish) in &mut self.shards {
-            wish.hold &= assigned.contains(shard);
+        for (shard, target) in &mut self.shards {
+            target.hold &= assigned.contains(shard);
         }
         self.resting.retain(|shard, _| assigned.contains(shard));
         self.start_rested(now);
@@ -163,8 +163,8 @@ impl Membership {
         self.lease.extend(now);
         self.lease = Lease::lapsed(now);
         self.assigned.clear();
-        self.seats.give_back(self.shards.len());
-        self.seats.wants(0);
+        self.places.give_back(self.shards.len());
+        self.places.wants(0);
         self.shards.clear();
         self.resting.clear();
     }
@@ -183,11 +183,11 @@ impl Membership {
     /// The task of a shard ended. With `again`, it may be restarted from that time on. Without, the shard is released
     /// until the server assigns it again.
     pub fn on_ended(&mut self, shard: ShardId, tenure: u64, again: Option<Instant>) {
-        if self.shards.get(&shard).is_none_or(|wish| wish.tenure != tenure) {
+        if self.shards.get(&shard).is_none_or(|target| target.tenure != tenure) {
             return;
         }
         self.shards.remove(&shard);
-        self.seats.give_back(1);
+        self.places.give_back(1);
         match again {
             Some(at) => {
                 self.resting.insert(shard, at);
@@ -201,10 +201,10 @@ impl Membership {
     /// Leaves the group: stops every shard in order, and acquires no more.
     pub fn on_leave(&mut self) {
         self.leaving = true;
-        self.seats.wants(0);
+        self.places.wants(0);
         self.resting.clear();
-        for wish in self.shards.values_mut() {
-            wish.hold = false;
+        for target in self.shards.values_mut() {
+            target.hold = false;
         }
     }
 
@@ -223,23 +223,23 @@ impl Membership {
         }
         for shard in &self.assigned {
             if !self.shards.contains_key(shard) && !self.resting.contains_key(shard) {
-                if !self.seats.take() {
+                if !self.places.take() {
                     break;
                 }
                 self.tenures += 1;
-                self.shards.insert(*shard, Wish { tenure: self.tenures, hold: true });
+                self.shards.insert(*shard, ShardTarget { tenure: self.tenures, hold: true });
             }
         }
-        self.seats.wants(self.without_place());
+        self.places.wants(self.without_place());
         self.give_up_places();
     }
 
     /// Stops shards whose places other sources need more.
     fn give_up_places(&mut self) {
-        let stopping = self.shards.values().filter(|wish| !wish.hold).count();
-        let more = self.seats.excess().saturating_sub(stopping);
-        for wish in self.shards.values_mut().rev().filter(|wish| wish.hold).take(more) {
-            wish.hold = false;
+        let stopping = self.shards.values().filter(|target| !target.hold).count();
+        let more = self.places.excess().saturating_sub(stopping);
+        for target in self.shards.values_mut().rev().filter(|target| target.hold).take(more) {
+            target.hold = false;
         }
     }
 }
@@ -256,18 +256,18 @@ mod tests {
         shards.iter().map(|shard| ShardId(*shard)).collect()
     }
 
-    fn seats(most: usize) -> Seats {
+    fn places(most: usize) -> LogstorePlaces {
         Places::new(most).source(usize::MAX).logstore()
     }
 
     /// Shard, tenure, hold.
-    fn wishes(membership: &Membership) -> Vec<(u32, u64, bool)> {
-        membership.view().shards.iter().map(|(shard, wish)| (shard.0, wish.tenure, wish.hold)).collect()
+    fn targets(membership: &Membership) -> Vec<(u32, u64, bool)> {
+        membership.view().shards.iter().map(|(shard, target)| (shard.0, target.tenure, target.hold)).collect()
     }
 
     fn joined(assigned: &[u32]) -> (Membership, Instant) {
         let now = Instant::now();
-        let mut membership = Membership::new(GROUP_TIMEOUT, seats(usize::MAX), now);
+        let mut membership = Membership::new(GROUP_TIMEOUT, places(usize::MAX), now);
         membership.on_reply(now, &set(assigned), now);
         (membership, now)
     }
@@ -275,11 +275,11 @@ mod tests {
     #[test]
     fn a_new_member_reports_no_shards_and_acquires_the_assigned_ones() {
         let now = Instant::now();
-        let mut membership = Membership::new(GROUP_TIMEOUT, seats(usize::MAX), now);
+        let mut membership = Membership::new(GROUP_TIMEOUT, places(usize::MAX), now);
         assert_eq!(membership.reported(), set(&[]));
         assert!(now >= membership.view().lease.until(), "nothing is ours before the first reply");
         membership.on_reply(now, &set(&[0, 2]), now);
-        assert_eq!(wishes(&membership), [(0, 1, true), (2, 2, true)]);
+        assert_eq!(targets(&membership), [(0, 1, true), (2, 2, true)]);
         assert_eq!(membership.view().lease.until(), now + TERM);
     }
 
@@ -287,7 +287,7 @@ mod tests {
     fn a_revoked_shard_is_stopped_and_reported_until_its_task_has_ended() {
         let (mut membership, now) = joined(&[0, 1]);
         membership.on_reply(now, &set(&[1]), now);
-        assert_eq!(wishes(&membership), [(0, 1, false), (1, 2, true)]);
+        assert_eq!(targets(&membership), [(0, 1, false), (1, 2, true)]);
         assert_eq!(membership.reported(), set(&[0, 1]));
         membership.on_ended(ShardId(0), 1, None);
         assert_eq!(membership.reported(), set(&[1]));
@@ -298,22 +298,22 @@ mod tests {
         let (mut membership, now) = joined(&[0]);
         membership.on_reply(now, &set(&[]), now);
         membership.on_reply(now, &set(&[0]), now);
-        assert_eq!(wishes(&membership), [(0, 1, false)]);
+        assert_eq!(targets(&membership), [(0, 1, false)]);
         membership.on_ended(ShardId(0), 1, None);
         membership.on_reply(now, &set(&[0]), now);
-        assert_eq!(wishes(&membership), [(0, 2, true)]);
+        assert_eq!(targets(&membership), [(0, 2, true)]);
     }
 
     #[test]
     fn shards_beyond_the_maximum_wait_until_another_is_released() {
         let now = Instant::now();
-        let mut membership = Membership::new(GROUP_TIMEOUT, seats(2), now);
+        let mut membership = Membership::new(GROUP_TIMEOUT, places(2), now);
         membership.on_reply(now, &set(&[0, 1, 2, 3]), now);
-        assert_eq!(wishes(&membership), [(0, 1, true), (1, 2, true)]);
+        assert_eq!(targets(&membership), [(0, 1, true), (1, 2, true)]);
         assert_eq!((membership.view().surplus, membership.reported()), (2, set(&[0, 1])));
         membership.on_ended(ShardId(0), 1, None);
         membership.on_tick(now);
-        assert_eq!(wishes(&membership), [(1, 2, true), (2, 3, true)]);
+        assert_eq!(targets(&membership), [(1, 2, true), (2, 3, true)]);
         assert_eq!(membership.view().surplus, 1);
         membership.on_reply(now, &set(&[1, 2]), now);
         assert_eq!(membership.view().surplus, 0);
@@ -328,7 +328,7 @@ mod tests {
         second.on_reply(now, &set(&[0, 1, 2]), now);
         assert_eq!((first.view().surplus, second.view().surplus, second.is_empty()), (1, 3, true));
         first.on_reply(now, &set(&[0, 1, 2, 3, 4]), now);
-        assert_eq!(wishes(&first), [(0, 1, true), (1, 2, true), (2, 3, false), (3, 4, false)]);
+        assert_eq!(targets(&first), [(0, 1, true), (1, 2, true), (2, 3, false), (3, 4, false)]);
         first.on_tick(now);
         assert_eq!(first.reported().len(), 4, "no more than the other needs");
         first.on_ended(ShardId(3), 4, None);
@@ -336,10 +336,10 @@ mod tests {
         first.on_ended(ShardId(2), 3, None);
         first.on_reply(now, &set(&[0, 1, 2, 3, 4]), now);
         second.on_reply(now, &set(&[0, 1, 2]), now);
-        assert_eq!((wishes(&first).len(), wishes(&second).len()), (2, 2));
+        assert_eq!((targets(&first).len(), targets(&second).len()), (2, 2));
         first.on_lost(now);
         second.on_reply(now, &set(&[0, 1, 2]), now);
-        assert_eq!((wishes(&second).len(), second.view().surplus), (3, 0));
+        assert_eq!((targets(&second).len(), second.view().surplus), (3, 0));
     }
 
     #[test]
@@ -350,7 +350,7 @@ mod tests {
         assert_eq!(membership.reported(), set(&[]));
         assert!(now >= old.until(), "whoever still works under the old lease is fenced at once");
         membership.on_reply(now, &set(&[0]), now);
-        assert_eq!(wishes(&membership), [(0, 3, true)]);
+        assert_eq!(targets(&membership), [(0, 3, true)]);
         assert!(now >= old.until(), "the new lease does not revive the old one");
     }
 
@@ -359,9 +359,9 @@ mod tests {
         let (mut membership, now) = joined(&[0]);
         assert_eq!(membership.next_tick(), Some(now + TERM));
         membership.on_tick(now + TERM - Duration::from_millis(1));
-        assert_eq!(wishes(&membership), [(0, 1, true)]);
+        assert_eq!(targets(&membership), [(0, 1, true)]);
         membership.on_tick(now + TERM);
-        assert_eq!(wishes(&membership), []);
+        assert_eq!(targets(&membership), []);
     }
 
     #[test]
@@ -384,7 +384,7 @@ mod tests {
     fn a_reply_older_than_the_lease_is_ignored() {
         let (mut membership, now) = joined(&[0]);
         membership.on_reply(now, &set(&[0]), now + TERM);
-        assert_eq!(wishes(&membership), [], "a process that slept through its lease starts anew");
+        assert_eq!(targets(&membership), [], "a process that slept through its lease starts anew");
     }
 
     #[test]
@@ -396,7 +396,7 @@ mod tests {
         assert_eq!(membership.reported(), set(&[]));
         assert_eq!(membership.next_tick(), Some(later));
         membership.on_tick(later);
-        assert_eq!(wishes(&membership), [(0, 2, true)]);
+        assert_eq!(targets(&membership), [(0, 2, true)]);
     }
 
     #[test]
@@ -404,9 +404,9 @@ mod tests {
         let (mut membership, now) = joined(&[0]);
         membership.on_ended(ShardId(0), 1, None);
         membership.on_tick(now);
-        assert_eq!(wishes(&membership), []);
+        assert_eq!(targets(&membership), []);
         membership.on_reply(now, &set(&[0]), now);
-        assert_eq!(wishes(&membership), [(0, 2, true)]);
+        assert_eq!(targets(&membership), [(0, 2, true)]);
     }
 
     #[test]
@@ -415,7 +415,7 @@ mod tests {
         membership.on_lost(now);
         membership.on_reply(now, &set(&[0]), now);
         membership.on_ended(ShardId(0), 1, None);
-        assert_eq!(wishes(&membership), [(0, 2, true)]);
+        assert_eq!(targets(&membership), [(0, 2, true)]);
     }
 
     #[test]
@@ -424,7 +424,7 @@ mod tests {
         membership.on_leave();
         let later = now + Duration::from_secs(20);
         membership.on_reply(later, &set(&[0, 1, 2]), later);
-        assert_eq!(wishes(&membership), [(0, 1, false), (1, 2, false)]);
+        assert_eq!(targets(&membership), [(0, 1, false), (1, 2, false)]);
         assert_eq!(membership.view().lease.until(), later + TERM);
         membership.on_ended(ShardId(0), 1, None);
         membership.on_ended(ShardId(1), 2, None);

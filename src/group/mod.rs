@@ -17,7 +17,7 @@ use membership::{Membership, View};
 
 pub use all_past::all_past;
 pub use heartbeat::beat;
-pub use places::{Places, Seats, ShortOf, SourcePlaces};
+pub use places::{LogstorePlaces, Places, ShortOf, SourcePlaces};
 pub use tasks::{Drained, run};
 
 /// Bytes of `run.memory` per shard that is worked on at once. Apart from its pages, an idle shard usually needs less,

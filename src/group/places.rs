@@ -20,7 +20,7 @@ pub struct SourcePlaces {
 
 /// The places of one logstore. Dropping it gives them back.
 #[derive(Debug)]
-pub struct Seats {
+pub struct LogstorePlaces {
     places: Places,
     source: u64,
     id: u64,
@@ -61,17 +61,17 @@ impl Places {
 impl SourcePlaces {
     /// Adds a logstore of the source.
     #[must_use]
-    pub fn logstore(&self) -> Seats {
+    pub fn logstore(&self) -> LogstorePlaces {
         let mut known = self.places.lock();
         let id = known.next_id();
         for part in known.parts(self.source) {
             part.uses.insert(id, Use::default());
         }
-        Seats { places: self.places.clone(), source: self.source, id }
+        LogstorePlaces { places: self.places.clone(), source: self.source, id }
     }
 }
 
-impl Seats {
+impl LogstorePlaces {
     /// Whether the logstore may work on one more shard.
     #[must_use]
     pub fn is_free(&self) -> bool {
@@ -119,7 +119,7 @@ impl Seats {
     }
 }
 
-impl Drop for Seats {
+impl Drop for LogstorePlaces {
     fn drop(&mut self) {
         for part in self.places.lock().parts(self.source) {
             part.hold(self.id, |_| 0);
@@ -205,9 +205,9 @@ mod tests {
     use super::*;
 
     /// Takes as many places as it may, up to `most`; returns how many.
-    fn fill(seats: &Seats, most: usize) -> usize {
-        let taken = (0..most).take_while(|_| seats.take()).count();
-        seats.wants(most - taken);
+    fn fill(logstore: &LogstorePlaces, most: usize) -> usize {
+        let taken = (0..most).take_while(|_| logstore.take()).count();
+        logstore.wants(most - taken);
         taken
     }
 
@@ -228,7 +228,7 @@ mod tests {
     fn all_sources_together_have_no_more_than_the_process_may_have() {
         let places = Places::new(10);
         let sources = [0, 1, 2].map(|_| places.source(10_000).logstore());
-        let taken: Vec<usize> = sources.iter().map(|seats| fill(seats, 8)).collect();
+        let taken: Vec<usize> = sources.iter().map(|logstore| fill(logstore, 8)).collect();
         assert_eq!(taken, [8, 2, 0]);
         assert_eq!(sources[2].short_of(), ShortOf::Memory);
     }
@@ -252,16 +252,16 @@ mod tests {
     #[test]
     fn with_more_logstores_than_places_the_sum_holds_and_none_gives_up_its_only_place() {
         let places = Places::new(3);
-        let sources: Vec<Seats> = (0..5).map(|_| places.source(10_000).logstore()).collect();
-        let taken: Vec<usize> = sources.iter().map(|seats| fill(seats, 2)).collect();
+        let sources: Vec<LogstorePlaces> = (0..5).map(|_| places.source(10_000).logstore()).collect();
+        let taken: Vec<usize> = sources.iter().map(|logstore| fill(logstore, 2)).collect();
         assert_eq!(taken.iter().sum::<usize>(), 3);
         for _ in 0..10 {
-            for seats in &sources {
-                seats.give_back(seats.excess());
-                let _ = seats.take();
+            for logstore in &sources {
+                logstore.give_back(logstore.excess());
+                let _ = logstore.take();
             }
         }
-        let held: Vec<usize> = sources.iter().map(|seats| places.lock().all.uses[&seats.id].held).collect();
+        let held: Vec<usize> = sources.iter().map(|logstore| places.lock().all.uses[&logstore.id].held).collect();
         assert_eq!((held.iter().sum::<usize>(), held.iter().max()), (3, Some(&1)), "{held:?}");
     }
 }

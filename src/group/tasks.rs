@@ -8,7 +8,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
-use super::membership::{View, Wish};
+use super::membership::{ShardTarget, View};
 use super::{Report, TaskEnd};
 use crate::core::cursor::{ShardId, ShardName, SourceName};
 use crate::core::duration::in_words;
@@ -163,12 +163,12 @@ impl<S: Source, K: Destination> Tasks<S, K> {
     fn follow(&mut self, view: &View) {
         self.drop_lost(view);
         let deadline = Instant::now() + self.drain;
-        for (shard, wish) in &view.shards {
+        for (shard, target) in &view.shards {
             match self.running.get_mut(shard) {
-                None if wish.hold && self.started.get(shard) != Some(&wish.tenure) => {
-                    self.start(*shard, *wish, &view.lease)
+                None if target.hold && self.started.get(shard) != Some(&target.tenure) => {
+                    self.start(*shard, *target, &view.lease)
                 }
-                Some(running) if !wish.hold && running.tenure == wish.tenure => running.stop_by(deadline),
+                Some(running) if !target.hold && running.tenure == target.tenure => running.stop_by(deadline),
                 _ => {}
             }
         }
@@ -177,21 +177,21 @@ impl<S: Source, K: Destination> Tasks<S, K> {
     /// Ends tasks at once whose shards the view no longer lists.
     fn drop_lost(&self, view: &View) {
         for (shard, running) in &self.running {
-            if view.shards.get(shard).is_none_or(|wish| wish.tenure != running.tenure) {
+            if view.shards.get(shard).is_none_or(|target| target.tenure != running.tenure) {
                 running.over.raise();
             }
         }
     }
 
-    fn start(&mut self, shard: ShardId, wish: Wish, lease: &Lease) {
+    fn start(&mut self, shard: ShardId, target: ShardTarget, lease: &Lease) {
         info!(shard = %self.name(shard), "shard acquired");
         let (stopper, stopped) = stop();
         let (over, is_over) = stop();
         let tenure = Tenure::new(lease.clone(), is_over);
         let task = self.set.spawn(pipeline::run(Arc::clone(&self.pipeline), shard, stopped, tenure));
         self.by_id.insert(task.id(), shard);
-        self.started.insert(shard, wish.tenure);
-        self.running.insert(shard, Running { tenure: wish.tenure, stop: stopper, over, deadline: None });
+        self.started.insert(shard, target.tenure);
+        self.running.insert(shard, Running { tenure: target.tenure, stop: stopper, over, deadline: None });
     }
 
     fn on_joined(&mut self, joined: Result<(Id, ShardEnd), JoinError>) -> Report {

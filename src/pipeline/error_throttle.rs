@@ -17,7 +17,7 @@ const MAX_ERRORS: usize = 64;
 /// The errors of one shard's script: by its version and the line.
 #[derive(Debug, Default)]
 pub(super) struct ErrorThrottle {
-    said: BTreeMap<(String, u32), Instant>,
+    logged: BTreeMap<(String, u32), Instant>,
 }
 
 impl ErrorThrottle {
@@ -32,17 +32,17 @@ impl ErrorThrottle {
     ) -> Option<String> {
         let line = error.place.as_ref().map_or(0, |place| place.line);
         let mut key = (error.version.clone(), line);
-        if self.said.len() >= MAX_ERRORS && !self.said.contains_key(&key) {
+        if self.logged.len() >= MAX_ERRORS && !self.logged.contains_key(&key) {
             key = Default::default();
         }
-        match self.said.insert(key.clone(), now) {
+        match self.logged.insert(key.clone(), now) {
             None => {
                 let beside = Beside { log: Some(&log.to_string()), fate: Some(fate), ..Beside::default() };
                 Some(error.line(beside))
             }
-            Some(said) if now >= said + REMINDER_INTERVAL => Some(format!("{error}; then: {fate}")),
-            Some(said) => {
-                self.said.insert(key, said);
+            Some(logged) if now >= logged + REMINDER_INTERVAL => Some(format!("{error}; then: {fate}")),
+            Some(logged) => {
+                self.logged.insert(key, logged);
                 None
             }
         }
@@ -86,8 +86,8 @@ mod tests {
     async fn endless_errors_use_bounded_memory_and_few_log_lines() {
         let mut throttle = ErrorThrottle::default();
         let now = Instant::now();
-        let said =
+        let logged =
             (0..1_000).filter(|line| throttle.message(&error("v", *line), format_args!(""), "", now).is_some()).count();
-        assert_eq!((said, throttle.said.len()), (MAX_ERRORS + 1, MAX_ERRORS + 1));
+        assert_eq!((logged, throttle.logged.len()), (MAX_ERRORS + 1, MAX_ERRORS + 1));
     }
 }

@@ -2,11 +2,11 @@
 //! continue.
 //!
 //! ```text
-//!            down, and its share of memory is full            it answers again
-//!   Direct ─────────────────────────────────────────▶ Aside ──────────────────▶ Returning
-//!     ▲                                                 ▲     its share is full     │ │
-//!     │                                                 └───────────────────────────┘ │
-//!     └────────────────── no missed events are left ──────────────────────────────────┘
+//!            down, and its share of memory is full                 it answers again
+//!   Direct ───────────────────────────────────────▶ DeadLettering ──────────────────▶ Returning
+//!     ▲                                                   ▲       its share is full     │ │
+//!     │                                                   └─────────────────────────────┘ │
+//!     └──────────────────── no missed events are left ────────────────────────────────────┘
 //! ```
 //!
 //! Missed events are delivered before newer ones: while it is returning, newer events wait.
@@ -88,7 +88,7 @@ impl Isolation {
     /// The destination answers again: newer events wait while the missed ones are delivered.
     pub(super) fn returns(&self) {
         self.state.send_modify(|state| {
-            if state.mode == IsolationMode::Aside {
+            if state.mode == IsolationMode::DeadLettering {
                 state.mode = IsolationMode::Returning;
             }
         });
@@ -123,12 +123,12 @@ impl<'a> Waiting<'a> {
             let is_missed = self.isolation.state.send_if_modified(|state| {
                 let is_spent = state.waiting >= self.isolation.most || (limits.is_pressed)();
                 let gives_up = match state.mode {
-                    IsolationMode::Aside => true,
+                    IsolationMode::DeadLettering => true,
                     IsolationMode::Direct => is_spent && (limits.is_down)(),
                     IsolationMode::Returning => is_spent,
                 };
                 if gives_up {
-                    state.mode = IsolationMode::Aside;
+                    state.mode = IsolationMode::DeadLettering;
                     state.writing += 1;
                 }
                 gives_up

@@ -60,7 +60,7 @@ pub async fn bring_back<K: Destination>(lost: MissedEvents<'_, K>, number: usize
     let mut answers = false;
     loop {
         isolation.has_missed().await;
-        if isolation.mode() == IsolationMode::Aside {
+        if isolation.mode() == IsolationMode::DeadLettering {
             answer(&route.destination).await;
             answers = true;
             isolation.returns();

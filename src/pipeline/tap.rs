@@ -57,7 +57,7 @@ struct Tap {
     bucket: Bucket,
     lines: mpsc::Sender<Vec<u8>>,
     missed: u64,
-    told: Instant,
+    reported: Instant,
 }
 
 /// [`MAX_TAPS`] taps are already open.
@@ -89,7 +89,7 @@ impl Taps {
         let (lines, receiver) = mpsc::channel(MAX_LINES);
         let (id, now) = (self.next.fetch_add(1, Ordering::Relaxed), Instant::now());
         let bucket = Bucket::new(wanted.rate, now);
-        let tap = Tap { id, wanted, bucket, lines, missed: 0, told: now };
+        let tap = Tap { id, wanted, bucket, lines, missed: 0, reported: now };
         self.change(|open| {
             if open.len() >= MAX_TAPS {
                 return Err(TooManyTaps);
@@ -157,8 +157,8 @@ impl Taps {
                     continue;
                 }
                 let event = record.event.as_deref().unwrap_or_default();
-                let said = [record.message.as_bytes(), b" ", event].concat();
-                tap.look(now, &mut looks, &said, || {
+                let text = [record.message.as_bytes(), b" ", event].concat();
+                tap.look(now, &mut looks, &text, || {
                     let mut line = line(Kind::Letter, shard, event);
                     let more = [
                         ("destination", record.destination.as_ref().map(|name| json!(name.as_str()))),
@@ -233,12 +233,12 @@ impl Tap {
 
     /// Reports the number of missed entries, at most once per [`REPORT_INTERVAL`].
     fn tell(&mut self, now: Instant) {
-        if self.missed == 0 || now.saturating_duration_since(self.told) < REPORT_INTERVAL {
+        if self.missed == 0 || now.saturating_duration_since(self.reported) < REPORT_INTERVAL {
             return;
         }
-        let told = Map::from_iter([("missed".to_owned(), json!(self.missed))]);
-        if self.send(told) {
-            (self.missed, self.told) = (0, now);
+        let reported = Map::from_iter([("missed".to_owned(), json!(self.missed))]);
+        if self.send(reported) {
+            (self.missed, self.reported) = (0, now);
         }
     }
 }

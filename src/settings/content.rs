@@ -122,8 +122,8 @@ mod tests {
     fn a_ca_file_without_a_root_is_reported_with_the_missing_issuer() {
         let server = include_bytes!("../destination/hec/client/tests/tls/server.pem");
         let issuer = include_bytes!("../destination/hec/client/tests/tls/issuer.pem");
-        let said = without_root(server).unwrap();
-        assert!(said.contains("\"localhost\" is issued by \"forwarder test issuer\", whose"), "{said}");
+        let warning = without_root(server).unwrap();
+        assert!(warning.contains("\"localhost\" is issued by \"forwarder test issuer\", whose"), "{warning}");
         assert_eq!(without_root(issuer), None);
         assert_eq!(without_root(&[&server[..], issuer].concat()), None);
         // A server's own certificate that is self-signed is its own root.

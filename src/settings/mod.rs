@@ -109,7 +109,7 @@ pub fn scopes(
     config: Option<&Path>,
     flags: &Flags,
     environment: &Environment,
-) -> Result<Vec<crate::sls::rights::Scope>, SettingsError> {
+) -> Result<Vec<crate::sls::permissions::Scope>, SettingsError> {
     let (typed, _) = read(config, flags, environment)?;
     resolve::scopes(&typed)
 }
@@ -128,9 +128,9 @@ pub fn position(text: &str, machine: &Machine) -> Result<start::StartPosition, S
 /// # Errors
 /// The problem and the fix, in a sentence.
 pub fn range(from: &str, to: &str, machine: &Machine) -> Result<(start::StartPosition, start::StartPosition), String> {
-    let said = |flag: &str, Complaint { what, fix }: Complaint| format!("--{flag}: {what}: {fix}");
-    let from = start::parse(from, machine.now, &machine.zone).map_err(|complaint| said("from", complaint))?;
-    let to = start::parse_past(to, &from, machine.now, &machine.zone).map_err(|complaint| said("to", complaint))?;
+    let in_words = |flag: &str, Complaint { what, fix }: Complaint| format!("--{flag}: {what}: {fix}");
+    let from = start::parse(from, machine.now, &machine.zone).map_err(|complaint| in_words("from", complaint))?;
+    let to = start::parse_past(to, &from, machine.now, &machine.zone).map_err(|complaint| in_words("to", complaint))?;
     Ok((from, to))
 }
 

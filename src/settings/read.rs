@@ -131,12 +131,12 @@ impl<'a> Reader<'a> {
         Some(path)
     }
 
-    /// Warns if everybody may read a file with a secret. A group may read it, which is a usual way to give a service
+    /// Warns if a file with a secret is world-readable. A group may read it, which is a usual way to give a service
     /// a secret.
     pub(super) fn warn_if_public(&mut self, row: &'static Row, path: &Path) {
         if named_file::is_public(path) {
             self.warn(format!(
-                "everybody on this machine may read a secret, {}: chmod o-r {} (in Kubernetes defaultMode: 0440 and an \
+                "a secret is world-readable, {}: chmod o-r {} (in Kubernetes defaultMode: 0440 and an \
                  fsGroup)",
                 self.origin(row),
                 path.display()

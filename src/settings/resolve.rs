@@ -116,7 +116,7 @@ pub(super) fn places(typed: &Typed, problems: Vec<Problem>, machine: &Machine) -
 }
 
 /// Reads only the names that permissions refer to.
-pub(super) fn scopes(typed: &Typed) -> Result<Vec<crate::sls::rights::Scope>, SettingsError> {
+pub(super) fn scopes(typed: &Typed) -> Result<Vec<crate::sls::permissions::Scope>, SettingsError> {
     let mut reader = Reader::new(typed, Vec::new());
     let scopes = read_scopes(&mut reader);
     let problems = reader.into_problems();

@@ -11,7 +11,7 @@ use super::read::Reader;
 use super::units;
 use super::url::BaseUrl;
 use crate::sls::endpoint::{region, takes_only_v4};
-use crate::sls::rights::Scope;
+use crate::sls::permissions::Scope;
 use crate::sls::{Config, Signature, is_label};
 
 /// The settings of the connection to the logstore. `heartbeat` is the time between two heartbeats, if known.

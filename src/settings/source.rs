@@ -15,7 +15,7 @@ use super::start::StartPosition;
 use super::typed::Item;
 use crate::pipeline::FetchInterval;
 use crate::sls::Config;
-use crate::sls::rights::Scope;
+use crate::sls::permissions::Scope;
 
 /// Maximum length of a source's name.
 const MAX_NAME_LEN: usize = 63;

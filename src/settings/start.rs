@@ -279,8 +279,8 @@ mod tests {
 
     fn refused(text: &str, why: &str) {
         let complaint = read(text, "Asia/Shanghai").expect_err(text);
-        let said = format!("{} / {}", complaint.what, complaint.fix);
-        assert!(said.contains(why), "{text}: {said}");
+        let message = format!("{} / {}", complaint.what, complaint.fix);
+        assert!(message.contains(why), "{text}: {message}");
     }
 
     #[test]
@@ -399,12 +399,12 @@ mod tests {
 
     #[test]
     fn a_start_time_is_shown_as_an_instant() {
-        let told = |text, zone| read(text, zone).unwrap().to_string();
-        assert_eq!(told("BEGIN", "UTC"), "begin");
+        let shown = |text, zone| read(text, zone).unwrap().to_string();
+        assert_eq!(shown("BEGIN", "UTC"), "begin");
         assert_eq!(
-            told("2018-12-26 0:0:0", "Asia/Shanghai"),
+            shown("2018-12-26 0:0:0", "Asia/Shanghai"),
             "2018-12-25T16:00:00Z (\"2018-12-26 0:0:0\" in Asia/Shanghai)"
         );
-        assert_eq!(told("1545782400", "Asia/Shanghai"), "2018-12-26T00:00:00Z (\"1545782400\")");
+        assert_eq!(shown("1545782400", "Asia/Shanghai"), "2018-12-26T00:00:00Z (\"1545782400\")");
     }
 }

@@ -13,9 +13,9 @@ pub mod error;
 pub mod group_start;
 pub mod message;
 mod percent;
+pub mod permissions;
 mod probe_log;
 pub mod project;
-pub mod rights;
 pub mod sign;
 pub mod unpack;
 

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
     use crate::sls::api::tests::config;
 
-    fn said(endpoint: &str, reply: Option<&'static str>) -> String {
+    fn advice_for(endpoint: &str, reply: Option<&'static str>) -> String {
         let config = Config { endpoint: endpoint.to_owned(), ..config() };
         let project = reply.map(|body| {
             let reply = Reply { status: 200, body: Bytes::from_static(body.as_bytes()), ..Reply::default() };
@@ -87,28 +87,28 @@ mod tests {
 
     #[test]
     fn a_project_in_another_region_is_named_with_the_endpoint_to_use() {
-        let found = said("https://cn-hangzhou.log.aliyuncs.com", Some(IN_SHANGHAI));
+        let found = advice_for("https://cn-hangzhou.log.aliyuncs.com", Some(IN_SHANGHAI));
         assert!(
             found
                 .ends_with("and the endpoint in cn-hangzhou: set sls.endpoint to https://cn-shanghai.log.aliyuncs.com"),
             "{found}"
         );
-        let found = said("https://cn-hangzhou-intranet.log.aliyuncs.com", Some(IN_SHANGHAI));
+        let found = advice_for("https://cn-hangzhou-intranet.log.aliyuncs.com", Some(IN_SHANGHAI));
         assert!(found.ends_with("set sls.endpoint to https://cn-shanghai-intranet.log.aliyuncs.com"), "{found}");
-        let found = said("https://cn-hangzhou.log.aliyuncs.com", Some(r#"{"region":"cn-beijing"}"#));
+        let found = advice_for("https://cn-hangzhou.log.aliyuncs.com", Some(r#"{"region":"cn-beijing"}"#));
         assert!(found.ends_with("set sls.endpoint to https://cn-beijing.log.aliyuncs.com"), "{found}");
     }
 
     #[test]
     fn when_the_project_exists_the_logstore_is_reported_missing() {
-        let found = said("https://cn-shanghai.log.aliyuncs.com", Some(IN_SHANGHAI));
+        let found = advice_for("https://cn-shanghai.log.aliyuncs.com", Some(IN_SHANGHAI));
         assert!(found.contains("is there (check `logstore`"), "{found}");
-        let found = said("http://127.0.0.1:1", Some(IN_SHANGHAI));
+        let found = advice_for("http://127.0.0.1:1", Some(IN_SHANGHAI));
         assert!(found.contains("is there, in region \"cn-shanghai\" (check `endpoint`"), "{found}");
     }
 
     #[test]
     fn without_a_reply_the_refusal_is_left_unchanged() {
-        assert_eq!(said("https://cn-shanghai.log.aliyuncs.com", None), "404 (check it)");
+        assert_eq!(advice_for("https://cn-shanghai.log.aliyuncs.com", None), "404 (check it)");
     }
 }

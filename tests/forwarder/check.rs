@@ -143,13 +143,13 @@ impl Site {
         let mut command = Command::new(env!("CARGO_BIN_EXE_forwarder"));
         command.args(["check", "--json"]).env_clear().envs(&self.environment).current_dir(self.directory.path());
         let output = tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).output().unwrap()).await.unwrap();
-        let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr);
+        let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr);
         for secret in [TOKEN, SECRET] {
-            assert!(!said.contains(secret), "{said}");
+            assert!(!text.contains(secret), "{text}");
         }
-        let report: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+        let report: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         let code = output.status.code().unwrap();
-        assert_eq!(report["exit_code"], code, "{said}");
+        assert_eq!(report["exit_code"], code, "{text}");
         (code, report["findings"].as_array().unwrap().clone())
     }
 }

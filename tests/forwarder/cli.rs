@@ -156,10 +156,10 @@ fn a_secret_given_as_a_flag_ends_with_2_and_the_right_place_for_it() {
         ("--sls-security-token", "FORWARDER_SLS_SECURITY_TOKEN"),
     ] {
         let output = output(&[flag, "c4n4ry"]);
-        let said = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains("secrets are never flags") && said.contains(&format!("set {variable}")), "{said}");
-        assert!(!said.contains("c4n4ry"), "{said}");
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains("secrets are never flags") && stderr.contains(&format!("set {variable}")), "{stderr}");
+        assert!(!stderr.contains("c4n4ry"), "{stderr}");
     }
 }
 
@@ -185,8 +185,11 @@ fn the_policy_command_needs_no_key() {
 fn without_arguments_the_first_steps_are_shown() {
     let output = output(&[]);
     assert_eq!(output.status.code(), Some(2));
-    let said = text(&output.stderr);
-    assert!(said.ends_with("forwarder --help shows a first run; forwarder demo needs no settings at all\n"), "{said}");
+    let stderr = text(&output.stderr);
+    assert!(
+        stderr.ends_with("forwarder --help shows a first run; forwarder demo needs no settings at all\n"),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -194,10 +197,10 @@ fn wrong_settings_end_with_2_and_one_block_on_standard_error() {
     let output = output(&["--start", "yesterday\u{1b}[2J"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
-    let said = text(&output.stderr);
-    assert!(said.starts_with("forwarder: the settings have "), "{said}");
-    assert!(said.contains("sls.project is missing") && said.contains("where: --start"), "{said}");
-    assert!(!said.contains('\u{1b}'), "{said:?}");
+    let stderr = text(&output.stderr);
+    assert!(stderr.starts_with("forwarder: the settings have "), "{stderr}");
+    assert!(stderr.contains("sls.project is missing") && stderr.contains("where: --start"), "{stderr}");
+    assert!(!stderr.contains('\u{1b}'), "{stderr:?}");
 }
 
 /// The running program with an SLS that accepts connections and never answers, in its own directory.
@@ -257,8 +260,8 @@ fn sigterm_and_sigint_end_it_with_0() {
         let mut running = Running::start(&[]);
         running.wait_for("starting");
         running.signal(signal);
-        let (code, said, _directory) = running.end();
-        assert_eq!(code, Some(0), "{said}");
+        let (code, stderr, _directory) = running.end();
+        assert_eq!(code, Some(0), "{stderr}");
     }
 }
 
@@ -275,10 +278,10 @@ fn the_start_is_logged_with_source_and_destination_and_the_stop_with_its_deadlin
         running.wait_for(&format!("log level is {level} from now on"));
     }
     running.signal(libc::SIGTERM);
-    let (code, said, _directory) = running.end();
-    assert_eq!(code, Some(0), "{said}");
+    let (code, stderr, _directory) = running.end();
+    assert_eq!(code, Some(0), "{stderr}");
     let stop = "stopping: delivering and saving logs in flight, up to 25 s; Ctrl-C or SIGTERM again ends it at once";
-    assert!(said.contains(stop), "{said}");
+    assert!(stderr.contains(stop), "{stderr}");
 
     let mut running = Running::start(&[]);
     let line = running.wait_for("forwarding");
@@ -295,8 +298,8 @@ fn the_start_is_logged_with_source_and_destination_and_the_stop_with_its_deadlin
 #[cfg(unix)]
 fn the_status_is_available_before_the_group_is_joined_and_has_no_secret() {
     let mut running = Running::start(&["--admin-listen", "127.0.0.1:0"]);
-    let said = running.wait_for(", Prometheus metrics at");
-    let address = said.rsplit("http://").next().unwrap().split('/').next().unwrap();
+    let stderr = running.wait_for(", Prometheus metrics at");
+    let address = stderr.rsplit("http://").next().unwrap().split('/').next().unwrap();
     for path in ["/", "/status", "/metrics"] {
         let mut stream = TcpStream::connect(address).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
@@ -328,8 +331,8 @@ fn without_an_address_the_status_is_at_a_socket_of_this_user() {
     get(&path);
     assert_eq!(fs::symlink_metadata(&path).unwrap().mode() & 0o777, 0o600);
     running.signal(libc::SIGTERM);
-    let (code, said, directory) = running.end();
-    assert_eq!(code, Some(0), "{said}");
+    let (code, stderr, directory) = running.end();
+    assert_eq!(code, Some(0), "{stderr}");
     assert!(!directory.path().join("state/forwarder.sock").exists());
 
     let elsewhere = directory.path().join("own/x.sock");
@@ -368,7 +371,7 @@ fn the_log_goes_to_the_file_too_and_is_complete_at_the_end() {
 #[cfg(unix)]
 fn a_log_file_that_cannot_be_opened_ends_with_2() {
     let running = Running::start(&["--log-file", "t.lua/own.log"]);
-    let (code, said, _directory) = running.end();
-    assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("cannot write the log: t.lua/own.log: "), "{said}");
+    let (code, stderr, _directory) = running.end();
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("cannot write the log: t.lua/own.log: "), "{stderr}");
 }

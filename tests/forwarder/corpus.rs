@@ -70,18 +70,18 @@ fn check(target: &str, run: fn(&[u8])) {
     let corpus = corpus(target);
     assert!(!corpus.is_empty(), "no corpus of {target}");
     for (file, input) in &corpus {
-        told(run, input, || file.display().to_string());
+        run_named(run, input, || file.display().to_string());
     }
     let inputs: Vec<Vec<u8>> = corpus.into_iter().map(|(_, input)| input).collect();
     let mut mutator = Mutator { seed: 1 };
     for _ in 0..mutations {
         let input = mutator.next(&inputs);
-        told(run, &input, || input.escape_ascii().to_string());
+        run_named(run, &input, || input.escape_ascii().to_string());
     }
 }
 
 /// Prints the input for which a target panicked.
-fn told(run: fn(&[u8]), input: &[u8], name: impl Fn() -> String) {
+fn run_named(run: fn(&[u8]), input: &[u8], name: impl Fn() -> String) {
     struct Tell<F: Fn() -> String>(F);
     impl<F: Fn() -> String> Drop for Tell<F> {
         fn drop(&mut self) {

@@ -230,13 +230,13 @@ async fn without_a_provider_the_error_lists_each_one_and_why_it_did_not_apply() 
          (give sls.access_key_id and its secret, or set up one of these: README, \"Without a standing key\")"
     );
     let bench = bench.set("FORWARDER_SLS_METADATA_ENDPOINT", "http://127.0.0.1:1");
-    let said = bench.refused().await;
-    assert!(said.contains("ecs: the metadata service at http://127.0.0.1:1 cannot be reached: "), "{said}");
+    let message = bench.refused().await;
+    assert!(message.contains("ecs: the metadata service at http://127.0.0.1:1 cannot be reached: "), "{message}");
     let bench = bench.with_profile(r#""mode":"AK","access_key_id":"","access_key_secret":"""#);
-    let said = bench.refused().await;
+    let message = bench.refused().await;
     assert!(
-        said.contains("profile: ~/.aliyun/config.json: profile p has the mode AK but no access_key_id; ini: "),
-        "{said}"
+        message.contains("profile: ~/.aliyun/config.json: profile p has the mode AK but no access_key_id; ini: "),
+        "{message}"
     );
 }
 
@@ -259,34 +259,37 @@ async fn version_1_of_the_metadata_service_is_used_only_if_allowed() {
 async fn a_refusal_names_provider_role_step_and_remedy() {
     let bench = Bench::new().await.set("FORWARDER_SLS_ROLE_ARN", ROLE);
     bench.given.order(Order { on: Some(On::Sts), fault: Some(Fault::Refuse), times: Some(1), ..Order::default() });
-    let said = bench.refused().await;
+    let message = bench.refused().await;
     let begin = format!("AssumeRole of {ROLE} by ECS role demo-role refused: 403 NoPermission: You are not authorized");
-    assert!(said.starts_with(&begin) && said.contains("grant sts:AssumeRole on the role"), "{said}");
+    assert!(message.starts_with(&begin) && message.contains("grant sts:AssumeRole on the role"), "{message}");
 
     let wrong = bench.set("SLS_AK_ID", "LTAI-id").set("SLS_AK_KEY", "another-secret");
-    let said = wrong.refused().await;
+    let message = wrong.refused().await;
     let begin = format!("AssumeRole of {ROLE} by AccessKey refused: 400 SignatureDoesNotMatch (check the AccessKey");
-    assert!(said.starts_with(&begin), "{said}");
-    let said = wrong.set("SLS_AK_ID", "LTAI-other").refused().await;
-    assert!(said.contains("404 InvalidAccessKeyId.NotFound") && said.contains("check the AccessKey"), "{said}");
+    assert!(message.starts_with(&begin), "{message}");
+    let message = wrong.set("SLS_AK_ID", "LTAI-other").refused().await;
+    assert!(
+        message.contains("404 InvalidAccessKeyId.NotFound") && message.contains("check the AccessKey"),
+        "{message}"
+    );
 
     let bench = Bench::new().await.with_oidc();
     fs::write(bench.typed().path("token"), "another.token").unwrap();
-    let said = bench.refused().await;
+    let message = bench.refused().await;
     let begin = format!("AssumeRoleWithOIDC of {ROLE} refused: 400 AuthenticationFail.OIDCToken.Invalid");
-    assert!(said.starts_with(&begin) && said.contains("(the token must come from the issuer"), "{said}");
+    assert!(message.starts_with(&begin) && message.contains("(the token must come from the issuer"), "{message}");
     fs::remove_file(bench.typed().path("token")).unwrap();
-    let said = bench.refused().await;
-    assert!(said.contains("token cannot be read: No such file"), "{said}");
+    let message = bench.refused().await;
+    assert!(message.contains("token cannot be read: No such file"), "{message}");
 
     let bench = Bench::new().await.set("FORWARDER_SLS_ECS_ROLE", "other");
-    let said = bench.refused().await;
-    assert!(said.starts_with("ECS role other: this instance has no such role (attach the role"), "{said}");
+    let message = bench.refused().await;
+    assert!(message.starts_with("ECS role other: this instance has no such role (attach the role"), "{message}");
 
     let bench = Bench::new().await.with_profile(r#""mode":"CloudSSO""#);
-    let said = bench.refused().await;
+    let message = bench.refused().await;
     let expected = "~/.aliyun/config.json: profile p has the mode \"CloudSSO\" (it needs a login in a browser";
-    assert!(said.starts_with(expected), "{said}");
+    assert!(message.starts_with(expected), "{message}");
 }
 
 #[tokio::test]
@@ -296,18 +299,21 @@ async fn a_transient_error_is_retried_and_no_other_provider_is_used() {
     bench.given.order(Order { on: Some(On::Sts), fault: Some(status(503, "ServiceUnavailable")), ..Order::default() });
     assert!(bench.busy().await.contains("AssumeRoleWithOIDC of acs:ram::"));
     bench.given.order(Order { clear: true, on: Some(On::Sts), fault: Some(Fault::Expired), ..Order::default() });
-    let said = bench.busy().await;
-    assert!(said.contains("its key expired at") && said.contains("check the clock"), "{said}");
+    let message = bench.busy().await;
+    assert!(message.contains("its key expired at") && message.contains("check the clock"), "{message}");
     assert_eq!(bench.given.counts().metadata, 0);
 
     let bench = Bench::new().await.set("FORWARDER_SLS_CREDENTIALS", "ecs");
     bench.given.order(Order { fault: Some(Fault::Hang), ..Order::default() });
-    let said = bench.busy().await;
-    assert!(said.starts_with("the metadata service at URL cannot be reached: no answer within 1s"), "{said}");
+    let message = bench.busy().await;
+    assert!(message.starts_with("the metadata service at URL cannot be reached: no answer within 1s"), "{message}");
     let gone =
         bench.set("FORWARDER_SLS_CREDENTIALS", "uri").set("ALIBABA_CLOUD_CREDENTIALS_URI", "http://127.0.0.1:1/x");
-    let said = gone.busy().await;
-    assert!(said.starts_with("URI http://127.0.0.1:1/x: ") && said.contains("check sls.credentials_uri"), "{said}");
+    let message = gone.busy().await;
+    assert!(
+        message.starts_with("URI http://127.0.0.1:1/x: ") && message.contains("check sls.credentials_uri"),
+        "{message}"
+    );
 }
 
 #[tokio::test]
@@ -329,11 +335,11 @@ async fn a_key_is_renewed_before_it_expires_and_a_changed_role_is_used() {
 
 #[test]
 fn a_wrong_setting_is_reported_with_what_to_write() {
-    let said =
-        |name: &str, value: &str| Typed::new().set("FORWARDER_SLS_ROLE_ARN", ROLE).set(name, value).said(MINIMAL);
+    let error =
+        |name: &str, value: &str| Typed::new().set("FORWARDER_SLS_ROLE_ARN", ROLE).set(name, value).error(MINIMAL);
     let check = |name: &str, value: &str, words: &str| {
-        let said = said(name, value);
-        assert!(said.contains(words), "{said}");
+        let message = error(name, value);
+        assert!(message.contains(words), "{message}");
     };
     check("FORWARDER_SLS_ROLE_ARN", "log-reader", "acs:ram::ACCOUNT:role/NAME");
     check("FORWARDER_SLS_ROLE_DURATION", "5m", "is too short");
@@ -343,5 +349,5 @@ fn a_wrong_setting_is_reported_with_what_to_write() {
     check("FORWARDER_SLS_CREDENTIALS", "sso", "write one of auto, static, oidc, profile, ini, ecs, uri");
     check("FORWARDER_SLS_CREDENTIALS", "oidc", "sls.oidc_role_arn (ALIBABA_CLOUD_ROLE_ARN) is not given");
     let typed = Typed::new().unset("SLS_AK_ID").unset("SLS_AK_KEY").set("FORWARDER_SLS_CREDENTIALS", "static");
-    assert!(typed.said(MINIMAL).contains("sls.access_key_id or sls.access_key_id_file is missing"));
+    assert!(typed.error(MINIMAL).contains("sls.access_key_id or sls.access_key_id_file is missing"));
 }

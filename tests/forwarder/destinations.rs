@@ -72,23 +72,23 @@ path = "a.jsonl"
 #[test]
 fn a_problem_with_an_item_is_reported_with_its_name_and_line() {
     let typed = Typed::new().set("FORWARDER_HEC_TOKEN", "t0ken");
-    let said = |text: &str| typed.said(&with(text));
-    let twice = said(
+    let error = |text: &str| typed.error(&with(text));
+    let twice = error(
         "[[destination]]\ntype = \"file\"\npath = \"a\"\n[[destination]]\nname = \"file\"\ntype = \"syslog\"\nhost = \"s\"\n",
     );
     assert!(twice.contains("two destinations are called file"), "{twice}");
     assert!(twice.contains("destination number 1 (") && twice.contains("destination file ("), "{twice}");
-    let table = said("[hec]\nurl = \"https://h\"\n[[destination]]\nname = \"hec\"\ntype = \"file\"\npath = \"a\"\n");
+    let table = error("[hec]\nurl = \"https://h\"\n[[destination]]\nname = \"hec\"\ntype = \"file\"\npath = \"a\"\n");
     assert!(table.contains("two destinations are called hec") && table.contains("[hec], destination hec ("), "{table}");
-    let kind = said("[[destination]]\nname = \"k\"\ntype = \"kafka\"\n");
+    let kind = error("[[destination]]\nname = \"k\"\ntype = \"kafka\"\n");
     assert!(kind.contains("\"kafka\" is not a type of destination") && kind.contains("hec, syslog, file"), "{kind}");
-    let none = said("[[destination]]\nname = \"k\"\n");
+    let none = error("[[destination]]\nname = \"k\"\n");
     assert!(none.contains("a destination has no type"), "{none}");
-    let key = said("[[destination]]\nname = \"k\"\ntype = \"file\"\npth = \"a\"\n");
+    let key = error("[[destination]]\nname = \"k\"\ntype = \"file\"\npth = \"a\"\n");
     assert!(key.contains("\"pth\" is not a setting of destination k") && key.contains("did you mean path?"), "{key}");
-    let missing = said("[[destination]]\nname = \"k\"\ntype = \"file\"\n");
+    let missing = error("[[destination]]\nname = \"k\"\ntype = \"file\"\n");
     assert!(missing.contains("file.path is missing") && missing.contains("path under [[destination]]"), "{missing}");
-    let name = said("[[destination]]\nname = \"a b\"\ntype = \"file\"\npath = \"a\"\n");
+    let name = error("[[destination]]\nname = \"a b\"\ntype = \"file\"\npath = \"a\"\n");
     assert!(name.contains("\"a b\" is not a name for a destination"), "{name}");
 }
 
@@ -98,7 +98,7 @@ fn copies_of_dead_letters_go_to_an_existing_destination() {
         |to: &str| with(&format!("[syslog]\nhost = \"s\"\n[file]\npath = \"a\"\n[dead_letters]\nto = \"{to}\"\n"));
     let copies = Typed::new().good(&text("file")).dead_letters.to;
     assert_eq!(copies.unwrap().as_str(), "file");
-    let said = Typed::new().said(&text("archive"));
-    assert!(said.contains("no destination is called \"archive\"") && said.contains("syslog, file"), "{said}");
+    let message = Typed::new().error(&text("archive"));
+    assert!(message.contains("no destination is called \"archive\"") && message.contains("syslog, file"), "{message}");
     assert!(Typed::new().good(&with("[syslog]\nhost = \"s\"\n")).dead_letters.to.is_none());
 }

@@ -7,7 +7,7 @@ use forwarder::script::Script;
 use forwarder::script::testing::cases;
 use forwarder::settings::keys;
 use forwarder::settings::keys::{Default, Kind, Row};
-use forwarder::sls::rights::{Scope, policy};
+use forwarder::sls::permissions::{Scope, policy};
 
 use crate::packs::limits;
 use crate::settings::{Typed, hec};
@@ -57,9 +57,9 @@ fn the_settings_of_the_kubernetes_example_lack_only_mounted_files() {
     typed.environment.clear();
     let problems = typed.load(&text).unwrap_err().problems;
     let files = ["transform.lua", "sls-access-key-id", "sls-access-key-secret", "hec.token"];
-    let said: Vec<_> = problems.iter().map(|problem| &problem.what).collect();
-    assert_eq!(said.len(), files.len(), "{said:#?}");
-    for (what, file) in said.iter().zip(files) {
+    let found: Vec<_> = problems.iter().map(|problem| &problem.what).collect();
+    assert_eq!(found.len(), files.len(), "{found:#?}");
+    for (what, file) in found.iter().zip(files) {
         assert!(what.contains(&format!("{file} can't be read")), "{what}");
     }
 }

@@ -10,8 +10,8 @@ use crate::settings::{CANARY, MINIMAL, Typed};
 
 /// The message for one problem: the whole block.
 fn check(typed: &Typed, text: &str, expected: &str) {
-    let said = typed.said(text);
-    assert_eq!(said.trim_end(), expected.trim_end(), "\n--- said:\n{said}");
+    let message = typed.error(text);
+    assert_eq!(message.trim_end(), expected.trim_end(), "\n--- message:\n{message}");
 }
 
 #[test]
@@ -32,10 +32,10 @@ the settings have a problem
 
 #[test]
 fn names_of_the_vendors_script_get_suggestions() {
-    let said = Typed::new().said(&format!("{MINIMAL}ssl_verify = true\n[sls.x]\n[hecc]\n"));
-    assert!(said.contains("did you mean hec.verify?"), "{said}");
-    assert!(said.contains("did you mean [hec]?"), "{said}");
-    assert!(said.contains("\"x\" is not a setting of [sls]"), "{said}");
+    let message = Typed::new().error(&format!("{MINIMAL}ssl_verify = true\n[sls.x]\n[hecc]\n"));
+    assert!(message.contains("did you mean hec.verify?"), "{message}");
+    assert!(message.contains("did you mean [hec]?"), "{message}");
+    assert!(message.contains("\"x\" is not a setting of [sls]"), "{message}");
 }
 
 #[test]
@@ -100,7 +100,7 @@ the settings have 4 problems
 
 #[test]
 fn an_invalid_url_is_shown() {
-    let with = |url: &str| Typed::new().said(&MINIMAL.replace("http://127.0.0.1:8088", url));
+    let with = |url: &str| Typed::new().error(&MINIMAL.replace("http://127.0.0.1:8088", url));
     assert_eq!(
         with("splunk.example:8088").trim_end(),
         r#"
@@ -121,18 +121,18 @@ the settings have a problem
 
 #[test]
 fn an_endpoint_that_contains_the_project_is_named() {
-    let said = Typed::new().set("SLS_ENDPOINT", "https://my-project.cn-hangzhou.log.aliyuncs.com").said(MINIMAL);
-    assert!(said.contains("leave \"my-project.\" out"), "{said}");
+    let message = Typed::new().set("SLS_ENDPOINT", "https://my-project.cn-hangzhou.log.aliyuncs.com").error(MINIMAL);
+    assert!(message.contains("leave \"my-project.\" out"), "{message}");
 }
 
 #[test]
 fn a_project_and_a_region_must_be_names() {
     for project in ["my_project!", "my project", "my-project.cn-hangzhou.log.aliyuncs.com", "用户"] {
-        let said = Typed::new().set("SLS_PROJECT", project).said(MINIMAL);
-        assert!(said.contains(&format!("{project:?} is not a project\n    where: SLS_PROJECT in")), "{said}");
+        let message = Typed::new().set("SLS_PROJECT", project).error(MINIMAL);
+        assert!(message.contains(&format!("{project:?} is not a project\n    where: SLS_PROJECT in")), "{message}");
     }
-    let said = Typed::new().set("FORWARDER_SLS_REGION", "cn-hangzhou.log").said(MINIMAL);
-    assert!(said.contains("\"cn-hangzhou.log\" is not a region"), "{said}");
+    let message = Typed::new().set("FORWARDER_SLS_REGION", "cn-hangzhou.log").error(MINIMAL);
+    assert!(message.contains("\"cn-hangzhou.log\" is not a region"), "{message}");
 }
 
 #[test]
@@ -149,8 +149,8 @@ the settings have a problem
 "#
         .trim_start(),
     );
-    let said = Typed::new().said(&format!("{MINIMAL}port = 80\n"));
-    assert!(said.contains("hec.port repeats a part of hec.url"), "{said}");
+    let message = Typed::new().error(&format!("{MINIMAL}port = 80\n"));
+    assert!(message.contains("hec.port repeats a part of hec.url"), "{message}");
 }
 
 #[test]
@@ -185,7 +185,7 @@ the settings have a problem
     );
     let typed = Typed::new();
     fs::write(typed.path("hec.token"), "\n").unwrap();
-    assert!(typed.said(MINIMAL).contains("hec.token is empty"));
+    assert!(typed.error(MINIMAL).contains("hec.token is empty"));
 }
 
 #[test]
@@ -218,8 +218,8 @@ the settings have a problem
 "#
         .trim_start(),
     );
-    let said = Typed::new().said(&MINIMAL.replace("[hec]", "[hec]\nclient_cert = \"hec.token\""));
-    assert!(said.contains("there is hec.client_cert but no hec.client_key"), "{said}");
+    let message = Typed::new().error(&MINIMAL.replace("[hec]", "[hec]\nclient_cert = \"hec.token\""));
+    assert!(message.contains("there is hec.client_cert but no hec.client_key"), "{message}");
 }
 
 #[test]
@@ -240,13 +240,13 @@ the settings have a problem
 
 #[test]
 fn invalid_toml_is_named_with_its_line_and_not_quoted() {
-    let said = Typed::new().said("script = a\n[hec\nurl = \n");
-    let lines: Vec<_> = said.lines().filter(|line| line.contains("where:")).map(str::trim).collect();
-    assert_eq!(lines, ["where: forwarder.toml line 1", "where: forwarder.toml line 2"], "{said}");
-    let said = Typed::new().said(&MINIMAL.replace("token_file = \"hec.token\"", &format!("token = \"{CANARY}")));
-    assert!(said.contains("this is not TOML: "), "{said}");
-    assert!(said.contains("where: forwarder.toml line 11"), "{said}");
-    assert!(!said.contains(CANARY), "{said}");
+    let message = Typed::new().error("script = a\n[hec\nurl = \n");
+    let lines: Vec<_> = message.lines().filter(|line| line.contains("where:")).map(str::trim).collect();
+    assert_eq!(lines, ["where: forwarder.toml line 1", "where: forwarder.toml line 2"], "{message}");
+    let message = Typed::new().error(&MINIMAL.replace("token_file = \"hec.token\"", &format!("token = \"{CANARY}")));
+    assert!(message.contains("this is not TOML: "), "{message}");
+    assert!(message.contains("where: forwarder.toml line 11"), "{message}");
+    assert!(!message.contains(CANARY), "{message}");
 }
 
 #[test]
@@ -260,8 +260,8 @@ fn a_settings_file_that_is_absent_is_the_only_problem() {
 
 #[test]
 fn a_group_timeout_must_outlast_a_late_heartbeat() {
-    let said = Typed::new().set("FORWARDER_SLS_GROUP_TIMEOUT", "30").said(MINIMAL);
-    assert!(said.contains("shorter than two heartbeats") && said.contains("write \"1m\" or more"), "{said}");
+    let message = Typed::new().set("FORWARDER_SLS_GROUP_TIMEOUT", "30").error(MINIMAL);
+    assert!(message.contains("shorter than two heartbeats") && message.contains("write \"1m\" or more"), "{message}");
     let settings = Typed::new().set("FORWARDER_SLS_HEARTBEAT_INTERVAL", "5s").good(MINIMAL);
     assert_eq!(settings.sources[0].sls.group_timeout, Duration::from_secs(15));
 }
@@ -275,8 +275,8 @@ fn syslog_said(lines: &str) -> Vec<String> {
 
 #[test]
 fn at_least_one_destination_is_required_and_each_must_be_complete() {
-    let said = Typed::new().said("script = \"scripts/transform.lua\"\n[syslog]\n");
-    assert!(said.contains("hec.url or syslog.host or file.path is missing"), "{said}");
+    let message = Typed::new().error("script = \"scripts/transform.lua\"\n[syslog]\n");
+    assert!(message.contains("hec.url or syslog.host or file.path is missing"), "{message}");
     assert_eq!(
         syslog_said("port = 514"),
         [
@@ -344,11 +344,11 @@ fn an_impossible_syslog_setting_is_named() {
     check("host = \"h\"\ncompat = true\nzone = \"Mars\"", "\"Mars\" is not a time zone");
     check("host = \"h\"\nstructured_data = \"[a\"", "this is not structured data: a ] is needed at the end");
     check("host = \"h\"\nmax_message = \"100B\"", "\"100B\" is out of bounds");
-    let said = Typed::new().said(
+    let message = Typed::new().error(
         "script = \"scripts/transform.lua\"\n[syslog]\nhost = \"h\"\ntag = \"x\"\nsep = \"|\"\ncert_path = \"x\"\n",
     );
     for meant in ["syslog.program", "syslog.separator", "syslog.ca_file"] {
-        assert!(said.contains(&format!("did you mean {meant}?")), "{said}");
+        assert!(message.contains(&format!("did you mean {meant}?")), "{message}");
     }
 }
 
@@ -414,13 +414,13 @@ fn an_impossible_value_is_reported_with_the_reason() {
     check("[script]\ntimeout = \"1s\"", &[twice]);
     check("[script.vars]\na = 1\nb = 2", &[twice]);
 
-    let token = |name: &str| typed.said(&MINIMAL.replace("hec.token", name));
+    let token = |name: &str| typed.error(&MINIMAL.replace("hec.token", name));
     for (name, what) in [
         ("bom.token", "bom.token: it begins with a byte order mark"),
         ("two.token", "two.token: it contains white space"),
     ] {
-        let said = token(name);
-        assert!(said.contains(what) && said.contains("hec.token_file in forwarder.toml line 11"), "{said}");
+        let message = token(name);
+        assert!(message.contains(what) && message.contains("hec.token_file in forwarder.toml line 11"), "{message}");
     }
 }
 
@@ -430,10 +430,13 @@ fn a_settings_file_with_invalid_utf8_is_named_with_its_line() {
     let load = |path: &Path| settings::load(Some(path), &Vec::new(), &typed.environment, &typed.machine);
     let path = typed.path("latin.toml");
     fs::write(&path, b"script = \"x\"\n# \xfcber\n").unwrap();
-    let said = load(&path).unwrap_err().to_string();
-    assert!(said.contains("the settings file is not UTF-8 text") && said.contains("latin.toml line 2"), "{said}");
-    let said = load(&typed.path("scripts")).unwrap_err().to_string();
-    assert!(said.contains("the settings file can't be read: it is not a regular file but a directory"), "{said}");
+    let message = load(&path).unwrap_err().to_string();
+    assert!(
+        message.contains("the settings file is not UTF-8 text") && message.contains("latin.toml line 2"),
+        "{message}"
+    );
+    let message = load(&typed.path("scripts")).unwrap_err().to_string();
+    assert!(message.contains("the settings file can't be read: it is not a regular file but a directory"), "{message}");
     // The byte order mark of Windows editors is not a mistake.
     fs::write(&path, format!("\u{feff}{MINIMAL}")).unwrap();
     load(&path).unwrap();

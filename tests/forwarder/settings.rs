@@ -92,9 +92,9 @@ impl Typed {
     }
 
     /// The error message for this text, without the directory.
-    pub fn said(&self, text: &str) -> String {
-        let said = self.load(text).expect_err("it should be refused").to_string();
-        said.replace(&format!("{}/", self.directory.path().display()), "")
+    pub fn error(&self, text: &str) -> String {
+        let message = self.load(text).expect_err("it should be refused").to_string();
+        message.replace(&format!("{}/", self.directory.path().display()), "")
     }
 }
 
@@ -131,13 +131,13 @@ fn a_fetch_interval_is_one_duration_or_a_minimum_and_a_maximum() {
     assert_eq!(read("2"), FetchInterval::fixed(ms(2_000)));
     assert_eq!(read("100ms..1s"), FetchInterval::new(ms(100), ms(1_000)));
     assert_eq!(read("1 .. 3"), FetchInterval::new(ms(1_000), ms(3_000)));
-    for (typed, said) in [
+    for (typed, expected) in [
         ("50ms..1s", "\"50ms\" is too short"),
         ("3s..1s", "\"3s..1s\" begins with the longer pause"),
         ("1s..", "\"\" is not a duration"),
     ] {
-        let error = interval(typed).said(MINIMAL);
-        assert!(error.contains(said), "{typed}: {error}");
+        let error = interval(typed).error(MINIMAL);
+        assert!(error.contains(expected), "{typed}: {error}");
     }
 }
 
@@ -353,10 +353,10 @@ fn a_token_file_that_others_can_read_gets_a_warning() {
     let permit = |mode| fs::set_permissions(typed.path("forwarder.toml"), fs::Permissions::from_mode(mode)).unwrap();
     permit(0o644);
     let settings = typed.good(&text);
-    let said = &settings.warnings[0];
+    let warning = &settings.warnings[0];
     assert!(
-        said.starts_with("everybody on this machine may read a secret, hec.token in ") && said.contains("chmod o-r"),
-        "{said}"
+        warning.starts_with("a secret is world-readable, hec.token in ") && warning.contains("chmod o-r"),
+        "{warning}"
     );
     permit(0o640);
     assert!(typed.good(&text).warnings.is_empty());
@@ -373,9 +373,12 @@ fn a_world_readable_secret_file_gets_one_warning() {
     }
     assert!(typed.good(&text).warnings.is_empty());
     fs::set_permissions(typed.path("secret"), fs::Permissions::from_mode(0o644)).unwrap();
-    let said = typed.good(&text).warnings;
+    let warnings = typed.good(&text).warnings;
     let mend = format!("chmod o-r {}", typed.path("secret").display());
-    assert!(said.len() == 1 && said[0].contains("sls.access_key_secret_file") && said[0].contains(&mend), "{said:?}");
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("sls.access_key_secret_file") && warnings[0].contains(&mend),
+        "{warnings:?}"
+    );
 }
 
 #[test]
@@ -383,14 +386,14 @@ fn a_world_writable_file_is_not_used() {
     for name in ["scripts/transform.lua", "hec.token"] {
         let typed = Typed::new();
         fs::set_permissions(typed.path(name), fs::Permissions::from_mode(0o666)).unwrap();
-        let said = typed.said(MINIMAL);
-        assert!(said.contains(&format!("chmod o-w {name}")), "{said}");
+        let message = typed.error(MINIMAL);
+        assert!(message.contains(&format!("chmod o-w {name}")), "{message}");
     }
     let typed = Typed::new();
     typed.good(MINIMAL);
     fs::set_permissions(typed.path("forwarder.toml"), fs::Permissions::from_mode(0o666)).unwrap();
-    let said = typed.said(MINIMAL);
-    assert!(said.contains("chmod o-w forwarder.toml"), "{said}");
+    let message = typed.error(MINIMAL);
+    assert!(message.contains("chmod o-w forwarder.toml"), "{message}");
 }
 
 #[test]
@@ -399,8 +402,8 @@ fn a_pipe_in_place_of_a_file_does_not_hang_the_start() {
         let typed = Typed::new();
         fs::remove_file(typed.path(name)).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(typed.path(name)).status().unwrap().success());
-        let said = typed.said(MINIMAL);
-        assert!(said.contains("it is not a regular file but a pipe"), "{said}");
+        let message = typed.error(MINIMAL);
+        assert!(message.contains("it is not a regular file but a pipe"), "{message}");
     }
 }
 
@@ -428,8 +431,8 @@ fn no_secret_is_printed() {
     ];
     for (number, (typed, text)) in cases.iter().enumerate() {
         let error = typed.load(text).expect_err(&format!("case {number}"));
-        let said = format!("{error} {error:?}");
-        assert!(!said.contains(CANARY), "case {number}: {said}");
+        let message = format!("{error} {error:?}");
+        assert!(!message.contains(CANARY), "case {number}: {message}");
     }
 }
 

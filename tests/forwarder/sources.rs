@@ -98,8 +98,8 @@ fn the_lists_of_the_vendors_script_work_unchanged() {
 
 #[track_caller]
 fn check(typed: &Typed, text: &str, expected: &str) {
-    let said = typed.said(text);
-    assert_eq!(said.trim_end(), expected.trim(), "\n--- said:\n{said}");
+    let message = typed.error(text);
+    assert_eq!(message.trim_end(), expected.trim(), "\n--- message:\n{message}");
 }
 
 #[test]
@@ -121,15 +121,15 @@ the settings have a problem
 "#,
     );
     let hole = typed.set("SLS_LOGSTORES", ";audit");
-    let said = hole.said(MINIMAL);
+    let message = hole.error(MINIMAL);
     assert!(
-        said.contains("number 1 of the lists of sources lacks its endpoint, its project or its logstores"),
-        "{said}"
+        message.contains("number 1 of the lists of sources lacks its endpoint, its project or its logstores"),
+        "{message}"
     );
     let absent = Typed::new().set("SLS_PROJECTS", "one");
-    let said = absent.said(MINIMAL);
-    assert!(said.contains("there is no sls.endpoints, and the other lists of sources are given"), "{said}");
-    assert!(said.contains("give FORWARDER_SLS_ENDPOINTS or SLS_ENDPOINTS"), "{said}");
+    let message = absent.error(MINIMAL);
+    assert!(message.contains("there is no sls.endpoints, and the other lists of sources are given"), "{message}");
+    assert!(message.contains("give FORWARDER_SLS_ENDPOINTS or SLS_ENDPOINTS"), "{message}");
 }
 
 #[test]
@@ -137,11 +137,11 @@ fn lists_cannot_be_combined_with_other_ways_to_name_sources() {
     let lists = || {
         Typed::new().set("SLS_ENDPOINTS", "https://a.example").set("SLS_PROJECTS", "one").set("SLS_LOGSTORES", "audit")
     };
-    let said = lists().said(MINIMAL);
-    assert!(said.contains("one source and lists of sources are both given"), "{said}");
-    assert!(said.contains("SLS_ENDPOINTS in the environment, SLS_ENDPOINT in the environment"), "{said}");
-    let said = lists().said(&sources("[[source]]\nlogstore = \"x\"\n"));
-    assert!(said.contains("sources are given as lists and as [[source]]"), "{said}");
+    let message = lists().error(MINIMAL);
+    assert!(message.contains("one source and lists of sources are both given"), "{message}");
+    assert!(message.contains("SLS_ENDPOINTS in the environment, SLS_ENDPOINT in the environment"), "{message}");
+    let message = lists().error(&sources("[[source]]\nlogstore = \"x\"\n"));
+    assert!(message.contains("sources are given as lists and as [[source]]"), "{message}");
 }
 
 #[test]
@@ -160,8 +160,8 @@ the settings have a problem
     );
     let vpc =
         twice.replace("name = \"again\"", "name = \"again\"\nendpoint = \"https://cn-hangzhou-vpc.log.aliyuncs.com\"");
-    let said = typed().said(&sources(&vpc));
-    assert!(said.contains("are the same logstore"), "another endpoint of the same group: {said}");
+    let message = typed().error(&sources(&vpc));
+    assert!(message.contains("are the same logstore"), "another endpoint of the same group: {message}");
     let apart = vpc.replace("name = \"again\"", "name = \"again\"\ngroup = \"other\"");
     assert_eq!(typed().good(&sources(&apart)).sources.len(), 2, "a project of the same name in another region");
 }
@@ -169,19 +169,19 @@ the settings have a problem
 #[test]
 fn a_duplicate_source_name_is_named_with_both_places() {
     let item = |logstore| format!("[[source]]\nname = \"x\"\nproject = \"p\"\nlogstore = \"{logstore}\"\n");
-    let said = typed().said(&sources(&format!("{}{}", item("a"), item("b"))));
-    assert!(said.contains("two sources are called x"), "{said}");
-    assert!(said.contains("source x (forwarder.toml line 13), source x (forwarder.toml line 17)"), "{said}");
+    let message = typed().error(&sources(&format!("{}{}", item("a"), item("b"))));
+    assert!(message.contains("two sources are called x"), "{message}");
+    assert!(message.contains("source x (forwarder.toml line 13), source x (forwarder.toml line 17)"), "{message}");
 }
 
 #[test]
 fn a_problem_with_a_source_names_it_and_its_line() {
     let item =
         |lines: &str| sources(&format!("[[source]]\nname = \"waf\"\nproject = \"p\"\nlogstore = \"w\"\n{lines}\n"));
-    let said = |lines: &str| typed().said(&item(lines));
+    let error = |lines: &str| typed().error(&item(lines));
     let has = |lines: &str, words: &[&str]| {
-        let said = said(lines);
-        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        let message = error(lines);
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
     };
     has("timeout = 5", &["5 has no unit of time", "where: timeout of source waf in forwarder.toml line 17"]);
     has("logstor = \"x\"", &["\"logstor\" is not a setting of source waf", "line 17", "did you mean logstore?"]);
@@ -193,19 +193,19 @@ fn a_problem_with_a_source_names_it_and_its_line() {
         &["access_key_secret of source waf does not belong in a settings file", "access_key_secret_file"],
     );
     has("[source]", &["this is not TOML"]);
-    let said = typed().said(&sources("[source]\nname = \"x\"\n"));
-    assert!(said.contains("\"source\" is a list of tables, one for each source"), "{said}");
-    assert!(said.contains("begin each with a line [[source]]"), "{said}");
-    let said = typed().said(&sources("[[source]]\nname = \"a b\"\nproject = \"p\"\nlogstore = \"w\"\n"));
-    assert!(said.contains("\"a b\" is not a name for a source"), "{said}");
-    let said = typed().said(&sources("[[source]]\nlogstore = \"w\"\n[[source]]\nname = \"x\"\nproject = \"p\"\n"));
-    assert!(said.contains("sls.project is missing"), "{said}");
+    let message = typed().error(&sources("[source]\nname = \"x\"\n"));
+    assert!(message.contains("\"source\" is a list of tables, one for each source"), "{message}");
+    assert!(message.contains("begin each with a line [[source]]"), "{message}");
+    let message = typed().error(&sources("[[source]]\nname = \"a b\"\nproject = \"p\"\nlogstore = \"w\"\n"));
+    assert!(message.contains("\"a b\" is not a name for a source"), "{message}");
+    let message = typed().error(&sources("[[source]]\nlogstore = \"w\"\n[[source]]\nname = \"x\"\nproject = \"p\"\n"));
+    assert!(message.contains("sls.project is missing"), "{message}");
     assert!(
-        said.contains("neither in source number 1 (forwarder.toml line 13) nor in the settings common to all"),
-        "{said}"
+        message.contains("neither in source number 1 (forwarder.toml line 13) nor in the settings common to all"),
+        "{message}"
     );
-    assert!(said.contains("project under [[source]] or project under [sls]"), "{said}");
-    assert!(said.contains("neither in source x (forwarder.toml line 15) nor"), "{said}");
+    assert!(message.contains("project under [[source]] or project under [sls]"), "{message}");
+    assert!(message.contains("neither in source x (forwarder.toml line 15) nor"), "{message}");
 }
 
 #[test]
@@ -230,15 +230,15 @@ fn the_key_of_a_source_is_never_completed_from_the_common_one() {
     );
     let common = "access_key_id_file = \"id\"\naccess_key_secret_file = \"secret\"\nsecurity_token_file = \"token\"\n";
     let text = |lines: &str| item(lines).replacen("[sls]\n", &format!("[sls]\n{common}"), 1);
-    let said = typed.said(&text("access_key_id_file = \"id\""));
-    assert!(said.contains("the credentials are incomplete"), "{said}");
+    let message = typed.error(&text("access_key_id_file = \"id\""));
+    assert!(message.contains("the credentials are incomplete"), "{message}");
     let own = typed.good(&text("access_key_id_file = \"id\"\naccess_key_secret_file = \"secret\""));
     assert!(
         matches!(&own.sources[0].sls.credentials, Credentials::Files(KeyFiles { token: None, .. })),
         "the token is another key's"
     );
-    let said = typed.said(&item("access_key_id = \"x\""));
-    assert!(said.contains("name files with both: access_key_id_file and access_key_secret_file"), "{said}");
+    let message = typed.error(&item("access_key_id = \"x\""));
+    assert!(message.contains("name files with both: access_key_id_file and access_key_secret_file"), "{message}");
 }
 
 #[test]

@@ -58,8 +58,8 @@ fn without_figures(text: &str) -> String {
 #[test]
 fn try_shows_what_each_log_becomes_and_ends_with_1_when_one_fails() {
     let directory = directory();
-    let (code, shown, said) = run(directory.path(), &["try", "--script", "s.lua", "samples.jsonl"]);
-    assert_eq!((code, said.as_str()), (1, ""));
+    let (code, shown, stderr) = run(directory.path(), &["try", "--script", "s.lua", "samples.jsonl"]);
+    assert_eq!((code, stderr.as_str()), (1, ""));
     assert_eq!(
         without_figures(&shown),
         r#"── samples.jsonl:1
@@ -118,31 +118,31 @@ fn json_output_of_try_is_a_passing_test() {
     let (code, lines, _) = run(directory.path(), &["try", "--script", "s.lua", "--json", "samples.jsonl"]);
     assert_eq!((code, lines.lines().count()), (1, 3));
     fs::write(directory.path().join("s.test.jsonl"), lines).unwrap();
-    let (code, shown, said) = run(directory.path(), &["test", "."]);
-    assert_eq!((code, said.as_str()), (0, ""), "{shown}");
+    let (code, shown, stderr) = run(directory.path(), &["test", "."]);
+    assert_eq!((code, stderr.as_str()), (0, ""), "{shown}");
     assert_eq!(shown, "ok    ./s.lua: 3 cases, 3 of 3 lines ran\n3 cases in 1 file: 3 passed\n");
 }
 
 #[test]
 fn try_ends_with_2_when_nothing_can_be_tried() {
     let directory = directory();
-    let said = |arguments: &[&str], expected: &str| {
-        let (code, shown, said) = run(directory.path(), arguments);
+    let fails = |arguments: &[&str], expected: &str| {
+        let (code, shown, stderr) = run(directory.path(), arguments);
         assert_eq!((code, shown.as_str()), (2, ""), "{arguments:?}");
-        assert!(said.contains(expected), "{said}");
+        assert!(stderr.contains(expected), "{stderr}");
     };
-    said(&["try"], "<SAMPLES");
-    said(&["try", "--script", "s.lua", "none.jsonl"], "none.jsonl can't be read: No such file");
-    said(&["try", "samples.jsonl"], "the script scripts/transform.lua cannot be read: No such file");
+    fails(&["try"], "<SAMPLES");
+    fails(&["try", "--script", "s.lua", "none.jsonl"], "none.jsonl can't be read: No such file");
+    fails(&["try", "samples.jsonl"], "the script scripts/transform.lua cannot be read: No such file");
     fs::write(directory.path().join("broken.lua"), "function process(log)\n  return {\nend").unwrap();
-    said(
+    fails(
         &["try", "--script", "broken.lua", "samples.jsonl"],
         "error: unexpected symbol near 'end'\n --> broken.lua:3:1",
     );
-    said(&["try", "--from-sls", "1"], "sls.project is missing");
-    said(&["test", "s.lua"], "there is no s.test.jsonl for s.lua");
-    said(&["test", "elsewhere"], "there is no elsewhere");
-    said(&["test"], "there is no scripts");
+    fails(&["try", "--from-sls", "1"], "sls.project is missing");
+    fails(&["test", "s.lua"], "there is no s.test.jsonl for s.lua");
+    fails(&["test", "elsewhere"], "there is no elsewhere");
+    fails(&["test"], "there is no scripts");
 }
 
 #[test]
@@ -208,18 +208,18 @@ fn a_byte_order_mark_before_cases_or_samples_is_ignored() {
     let file = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
     file("s.lua", "function process(log) return nil end\n");
     file("s.test.jsonl", "\u{feff}{\"log\": {}, \"dropped\": true}\n");
-    let (code, shown, said) = run(directory.path(), &["test", "s.lua"]);
-    assert_eq!(code, 0, "{shown}{said}");
+    let (code, shown, stderr) = run(directory.path(), &["test", "s.lua"]);
+    assert_eq!(code, 0, "{shown}{stderr}");
     file("marked.jsonl", "\u{feff}{\"a\": \"1\"}\n");
-    let (code, shown, said) = run(directory.path(), &["try", "--script", "s.lua", "marked.jsonl"]);
-    assert_eq!(code, 0, "{shown}{said}");
+    let (code, shown, stderr) = run(directory.path(), &["try", "--script", "s.lua", "marked.jsonl"]);
+    assert_eq!(code, 0, "{shown}{stderr}");
 }
 
 #[test]
 fn the_shipped_scripts_pass_their_cases() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (code, shown, said) = run(repository, &["test"]);
-    assert_eq!(code, 0, "{shown}{said}");
+    let (code, shown, stderr) = run(repository, &["test"]);
+    assert_eq!(code, 0, "{shown}{stderr}");
     assert!(shown.contains("ok    scripts/transform.lua: 4 cases, 10 of 10 lines ran"), "{shown}");
 }
 
@@ -258,8 +258,8 @@ async fn try_reads_from_the_logstore_and_does_not_touch_the_group() {
         .env("SLS_ENDPOINT", format!("http://{}", sls.address()))
         .envs([("SLS_PROJECT", "my-project"), ("SLS_LOGSTORE", "my-logstore"), ("SLS_CG", "siem")])
         .envs([("SLS_AK_ID", "id"), ("SLS_AK_KEY", "secret")]);
-    let (code, shown, said) = tokio::task::spawn_blocking(move || ended(command)).await.unwrap();
-    assert_eq!((code, said.as_str()), (0, ""));
+    let (code, shown, stderr) = tokio::task::spawn_blocking(move || ended(command)).await.unwrap();
+    assert_eq!((code, stderr.as_str()), (0, ""));
     let users: Vec<String> = shown
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["log"]["user"].as_str().unwrap().to_owned())
@@ -287,10 +287,10 @@ fn the_documented_output_of_try_and_test_is_real() {
     for (number, arguments) in
         [["try", "--script", "web.lua", "samples.jsonl"].as_slice(), &["test", "web.lua"]].into_iter().enumerate()
     {
-        let (prompt, said) = block("console", number).split_once('\n').unwrap();
+        let (prompt, printed) = block("console", number).split_once('\n').unwrap();
         assert_eq!(prompt, format!("$ forwarder {}", arguments.join(" ")));
         let (_, shown, _) = run(directory.path(), arguments);
-        assert_eq!(without_figures(&shown).trim(), without_figures(said).trim());
+        assert_eq!(without_figures(&shown).trim(), without_figures(printed).trim());
     }
 }
 
@@ -307,8 +307,8 @@ fn try_shows_what_a_syslog_receiver_sees() {
         fs::write(directory.path().join("f.toml"), settings).unwrap();
         let script = scripts.join(script);
         let always = ["try", "--json", "--config", "f.toml", "--script", script.to_str().unwrap(), "samples.jsonl"];
-        let (code, shown, said) = run(directory.path(), &[&always, more].concat());
-        assert_eq!((code, said.as_str()), (0, ""), "{shown}");
+        let (code, shown, stderr) = run(directory.path(), &[&always, more].concat());
+        assert_eq!((code, stderr.as_str()), (0, ""), "{shown}");
         let line: Value = serde_json::from_str(&shown).unwrap();
         line["sent"].clone()
     };
@@ -328,8 +328,11 @@ fn try_shows_what_a_syslog_receiver_sees() {
     assert!(hec[0].as_str().unwrap().contains("\"source\":\"s\""), "{hec}");
     let all = tried("transform.lua", &both, &[]);
     assert_eq!((&all["hec"][0], &all["syslog"][0].as_str().unwrap()[..4]), (&hec[0], "<14>"));
-    let (code, _, said) = run(directory.path(), &["try", "--config", "f.toml", "--to", "kafka", "samples.jsonl"]);
-    assert!(code == 2 && said.contains("no destination is called \"kafka\"") && said.contains("hec, syslog"), "{said}");
+    let (code, _, stderr) = run(directory.path(), &["try", "--config", "f.toml", "--to", "kafka", "samples.jsonl"]);
+    assert!(
+        code == 2 && stderr.contains("no destination is called \"kafka\"") && stderr.contains("hec, syslog"),
+        "{stderr}"
+    );
 }
 
 #[test]

@@ -128,7 +128,7 @@ def drive(bench, pictures):
     bench.says("Delivering", "script:")
     assert not bench.is_green()
     bench.script.write_text(FAILING)
-    bench.says("Delivering", "for somebody: forwarder dlq list")
+    bench.says("Delivering", "for an operator: forwarder dlq list")
     browser.until("the error is there with its line",
                   "document.querySelector('[aria-labelledby=script-]').innerText.includes('hook.lua:2')")
     assert not bench.is_green()
@@ -148,7 +148,7 @@ def drive(bench, pictures):
     # By keyboard only.
     browser.run("document.querySelector('button[data-post]').focus()")
     access.press(browser, "Enter", 13)
-    bench.says("Delivering", "for somebody: forwarder dlq list")
+    bench.says("Delivering", "for an operator: forwarder dlq list")
 
     page, metrics = bench.get("/"), bench.get("/metrics")
     assert "c4n4ry" not in page + metrics + bench.get("/status")

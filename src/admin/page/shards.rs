@@ -118,11 +118,11 @@ fn others<'a>(source: &'a SourceSnapshot, snapshot: &Snapshot) -> Vec<&'a ShardO
 /// What the shard waits for.
 fn waits_for(entry: &ShardLedger, memory: Memory) -> &'static str {
     match entry {
-        ShardLedger { halted: Some(_), .. } => "somebody",
+        ShardLedger { halted: Some(_), .. } => "an operator",
         ShardLedger { held: false, .. } => NOTHING,
         ShardLedger { waits, .. } if !waits.is_empty() => match waits.keys().next() {
             Some(Wait::Script) => "a script that works",
-            Some(Wait::Destination) => "events to be taken",
+            Some(Wait::Destination) => "accepted events",
             Some(Wait::Copies) => "copies of dead letters",
             Some(Wait::Disk) | None => "room for dead letters",
         },

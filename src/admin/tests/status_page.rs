@@ -40,7 +40,7 @@ fn the_page_shows_the_same_with_the_problems_first() {
         "<li>shard audit/2 is PAUSED: no room &quot;here&quot;<br><small>So: its logs wait in SLS</small><br><small>Do: correct",
         "<li>the destination is down, logs wait in SLS: siem: refused<br>",
         "<li>script: s.lua:3: no<br>",
-        "<li>2 dead letters wait for somebody: forwarder dlq list<br>",
+        "<li>2 dead letters wait for an operator: forwarder dlq list<br>",
         "<th scope=\"col\">shard</th>",
         "<td data-is=\"state\"><span class=\"bad\">PAUSED</span></td><td data-is=\"waits for\">room for dead letters</td><td data-is=\"lag\">5 s</td><td data-is=\"logs behind, about\">1</td><td data-is=\"time to loss\">1 min 40 s",
         "<tr data-key=\"audit/5\"><td data-is=\"shard\">audit/5</td><td data-is=\"state\">last saved by g-other-&lt;1&gt;</td>",

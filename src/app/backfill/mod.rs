@@ -282,9 +282,9 @@ impl Backfill {
     #[must_use]
     pub fn promise(&self) -> String {
         let taken = self.pipeline.destinations.iter().filter(|route| matches!(route.destination, Target::Taken(_)));
-        let said =
+        let parts =
             taken.map(|route| format!("delivered to {} means {}", route.name, route.destination.promise().label));
-        said.collect::<Vec<_>>().join(", ")
+        parts.collect::<Vec<_>>().join(", ")
     }
 
     /// The counts of the logs that this process pulled.
@@ -352,7 +352,7 @@ impl Backfill {
         };
         side.shutdown().await;
         tell(&self.progress(began.elapsed()));
-        self.say_dead_letters();
+        self.log_dead_letters();
         match drained {
             Drained::Clean if is_done.load(Ordering::Relaxed) => {
                 info!("every shard is past the end of the range");
@@ -370,7 +370,7 @@ impl Backfill {
         }
     }
 
-    fn say_dead_letters(&self) {
+    fn log_dead_letters(&self) {
         if let Some(hint) = super::summary::dead_letters(&self.pipeline.ledger, &self.letters) {
             warn!("{hint}");
         }

@@ -205,7 +205,7 @@ async fn a_replay_keeps_to_its_rate_and_continues_after_a_stop() {
     let to = [Route::new(DestinationName::new("siem").unwrap(), siem, OnReject::DeadLetter)];
     let options = ReplayOptions { destinations: &to, rate: 2, tenure: &tenure };
     let started = tokio::time::Instant::now();
-    let mut told = 0;
+    let mut replayed = 0;
     let mut remaker = remaker("function process(log) return log.name end");
     let ended = replay(
         &mut taken,
@@ -213,8 +213,8 @@ async fn a_replay_keeps_to_its_rate_and_continues_after_a_stop() {
         &mut remaker,
         options,
         |_| {
-            told += 1;
-            if told == 6 {
+            replayed += 1;
+            if replayed == 6 {
                 stopper.raise();
             }
         },
@@ -252,8 +252,8 @@ async fn a_dead_letter_of_one_destination_goes_only_there_and_one_for_a_whole_lo
     let ((_stopper, tenure), mut fates) = (tenure(), Vec::new());
     let mut taken = ReplayClaim::take(dir.path()).unwrap();
     let options = ReplayOptions { destinations: &to, rate: 1000, tenure: &tenure };
-    let told = |found: Result<(&Record, &Fate), &Unreadable>| fates.push(found.unwrap().1.clone());
-    replay(&mut taken, |_| true, &mut remaker, options, told).await.unwrap();
+    let note = |found: Result<(&Record, &Fate), &Unreadable>| fates.push(found.unwrap().1.clone());
+    replay(&mut taken, |_| true, &mut remaker, options, note).await.unwrap();
     let delivered = Fate::Delivered;
     let stays = [Fate::NoDestination(name("gone")), Fate::Ambiguous, Fate::Gone];
     assert_eq!(fates[..4], [delivered.clone(), delivered.clone(), delivered.clone(), delivered]);

@@ -96,7 +96,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
     );
     let mut source = match chosen {
         Ok(source) => source,
-        Err(said) => return end_with(&said),
+        Err(message) => return end_with(&message),
     };
     if wildcard::has_wildcards(&source.name) {
         source.name.clone_from(&source.sls.logstore);
@@ -147,7 +147,7 @@ async fn run(
     let (first, last) = backfill.range();
     let began = if backfill.is_resumed() { ", resumed" } else { "" };
     let at_first = backfill.progress(Duration::ZERO);
-    say(&format!(
+    print_line(&format!(
         "backfill of {}/{} from {} to {}{began}: {}, about {} of {} log groups left; {}",
         source.sls.project,
         source.sls.logstore,
@@ -161,19 +161,19 @@ async fn run(
     let (stopper, stopped) = stop();
     let mut tasks = JoinSet::new();
     tasks.spawn(obey(signals, stopper, log, settings.run.drain_timeout));
-    let mut teller = ProgressLine::new();
-    let ended = backfill.run(stopped, |progress| teller.tell(progress)).await;
+    let mut progress_line = ProgressLine::new();
+    let ended = backfill.run(stopped, |progress| progress_line.show(progress)).await;
     tasks.shutdown().await;
-    teller.close();
+    progress_line.close();
     let counts = backfill.counts();
     let ledger = format!(
         "pulled {} = delivered {} + dropped {} + dead-lettered {} + in flight {}",
         counts.pulled, counts.delivered, counts.dropped, counts.dead_lettered, counts.in_flight
     );
     match ended {
-        Ok(Ended::Done) => say(&format!("done: {ledger}")),
-        Ok(Ended::Stopped) => say(&format!("stopped: {ledger}; the same command resumes")),
-        Err(_) => say(&format!("{ledger}; the same command resumes")),
+        Ok(Ended::Done) => print_line(&format!("done: {ledger}")),
+        Ok(Ended::Stopped) => print_line(&format!("stopped: {ledger}; the same command resumes")),
+        Err(_) => print_line(&format!("{ledger}; the same command resumes")),
     }
     ended.map(drop)
 }
@@ -182,19 +182,19 @@ async fn run(
 async fn dry_run(source: &SourceSettings, wanted: &BackfillRequest) -> Result<(), app::Error> {
     let (sls, extents) = look(source, wanted).await?;
     let found = estimate(&sls, &extents).await.map_err(|error| app::Error::Refused(error.cause().clone()))?;
-    say(&format!(
+    print_line(&format!(
         "{}/{} from {} to {}; nothing is delivered",
         source.sls.project, source.sls.logstore, wanted.from, wanted.to
     ));
     let mut total = Estimate::default();
     for (shard, estimate) in &found {
-        say(&format!("shard {shard}: {}", show(estimate)));
+        print_line(&format!("shard {shard}: {}", show(estimate)));
         total.groups += estimate.groups;
         total.logs += estimate.logs;
         total.bytes += estimate.bytes;
         total.wire_bytes += estimate.wire_bytes;
     }
-    say(&format!("in all: {}", show(&total)));
+    print_line(&format!("in all: {}", show(&total)));
     Ok(())
 }
 
@@ -211,22 +211,22 @@ fn show(estimate: &Estimate) -> String {
 /// Shows the progress: on a terminal in a line that is updated, otherwise in a line from time to time.
 struct ProgressLine {
     is_terminal: bool,
-    told_at: Option<Instant>,
+    shown_at: Option<Instant>,
 }
 
 impl ProgressLine {
     fn new() -> Self {
-        Self { is_terminal: io::stdout().is_terminal(), told_at: None }
+        Self { is_terminal: io::stdout().is_terminal(), shown_at: None }
     }
 
-    fn tell(&mut self, progress: &Progress) {
+    fn show(&mut self, progress: &Progress) {
         if self.is_terminal {
             let mut out = io::stdout().lock();
             // A closed terminal does not stop the backfill.
             let _ = write!(out, "\r\x1b[2K{} {}", bar(progress), line(progress)).and_then(|()| out.flush());
-        } else if self.told_at.is_none_or(|at| at.elapsed() >= LINE_INTERVAL) {
-            self.told_at = Some(Instant::now());
-            say(&line(progress));
+        } else if self.shown_at.is_none_or(|at| at.elapsed() >= LINE_INTERVAL) {
+            self.shown_at = Some(Instant::now());
+            print_line(&line(progress));
         }
     }
 
@@ -252,7 +252,7 @@ fn time(second: i64) -> String {
     Timestamp::from_second(second).map_or_else(|_| second.to_string(), |time| time.to_string())
 }
 
-fn say(line: &str) {
+fn print_line(line: &str) {
     // A closed output does not stop the delivery.
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());

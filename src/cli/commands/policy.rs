@@ -7,7 +7,7 @@ use crate::cli::context::sources;
 use crate::cli::exit::{USAGE, end, show};
 use crate::cli::flags::SettingFlags;
 use crate::settings;
-use crate::sls::rights::policy;
+use crate::sls::permissions::policy;
 
 const HELP: &str = "\
 Paste it as a custom policy in RAM (JSON) and attach it to the user or the role that the program uses.

@@ -108,7 +108,7 @@ fn work(settings: Settings, log: log::Handle) -> Result<(), app::Error> {
         let app = App::new(settings)?;
         if let Some(systemd) = systemd {
             systemd.ready();
-            tasks.spawn(tell(systemd, stop.clone()));
+            tasks.spawn(notify_systemd(systemd, stop.clone()));
         }
         let outcome = app.run(stop).await;
         tasks.shutdown().await;
@@ -121,7 +121,7 @@ fn work(settings: Settings, log: log::Handle) -> Result<(), app::Error> {
 
 /// Tells systemd that the program is alive, and when it begins to stop. A stop can take long, so the watchdog
 /// notifications continue.
-async fn tell(systemd: Systemd, leave: Stop) {
+async fn notify_systemd(systemd: Systemd, leave: Stop) {
     let _ = leave.or(systemd.live()).await;
     systemd.stopping();
     systemd.live().await;

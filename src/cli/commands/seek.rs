@@ -87,7 +87,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
     match runtime.block_on(run(args, &mut io::stdout())) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(NOT_MOVED),
-        Err(said) => end_with(&said),
+        Err(message) => end_with(&message),
     }
 }
 

@@ -63,9 +63,9 @@ pub(crate) fn main(args: &Args) -> ExitCode {
     match result {
         Ok(true) => show(&output, ExitCode::SUCCESS),
         Ok(false) => show(&output, ExitCode::from(EXIT_FAILED)),
-        Err(said) => {
+        Err(message) => {
             show(&output, ExitCode::SUCCESS);
-            end_with(&said)
+            end_with(&message)
         }
     }
 }

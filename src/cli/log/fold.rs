@@ -66,10 +66,10 @@ struct Repeats {
 impl Fold {
     /// What to write before `line`, and whether to write `line`.
     fn next(&mut self, line: &str, now: Instant) -> (Option<String>, bool) {
-        let (time, said) = self.split(line);
-        if said != self.last {
+        let (time, text) = self.split(line);
+        if text != self.last {
             let before = self.rest();
-            self.last = said.to_owned();
+            self.last = text.to_owned();
             return (before, true);
         }
         let repeats = self.repeats.get_or_insert_with(|| Repeats { times: 0, since: now, time: String::new() });

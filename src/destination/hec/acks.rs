@@ -67,7 +67,7 @@ pub enum Fate {
 }
 
 /// The waiter of a request, and the result to report.
-pub type Told<T> = Vec<(T, Fate)>;
+pub type Completions<T> = Vec<(T, Fate)>;
 
 /// The state of all requests: sent, accepted, polled, acknowledged, expired. `T` is the waiter of a request.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ struct Channel<T> {
     /// Requests that failed without a clear answer.
     unclear: u64,
     /// Ids reported as `true`, each with the number of requests sent by then.
-    said: Vec<(u64, u64)>,
+    reported: Vec<(u64, u64)>,
     polling: bool,
     /// The next poll starts after this id.
     asked: u64,
@@ -180,7 +180,7 @@ impl<T> AckTracker<T> {
 
     /// The request was accepted under this id. It has no waiter if its events are sent again anyway. Returns the
     /// results to report, including its own.
-    pub fn accepted(&mut self, post: Post, id: u64, waiter: Option<T>, now: Instant) -> Told<T> {
+    pub fn accepted(&mut self, post: Post, id: u64, waiter: Option<T>, now: Instant) -> Completions<T> {
         let lost = |waiter: T| (waiter, Fate::Lost);
         let Some(channel) = self.channels.get_mut(&post.channel) else {
             return waiter.map(lost).into_iter().collect();
@@ -202,7 +202,7 @@ impl<T> AckTracker<T> {
     }
 
     /// The request was answered, and not accepted.
-    pub fn refused(&mut self, post: Post) -> Told<T> {
+    pub fn refused(&mut self, post: Post) -> Completions<T> {
         let Some(channel) = self.channels.get_mut(&post.channel) else { return Vec::new() };
         channel.under_way.remove(&post.number);
         if channel.state == ChannelState::Opening {
@@ -212,7 +212,7 @@ impl<T> AckTracker<T> {
     }
 
     /// It is unknown whether the request was accepted.
-    pub fn unclear(&mut self, post: Post) -> Told<T> {
+    pub fn unclear(&mut self, post: Post) -> Completions<T> {
         let Some(channel) = self.channels.get_mut(&post.channel) else { return Vec::new() };
         channel.under_way.remove(&post.number);
         channel.state = ChannelState::Closed;
@@ -238,11 +238,11 @@ impl<T> AckTracker<T> {
     }
 
     /// The answer to a poll: the acknowledged ids. Ids that were not asked about are ignored.
-    pub fn polled(&mut self, poll: &Poll, safe: &BTreeSet<u64>) -> Told<T> {
+    pub fn polled(&mut self, poll: &Poll, safe: &BTreeSet<u64>) -> Completions<T> {
         let Some(channel) = self.channels.get_mut(&poll.channel) else { return Vec::new() };
         channel.polling = false;
         let asked = poll.ids.iter().filter(|id| safe.contains(id));
-        channel.said.extend(asked.map(|id| (*id, channel.posts)));
+        channel.reported.extend(asked.map(|id| (*id, channel.posts)));
         self.believe(poll.channel)
     }
 
@@ -254,17 +254,17 @@ impl<T> AckTracker<T> {
     }
 
     /// The requests that waited too long. Forgets unused channels.
-    pub fn expired(&mut self, now: Instant) -> Told<T> {
-        let mut told = Vec::new();
+    pub fn expired(&mut self, now: Instant) -> Completions<T> {
+        let mut completions = Vec::new();
         for channel in self.channels.values_mut() {
             let late = channel.pending.iter().filter(|(_, pending)| now >= pending.since + self.timeout);
             let late: Vec<u64> = late.map(|(id, _)| *id).collect();
             let late = late.iter().filter_map(|id| channel.pending.remove(id));
-            told.extend(late.map(|pending| (pending.waiter, Fate::Expired)));
+            completions.extend(late.map(|pending| (pending.waiter, Fate::Expired)));
         }
-        self.overdue |= !told.is_empty();
+        self.overdue |= !completions.is_empty();
         self.channels.retain(|_, channel| channel.is_needed(now));
-        told
+        completions
     }
 
     /// Whether a channel is still known.
@@ -288,25 +288,26 @@ impl<T> AckTracker<T> {
     }
 
     /// Updates the state of a channel.
-    fn believe(&mut self, number: ChannelNumber) -> Told<T> {
+    fn believe(&mut self, number: ChannelNumber) -> Completions<T> {
         let Some(channel) = self.channels.get_mut(&number) else { return Vec::new() };
         let first = channel.under_way.first().copied().unwrap_or(u64::MAX);
         // A request without a clear answer may have any of the first ids of a restarted indexer.
         let certain = channel.pending.split_off(&channel.unclear);
         let doubtful = std::mem::replace(&mut channel.pending, certain);
-        let mut told: Told<T> = doubtful.into_values().map(|pending| (pending.waiter, Fate::Lost)).collect();
+        let mut completions: Completions<T> =
+            doubtful.into_values().map(|pending| (pending.waiter, Fate::Lost)).collect();
         let due: Vec<u64> =
-            channel.said.extract_if(.., |(_, sent_before)| *sent_before <= first).map(|(id, _)| id).collect();
+            channel.reported.extract_if(.., |(_, sent_before)| *sent_before <= first).map(|(id, _)| id).collect();
         for id in due {
             if let Some(pending) = channel.pending.remove(&id) {
-                told.push((pending.waiter, Fate::Indexed));
+                completions.push((pending.waiter, Fate::Indexed));
                 if self.collisions < MAX_COLLISIONS {
                     self.collisions = 0;
                 }
                 self.overdue = false;
             }
         }
-        told
+        completions
     }
 }
 
@@ -319,7 +320,7 @@ impl<T> Channel<T> {
             under_way: BTreeSet::new(),
             posts: 0,
             unclear: 0,
-            said: Vec::new(),
+            reported: Vec::new(),
             polling: false,
             asked: 0,
             turn: 0,

@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::acks::{AckTracker, ChannelNumber, Fate, Poll, Post, Told, Waiting};
+use super::acks::{AckTracker, ChannelNumber, Completions, Fate, Poll, Post, Waiting};
 use super::channel::Channel;
 use super::endpoint::Endpoint;
 use super::poll_pace::PollPace;
@@ -176,14 +176,14 @@ impl Sending {
         let post = self.post.take()?;
         let now = Instant::now();
         let waiter = waits.then_some(Waiter { fate: waiter, since: now });
-        tell(self.shared.state().tracker.accepted(post, id, waiter, now));
+        notify(self.shared.state().tracker.accepted(post, id, waiter, now));
         waits.then(|| Acknowledgement { fate, alive: self.alive.clone() })
     }
 
     /// It was answered, and not accepted.
     pub(super) fn refused(mut self) {
         if let Some(post) = self.post.take() {
-            tell(self.shared.state().tracker.refused(post));
+            notify(self.shared.state().tracker.refused(post));
         }
     }
 }
@@ -191,7 +191,7 @@ impl Sending {
 impl Drop for Sending {
     fn drop(&mut self) {
         if let Some(post) = self.post.take() {
-            tell(self.shared.state().tracker.unclear(post));
+            notify(self.shared.state().tracker.unclear(post));
         }
     }
 }
@@ -288,7 +288,7 @@ impl Shared {
                 "no indexer acknowledgement arrived in time (hec.ack_timeout); sending the events again"
             );
         }
-        tell(expired);
+        notify(expired);
         if let Some((since, cause)) = self.trouble(now) {
             self.health.failed(since, now, &cause);
         }
@@ -298,13 +298,13 @@ impl Shared {
         let Polled { poll, began, answer } = polled;
         match answer {
             Ok(safe) => {
-                let told = self.state().tracker.polled(&poll, &safe);
+                let completions = self.state().tracker.polled(&poll, &safe);
                 let now = Instant::now();
-                let indexed = told.iter().filter(|(_, fate)| *fate == Fate::Indexed);
+                let indexed = completions.iter().filter(|(_, fate)| *fate == Fate::Indexed);
                 if let Some(last) = indexed.map(|(waiter, _)| waiter.since).max() {
                     self.state().pace.acknowledged(now - last);
                 }
-                tell(told);
+                notify(completions);
                 if self.trouble(now).is_none() {
                     self.health.up(now);
                 }
@@ -334,8 +334,8 @@ impl Shared {
 }
 
 /// A waiter that is gone is not notified.
-fn tell(told: Told<Waiter>) {
-    for (waiter, fate) in told {
+fn notify(completions: Completions<Waiter>) {
+    for (waiter, fate) in completions {
         let _ = waiter.fate.send(fate);
     }
 }

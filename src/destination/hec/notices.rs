@@ -24,9 +24,9 @@ impl Notices {
     pub(super) fn halving(&self, url: &str, failed: &Verdict, bytes: usize, events: usize) {
         let (Verdict::Retry { cause, .. } | Verdict::Hold { cause }) = failed else { return };
         let now = Instant::now();
-        let mut said = self.halving.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.is_none_or(|at| now >= at + HALVING_REMINDER) {
-            *said = Some(now);
+        let mut last_logged = self.halving.lock().unwrap_or_else(PoisonError::into_inner);
+        if last_logged.is_none_or(|at| now >= at + HALVING_REMINDER) {
+            *last_logged = Some(now);
             let what = &cause.what;
             tracing::warn!(
                 url,

@@ -182,19 +182,19 @@ pub enum Verdict {
 /// Decides. Pure: the same reply to the same request always has the same result.
 #[must_use]
 pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
-    let said = ReplyBody::parse(&reply.body);
+    let parsed = ReplyBody::parse(&reply.body);
     let count = sent.range.len();
     let retry_with = |floor: Option<Duration>, maybe_taken: usize, hint: Option<&'static str>| {
-        let mut cause = cause(reply, &said, hint);
+        let mut cause = cause(reply, &parsed, hint);
         if let Some(pause) = reply.retry_after.filter(|pause| *pause >= LONG_PAUSE) {
             cause.what += &format!("; it asks for a pause of {}", in_words(pause));
         }
         Verdict::Retry { floor: floor.max(reply.retry_after), maybe_taken, cause }
     };
     let retry = |maybe_taken: usize| retry_with(None, maybe_taken, None);
-    let hold = |hint: &'static str| Verdict::Hold { cause: cause(reply, &said, Some(hint)) };
-    match (reply.status, said.code) {
-        (200..=299, Some(code @ (0 | 24 | 25))) => Verdict::Accepted { slow_down: code != 0, ack_id: said.ack_id },
+    let hold = |hint: &'static str| Verdict::Hold { cause: cause(reply, &parsed, Some(hint)) };
+    match (reply.status, parsed.code) {
+        (200..=299, Some(code @ (0 | 24 | 25))) => Verdict::Accepted { slow_down: code != 0, ack_id: parsed.ack_id },
         // A proxy's page, an incomplete reply, or something other than a collector: the events do not count as
         // accepted.
         (200..=299, _) => retry_with(
@@ -203,9 +203,9 @@ pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
             Some("this is not an answer from a collector: check the URL; a proxy may answer in its place"),
         ),
         (300..=399, _) => hold("a redirect is not followed with a token: set the URL that it points to (https?)"),
-        (400, Some(code @ (6 | 12 | 13 | 15))) => bad_event(reply, code, &said, sent),
-        (400, Some(7)) => bad_index(reply, &said, sent),
-        (400, Some(5)) if count == 1 => event(0, 5, reply, &said, sent),
+        (400, Some(code @ (6 | 12 | 13 | 15))) => bad_event(reply, code, &parsed, sent),
+        (400, Some(7)) => bad_index(reply, &parsed, sent),
+        (400, Some(5)) if count == 1 => event(0, 5, reply, &parsed, sent),
         (400 | 401 | 403, Some(code)) => hold(hint(code)),
         (400, None) => hold(
             "this is not an answer from a collector: check the URL, and proxies and firewalls on the \
@@ -228,7 +228,7 @@ pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
         (415, _) if sent.gzip => Verdict::GzipOff,
         (429, _) => retry(0),
         // Busy. Events before the number may have been accepted; this is not documented, so all are sent again.
-        (503, _) => retry(said.number.map_or(0, |number| number.min(count))),
+        (503, _) => retry(parsed.number.map_or(0, |number| number.min(count))),
         (501 | 505 | 511, _) => hold("this is not a collector, or a proxy requires a login: check the URL"),
         (408 | 425 | 500..=599, _) => retry(count),
         _ => hold("no collector answers like this: check the URL, and proxies and firewalls on the way"),
@@ -284,9 +284,9 @@ pub fn ended_by_its_event(failed: &Verdict, times: u32) -> Verdict {
 /// # Errors
 /// The answer is not known yet, or the operator must change something.
 pub(super) fn classify_empty(reply: &Reply) -> Result<(), CheckError> {
-    let said = ReplyBody::parse(&reply.body);
+    let parsed = ReplyBody::parse(&reply.body);
     // Receivers other than Splunk report a missing event, or invalid JSON.
-    if matches!((reply.status, said.code), (400, Some(5 | 6 | 12 | 13)) | (200..=299, Some(0 | 24 | 25))) {
+    if matches!((reply.status, parsed.code), (400, Some(5 | 6 | 12 | 13)) | (200..=299, Some(0 | 24 | 25))) {
         return Ok(());
     }
     Err(without_events(reply, "no collector answers an empty request like this: check the URL"))
@@ -407,12 +407,12 @@ impl ReplyBody {
     }
 }
 
-fn bad_event(reply: &Reply, code: u64, said: &ReplyBody, sent: &Sent<'_>) -> Verdict {
+fn bad_event(reply: &Reply, code: u64, parsed: &ReplyBody, sent: &Sent<'_>) -> Verdict {
     let count = sent.range.len();
-    match said.number {
-        _ if count == 1 => event(0, code, reply, said, sent),
+    match parsed.number {
+        _ if count == 1 => event(0, code, reply, parsed, sent),
         Some(0) if code == 6 && bytes(sent) > MAX_EVENT_SIZE => Verdict::Split,
-        Some(number) if number < count => event(number, code, reply, said, sent),
+        Some(number) if number < count => event(number, code, reply, parsed, sent),
         _ => Verdict::Bisect,
     }
 }
@@ -420,43 +420,43 @@ fn bad_event(reply: &Reply, code: u64, said: &ReplyBody, sent: &Sent<'_>) -> Ver
 /// Code 7 reports a number one higher than the other codes: a single bad event is number 1. This is not documented,
 /// so the suspected event is sent alone; and if the same request had an accepted event with its index, the number
 /// means something else.
-fn bad_index(reply: &Reply, said: &ReplyBody, sent: &Sent<'_>) -> Verdict {
+fn bad_index(reply: &Reply, parsed: &ReplyBody, sent: &Sent<'_>) -> Verdict {
     let index = |number: usize| index_of(sent.events.get(sent.range.start + number));
     let count = sent.range.len();
     if count == 1 {
         let index = index(0);
         return if index.as_deref() == sent.index {
             // All events without an index go there: the settings are wrong, not the event.
-            Verdict::Hold { cause: cause(reply, said, Some(hint(7))) }
+            Verdict::Hold { cause: cause(reply, parsed, Some(hint(7))) }
         } else {
             Verdict::Index {
-                reason: words(&format!("{}: {:?}", said.words(), index.as_deref().unwrap_or_default())),
+                reason: words(&format!("{}: {:?}", parsed.words(), index.as_deref().unwrap_or_default())),
                 index,
                 code: "hec 7".to_owned(),
             }
         };
     }
-    match said.number {
+    match parsed.number {
         Some(number) if (1..=count).contains(&number) => {
             let suspect = number - 1;
             let suspected = index(suspect);
             if (0..suspect).any(|taken| index(taken) == suspected) {
                 return Verdict::Bisect;
             }
-            Verdict::Alone { before: reply.before(sent.partial), suspect, ack_id: said.ack_id }
+            Verdict::Alone { before: reply.before(sent.partial), suspect, ack_id: parsed.ack_id }
         }
         _ => Verdict::Bisect,
     }
 }
 
-fn event(bad: usize, code: u64, reply: &Reply, said: &ReplyBody, sent: &Sent<'_>) -> Verdict {
+fn event(bad: usize, code: u64, reply: &Reply, parsed: &ReplyBody, sent: &Sent<'_>) -> Verdict {
     Verdict::Event {
         before: reply.before(sent.partial),
         bad,
-        ack_id: said.ack_id,
+        ack_id: parsed.ack_id,
         rejection: Rejection::Refused,
         code: format!("hec {code}"),
-        reason: said.words(),
+        reason: parsed.words(),
     }
 }
 
@@ -486,10 +486,10 @@ fn hint(code: u64) -> &'static str {
     }
 }
 
-fn cause(reply: &Reply, said: &ReplyBody, hint: Option<&'static str>) -> Cause {
+fn cause(reply: &Reply, parsed: &ReplyBody, hint: Option<&'static str>) -> Cause {
     let status = reply.status;
     let over = reply.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
-    let what = match (said.code, &said.text) {
+    let what = match (parsed.code, &parsed.text) {
         (Some(code), text) => format!("HTTP {status}, code {code}: {}", text.as_deref().unwrap_or("no text")),
         (None, _) => match (&reply.encoding, words(&String::from_utf8_lossy(&reply.body))) {
             (Some(encoding), _) => format!("HTTP {status}{over}, encoded as {encoding}, which was not requested"),

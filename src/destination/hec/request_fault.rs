@@ -128,15 +128,15 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Erro
 /// The causes of an error, without its URL, without hyper's text for the failed step ("client error (Connect)"), and
 /// without repetitions.
 pub(super) fn chain(error: &reqwest::Error) -> String {
-    let mut said: Vec<String> = Vec::new();
+    let mut texts: Vec<String> = Vec::new();
     for cause in causes(error) {
         let text = reply::words(&cause.to_string());
-        if !text.starts_with("client error (") && said.last().is_none_or(|last| !last.contains(&text)) {
-            said.push(text);
+        if !text.starts_with("client error (") && texts.last().is_none_or(|last| !last.contains(&text)) {
+            texts.push(text);
         }
     }
-    if said.is_empty() {
+    if texts.is_empty() {
         return "unknown".to_owned();
     }
-    said.join(": ")
+    texts.join(": ")
 }

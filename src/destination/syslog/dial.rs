@@ -49,7 +49,7 @@ impl ConnectFault {
     }
 
     /// Reports it. The try began at `began`.
-    pub(super) fn tell(&self, standing: &HealthTracker, began: Instant, now: Instant) {
+    pub(super) fn report(&self, standing: &HealthTracker, began: Instant, now: Instant) {
         match self {
             Self::Down(cause) => standing.failed(began, now, cause),
             Self::Refused(cause) => standing.held(now, cause),

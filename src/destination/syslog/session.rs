@@ -140,12 +140,12 @@ impl<'a> Session<'a> {
             };
             match connected {
                 Ok(connection) => {
-                    self.say_promise();
+                    self.log_promise();
                     return Some(connection);
                 }
                 Err(fault) => {
                     let now = Instant::now();
-                    fault.tell(&self.shared.standing, self.began, now);
+                    fault.report(&self.shared.standing, self.began, now);
                     let until = now + self.backoff.next(None);
                     if self.targets.unreachable(now) && !self.wait_until(until).await {
                         return None;
@@ -160,7 +160,7 @@ impl<'a> Session<'a> {
         self.shared.findings.keep(address(&self.shared.config.transport, self.target()), doubted);
     }
 
-    pub(super) fn say_promise(&self) {
+    pub(super) fn log_promise(&self) {
         self.shared.written_only.store(self.targets.is_written_only(), Ordering::Relaxed);
     }
 
@@ -243,7 +243,7 @@ impl<'a> Session<'a> {
         let Some(fault) = fault else { return true };
         let now = Instant::now();
         self.targets.broke(now);
-        fault.tell(&self.shared.standing, self.began, now);
+        fault.report(&self.shared.standing, self.began, now);
         let until = now + self.backoff.next(None);
         self.wait_until(until).await
     }

@@ -168,7 +168,7 @@ impl Session<'_> {
                 if home.is_some() && !self.window.is_unproven() {
                     current = home.take().expect("checked in the line above");
                     self.targets.home();
-                    self.say_promise();
+                    self.log_promise();
                     tracing::info!(target = %self.target(), "syslog: back at the first target");
                     continue;
                 }
@@ -228,7 +228,7 @@ impl Session<'_> {
                     chunk = chunk.take().and_then(|chunk| self.wrote(chunk, count));
                 }
                 StreamEvent::Turn(Turn::Read(count)) => {
-                    self.say_talks();
+                    self.warn_of_data();
                     talk += count;
                     if talk > MAX_TALK {
                         current.abort();
@@ -274,7 +274,7 @@ impl Session<'_> {
                     }
                     let why = || format!("it accepts no second connection ({})", fault.cause());
                     if self.targets.has_proven() || self.missed(&why()) == Missed::Late {
-                        fault.tell(&self.shared.standing, now, Instant::now());
+                        fault.report(&self.shared.standing, now, Instant::now());
                     }
                 }
                 StreamEvent::Home(opened) => {
@@ -343,7 +343,7 @@ impl Session<'_> {
     /// A close proved everything.
     fn proven(&mut self) {
         if self.targets.proven() {
-            self.say_promise();
+            self.log_promise();
             self.keep_finding(false);
             tracing::info!(
                 target = %self.target(),
@@ -357,7 +357,7 @@ impl Session<'_> {
     fn missed(&mut self, why: &str) -> Missed {
         let missed = self.targets.unproven(Instant::now());
         if missed == Missed::FoundOut {
-            self.say_promise();
+            self.log_promise();
             self.keep_finding(true);
             tracing::warn!(
                 target = %self.target(),
@@ -374,7 +374,7 @@ impl Session<'_> {
         }
     }
 
-    fn say_talks(&mut self) {
+    fn warn_of_data(&mut self) {
         if !std::mem::replace(&mut self.has_warned_of_data, true) {
             tracing::warn!(target = %self.target(), "the receiver sends data, which syslog receivers do not do; ignored");
         }

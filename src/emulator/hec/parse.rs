@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::received::Received;
 use super::reply::Code;
 
-/// The request's defaults for its events, and the rights of the token.
+/// The request's defaults for its events, and the permissions of the token.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     pub(super) host: Option<String>,

@@ -115,7 +115,7 @@ async fn a_halted_shard_starts_again_when_another_version_of_the_script_runs() {
         let pages = [page(&["a:keep"]), vec![format!("b:{kind}")]];
         let mut bench = start(&pages, OnError::Halt, OnReject::Halt);
         seconds(300).await;
-        assert!(bench.task.try_join_next().is_none(), "{kind}: it waits for somebody to act");
+        assert!(bench.task.try_join_next().is_none(), "{kind}: it waits for an operator");
         let (hooks, mended) = (&bench.pipeline.hooks, Script::from_text("t.lua", format!("{SCRIPT}-- mended")));
         hooks.put_in_force(hooks.trial(mended).run("", true).unwrap(), tokio::time::Instant::now());
         assert_eq!(bench.task.join_next().await.unwrap().unwrap(), ShardEnd::Reloaded, "{kind}");
@@ -140,7 +140,7 @@ async fn pass_sends_the_failed_log_unchanged_and_drop_counts_it() {
 }
 
 /// What a shard logs during five seconds of pages that each have a log on which the script fails.
-async fn told(on_error: OnError, page: &[String]) -> String {
+async fn warnings_of(on_error: OnError, page: &[String]) -> String {
     let file = tempfile::NamedTempFile::new().unwrap();
     let log = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
@@ -167,10 +167,10 @@ async fn a_failed_log_is_logged_once_with_its_fate() {
         (OnError::Halt, &few, "the shard is halted"),
         (OnError::DeadLetter, &many, "paused: the page is retried"),
     ] {
-        let said = told(on_error, page).await;
+        let warnings = warnings_of(on_error, page).await;
         let at = if page.len() > 4 { 0 } else { 1 };
         let expected = format!("; log: log {at} of the page at MA== of shard logstore/3; then: {fate}");
-        assert_eq!(said.matches("code: if log.kind == \"bad\"").count(), 1, "{on_error:?}: {said}");
-        assert!(said.contains(&expected), "{on_error:?}: {said}");
+        assert_eq!(warnings.matches("code: if log.kind == \"bad\"").count(), 1, "{on_error:?}: {warnings}");
+        assert!(warnings.contains(&expected), "{on_error:?}: {warnings}");
     }
 }

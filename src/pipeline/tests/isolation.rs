@@ -14,7 +14,10 @@ async fn while_an_isolated_destination_is_down_the_others_continue_and_it_catche
     assert_eq!((bench.letters().len(), second.destination.taken.lock().unwrap().len()), (100, 0));
     let counts = bench.counts();
     assert_eq!((counts.delivered, counts.dead_lettered, counts.difference()), (0, 100, 0));
-    assert_eq!((second.account.read().missed, second.isolation.as_ref().unwrap().mode()), (100, IsolationMode::Aside));
+    assert_eq!(
+        (second.account.read().missed, second.isolation.as_ref().unwrap().mode()),
+        (100, IsolationMode::DeadLettering)
+    );
     assert!(bench.letters()[0].message.contains("the destination was down: down"), "{:?}", bench.letters()[0]);
     *second.destination.down.lock().unwrap() = false;
     seconds(30).await;

@@ -335,8 +335,8 @@ const SLIPS: [(&str, &str); 44] = [
 fn python_idioms_get_hints_with_the_lua_form() {
     for (body, part) in SLIPS {
         let error = error_of(&format!("function process(log)\n{body}\nend"));
-        let told = format!("{} {}", error.message(), error.hint.as_deref().unwrap_or_default());
-        assert!(told.contains(part), "{body}: {told}");
+        let text = format!("{} {}", error.message(), error.hint.as_deref().unwrap_or_default());
+        assert!(text.contains(part), "{body}: {text}");
         let place = error.place.as_ref().unwrap_or_else(|| panic!("{body}: {error}"));
         let drawn = error.render(Beside::default());
         assert!(place.line >= 2 && drawn.contains(&format!("--> s.lua:{}", place.line)), "{body}: {drawn}");

@@ -118,17 +118,17 @@ fn a_looked_up_value_is_a_copy_and_the_table_is_read_only() {
         hosts[log.ip].host = 'mine'
         local ok, why = pcall(function() hosts.x = 1 end)
         return hosts[log.ip].host .. ' ' .. why .. ' ' .. tostring(getmetatable(hosts)) end";
-    let said =
+    let message =
         "db-1 s.lua:3: the table of hosts.csv cannot be written to: change the file, or keep it in a local false";
-    assert_eq!(beside(&[HOSTS], script).unwrap(), [format!("\"{said}\"")]);
+    assert_eq!(beside(&[HOSTS], script).unwrap(), [format!("\"{message}\"")]);
 }
 
 #[test]
 fn an_unreadable_table_makes_the_script_invalid() {
     #[track_caller]
     fn refuses(files: &[(&str, &str)], call: &str, expected: &str) {
-        let said = beside(files, &format!("local t = {call} function process(log) return 'fine' end")).unwrap_err();
-        assert_eq!(said, format!("while the script was loaded: s.lua:1: {expected}"));
+        let message = beside(files, &format!("local t = {call} function process(log) return 'fine' end")).unwrap_err();
+        assert_eq!(message, format!("while the script was loaded: s.lua:1: {expected}"));
     }
     refuses(&[], "lookup.csv('none.csv', 'ip')", "lookup.csv: none.csv: no such file beside the script");
     refuses(
@@ -174,12 +174,12 @@ fn a_lookup_cannot_leave_the_directory_of_the_script() {
         for call in [format!("lookup.csv('{file}', 'k')"), format!("lookup.json('{file}')")] {
             let path = inside.join("s.lua");
             fs::write(&path, format!("local t = {call} function process(log) return 'fine' end")).unwrap();
-            let said = run(&path).unwrap_err();
+            let message = run(&path).unwrap_err();
             let refused = [
                 "expected the name of a file beside the script or in a directory below it",
                 "it is a link that leads out of",
             ];
-            assert!(refused.iter().any(|why| said.contains(why)), "{call}: {said}");
+            assert!(refused.iter().any(|why| message.contains(why)), "{call}: {message}");
         }
     }
 }
@@ -188,6 +188,6 @@ fn a_lookup_cannot_leave_the_directory_of_the_script() {
 fn tables_that_are_too_large_make_the_script_invalid() {
     let rows: String = (0..900_000).map(|n| format!("{n},{n:012}\n")).collect();
     let script = "local t = lookup.csv('t.csv', 'k') function process(log) return 'fine' end";
-    let said = beside(&[("t.csv", &format!("k,v\n{rows}"))], script).unwrap_err();
-    assert!(said.ends_with("lookup.csv: t.csv: a script may look things up in 16 MiB"), "{said}");
+    let message = beside(&[("t.csv", &format!("k,v\n{rows}"))], script).unwrap_err();
+    assert!(message.ends_with("lookup.csv: t.csv: a script may look things up in 16 MiB"), "{message}");
 }

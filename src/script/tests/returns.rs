@@ -53,10 +53,10 @@ fn the_result_of_drop_stands_for_the_whole_log_and_has_a_reason() {
         or a list of them",
     );
     for slip in ["drop()", "drop(nil)", "drop(5)", "drop('')", "drop({})"] {
-        let said = process(&format!("return {slip}"), &[]);
+        let results = process(&format!("return {slip}"), &[]);
         assert!(
-            said[0].starts_with("! s.lua:1: drop takes a reason, as text: return drop \"health check\""),
-            "{said:?}"
+            results[0].starts_with("! s.lua:1: drop takes a reason, as text: return drop \"health check\""),
+            "{results:?}"
         );
     }
 }
@@ -85,9 +85,12 @@ fn an_event_emptied_by_a_missing_field_is_an_error_and_not_a_drop() {
 #[test]
 fn a_second_return_value_is_an_error() {
     for body in ["return log.a:gsub('x', 'y')", "return nil, 'debug'", "return log, log", "return log, false"] {
-        let said = process(body, &[("a", "x")]);
-        assert_eq!(said.len(), 1, "{body}");
-        assert!(said[0].starts_with("! s.lua: process returned two values, and only one is sent"), "{body}: {said:?}");
+        let results = process(body, &[("a", "x")]);
+        assert_eq!(results.len(), 1, "{body}");
+        assert!(
+            results[0].starts_with("! s.lua: process returned two values, and only one is sent"),
+            "{body}: {results:?}"
+        );
     }
     check("return (log.a:gsub('x', 'y'))", &[("a", "x")], r#""y""#);
     check("return log.a, nil", &[("a", "x")], r#""x""#);
@@ -202,10 +205,10 @@ fn an_invalid_value_is_named_with_its_path() {
     refused("{ event = 'e', time = '1.5', time_ns = 5 }", "time_ns: the time has a fraction already");
     refused("{ event = 'e', time = 1, time_ns = 1000000000 }", "time_ns: expected nanoseconds: 0 to 999999999");
     // Lua chooses which of the two comes first.
-    let said = process("return { event = 'e', host = 'x', hostname = 'y' }", &[]);
-    assert!(said[0].ends_with("host and hostname are the same; keep one"), "{said:?}");
-    let said = process("return { event = 'e', time = 1, timestamp = 1 }", &[]);
-    assert!(said[0].ends_with("time and timestamp are the same; keep one"), "{said:?}");
+    let results = process("return { event = 'e', host = 'x', hostname = 'y' }", &[]);
+    assert!(results[0].ends_with("host and hostname are the same; keep one"), "{results:?}");
+    let results = process("return { event = 'e', time = 1, timestamp = 1 }", &[]);
+    assert!(results[0].ends_with("time and timestamp are the same; keep one"), "{results:?}");
     refused("{ event = 'e', host = {} }", "host: expected a string, not a table");
     refused("{ event = 'e', fields = 'x' }", "fields: expected a table with named keys, not a string");
     refused(

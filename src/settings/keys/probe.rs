@@ -7,6 +7,6 @@ use super::row::{Row, Scope};
 pub(super) const KEYS: &[&Row] = &[&ENABLED.row];
 
 pub const ENABLED: Key<bool> = Key::switch("probe.enabled").default("false").scope(Scope::Process).means(
-    "write a probe log every minute into a shard that this process reads, and watch until it is delivered; it needs the right \
+    "write a probe log every minute into a shard that this process reads, and watch until it is delivered; it needs the permission \
      log:PostLogStoreLogs, and goes through the script like any log",
 );

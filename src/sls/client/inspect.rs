@@ -13,7 +13,7 @@ use crate::sls::api;
 use crate::sls::api::{Group, LogstoreNames, ReadError, SavedAt, Shard};
 use crate::sls::error::{Refusal, Verdict, busy, unreadable, verdict};
 use crate::sls::message::{Call, Reply, Request};
-use crate::sls::rights::Right;
+use crate::sls::permissions::Permission;
 
 /// A shard that no logstore has: a save for it is always refused.
 const NO_SHARD: ShardId = ShardId(u32::MAX);
@@ -24,10 +24,10 @@ const NOBODY: &str = "forwarder-check";
 /// Why a read failed.
 #[derive(Debug)]
 pub enum InspectError {
-    /// The key is valid, but a right is missing.
+    /// The key is valid, but a permission is missing.
     Denied {
-        /// The missing right.
-        right: Right,
+        /// The missing permission.
+        permission: Permission,
         /// The message of the server.
         cause: Cause,
     },
@@ -139,7 +139,7 @@ impl Sls {
     }
 
     /// Whether a checkpoint may be saved: tries to save one for a shard and a consumer that do not exist, so that the
-    /// save is refused even with the right.
+    /// save is refused even with the permission.
     ///
     /// # Errors
     /// [`InspectError`]
@@ -184,7 +184,7 @@ impl Sls {
             return Err(match verdict(request.call, &refusal) {
                 Verdict::Signature(_) if self.turn_to_v4() => continue,
                 Verdict::Key(SourceError::Refused(cause)) if refusal.is_permission() => {
-                    InspectError::Denied { right: Right::of(request.call), cause }
+                    InspectError::Denied { permission: Permission::of(request.call), cause }
                 }
                 Verdict::Key(error) | Verdict::Clock(error) | Verdict::Signature(error) | Verdict::Failed(error) => {
                     InspectError::Failed(error)

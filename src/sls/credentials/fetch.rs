@@ -32,8 +32,8 @@ pub(super) struct Fetcher {
     lookup: Lookup,
     /// The first candidate that is set up.
     chosen: OnceLock<Provider>,
-    /// Files for which a warning was logged that others may read them.
-    told: Mutex<BTreeSet<PathBuf>>,
+    /// Files for which a warning was logged that they are world-readable.
+    warned: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Fetch for Fetcher {
@@ -48,7 +48,7 @@ impl Fetch for Fetcher {
 
 impl Fetcher {
     pub(super) fn new(lookup: Lookup) -> Self {
-        Self { lookup, chosen: OnceLock::new(), told: Mutex::default() }
+        Self { lookup, chosen: OnceLock::new(), warned: Mutex::default() }
     }
 
     /// A session of the first candidate that is set up.
@@ -163,7 +163,7 @@ impl Fetcher {
         sts::read(&answer, step, provider, Timestamp::now())
     }
 
-    /// Reads a file with secrets, and warns once if everybody may read it.
+    /// Reads a file with secrets, and warns once if it is world-readable.
     async fn read(&self, path: &Path, most: u64) -> Result<Vec<u8>, FetchError> {
         let file = path.to_owned();
         let found =
@@ -172,11 +172,8 @@ impl Fetcher {
             let refused = FetchError::refused(format!("{} cannot be read: {error}", path.display()), None);
             if error.kind() == io::ErrorKind::NotFound { refused.absent() } else { refused }
         })?;
-        if is_public && self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned()) {
-            tracing::warn!(
-                "everybody on this machine may read a secret: chmod o-r {} (in Kubernetes an fsGroup)",
-                path.display()
-            );
+        if is_public && self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned()) {
+            tracing::warn!("a secret is world-readable: chmod o-r {} (in Kubernetes an fsGroup)", path.display());
         }
         Ok(text)
     }

@@ -94,7 +94,7 @@ pub struct Role {
     pub external_id: Option<String>,
     /// Lifetime of a session.
     pub duration: Duration,
-    /// A policy that narrows the rights of the session.
+    /// A policy that narrows the permissions of the session.
     pub policy: Option<String>,
     /// Base URL of STS.
     pub sts: String,

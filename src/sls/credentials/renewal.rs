@@ -14,7 +14,7 @@ use super::session::Session;
 use crate::core::failing::Failing;
 use crate::core::retry_log::RetryLog;
 
-/// Minimum time between two tries that are requested because SLS refused a key: a new key does not help if a right is
+/// Minimum time between two tries that are requested because SLS refused a key: a new key does not help if a permission is
 /// missing.
 const ASKED_PAUSE: Duration = Duration::from_secs(10);
 

@@ -27,7 +27,7 @@ async fn each_fault_of_the_settings_the_script_and_the_disk_is_named_with_its_fi
         ),
         ("no script", |site| site.set("FORWARDER_SCRIPT", "x.lua"), "fail", "x.lua can't be read", "check the path", 2),
         (
-            "everybody may read the token",
+            "the token is world-readable",
             |site| {
                 site.write("token", TOKEN);
                 site.chmod("token", 0o644);
@@ -35,7 +35,7 @@ async fn each_fault_of_the_settings_the_script_and_the_disk_is_named_with_its_fi
                 site.set("FORWARDER_HEC_TOKEN_FILE", "token");
             },
             "warn",
-            "everybody on this machine may read a secret",
+            "a secret is world-readable",
             "docs/settings.md",
             0,
         ),
@@ -92,13 +92,13 @@ async fn each_fault_of_the_settings_the_script_and_the_disk_is_named_with_its_fi
             2,
         ),
         (
-            "everybody may write to the dead letters",
+            "the dead letters are world-writable",
             |site| {
                 fs::create_dir(site.directory.path().join("dead-letters")).unwrap();
                 site.chmod("dead-letters", 0o777);
             },
             "fail",
-            "everybody may replace files in it",
+            "so others could replace files in it",
             "set dead_letters.dir",
             2,
         ),

@@ -143,8 +143,8 @@ async fn healthy_receivers_and_a_running_forwarder_raise_no_alarm() {
 fn the_readable_output_ends_with_a_summary() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forwarder"));
     let output = command.arg("check").env_clear().stdin(Stdio::null()).output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(said.contains("fail  settings  sls.project is missing") && said.contains("fix: give --project"), "{said}");
-    assert!(said.trim_end().rsplit('\n').next().unwrap().contains(" to correct, 0 warnings; "), "{said}");
+    assert!(text.contains("fail  settings  sls.project is missing") && text.contains("fix: give --project"), "{text}");
+    assert!(text.trim_end().rsplit('\n').next().unwrap().contains(" to correct, 0 warnings; "), "{text}");
 }

@@ -153,7 +153,7 @@ async fn dead_letters_are_reported_until_they_are_handled() {
     std::fs::write(bench.directory.path().join("t.lua"), script).unwrap();
     bench.put(0, 1, 200);
     let program = bench.start_with("a", &[LISTEN]);
-    answers(&program, "/", "200", "for somebody: forwarder dlq list").await;
+    answers(&program, "/", "200", "for an operator: forwarder dlq list").await;
     let page = get(&program, "/");
     assert!(!page.contains("All is well"), "{page}");
     std::fs::remove_file(bench.directory.path().join("dead-letters/dead-letters.jsonl")).unwrap();

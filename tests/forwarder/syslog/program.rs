@@ -23,10 +23,10 @@ impl Drop for Ending {
 #[test]
 fn the_demo_loses_nothing_over_syslog_when_the_receiver_dies_half_way() {
     let output = program(&["demo", "--to", "syslog", "--logs", "2000", "--shards", "2"]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
     for words in ["the receiver crashes", "nothing is missing", "as they were received"] {
-        assert!(said.contains(words), "{words:?} is not in\n{said}");
+        assert!(stdout.contains(words), "{words:?} is not in\n{stdout}");
     }
 }
 

@@ -85,7 +85,7 @@ impl Findings {
     }
 }
 
-/// The exit code: wrong settings take precedence over missing rights, and these over missing answers.
+/// The exit code: wrong settings take precedence over missing permissions, and these over missing answers.
 pub(super) fn exit_code(findings: &[Finding]) -> u8 {
     let codes = findings.iter().filter_map(|finding| match finding.level {
         Level::Fail(code) => Some(code),

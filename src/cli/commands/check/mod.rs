@@ -36,7 +36,7 @@ to a syslog receiver, and creates and removes a file in each directory that the 
 no event, creates and joins no group, and saves no checkpoint.
 
 Exit codes: 0 nothing has to be corrected (warnings may be shown), 2 settings, script or files, 69 something
-does not answer, 77 a right is missing or SLS refuses.";
+does not answer, 77 a permission is missing or SLS refuses.";
 
 /// Check settings, script, SLS, destination and disk, with fixes
 #[derive(Debug, clap::Args)]

@@ -1,4 +1,4 @@
-//! Checks a source: the connection to SLS, the clock, the key, each right, the group, the shards and the checkpoints.
+//! Checks a source: the connection to SLS, the clock, the key, each permission, the group, the shards and the checkpoints.
 //! It joins, creates and saves nothing.
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::core::wildcard;
 use crate::sls::api::{SavedAt, Shard, configured_group, kept_for};
 use crate::sls::endpoint::Endpoint;
 use crate::sls::message::Call;
-use crate::sls::rights::{Right, Scope};
+use crate::sls::permissions::{Permission, Scope};
 use crate::sls::{Config, InspectError, Sls};
 
 /// Maximum time limit of an answer of SLS, even if the settings allow more.
@@ -159,8 +159,8 @@ impl View<'_> {
     async fn all(&self) {
         let shards = match self.sls.inspect_shards().await {
             Ok(shards) => Some(shards),
-            Err(InspectError::Denied { right, cause }) => {
-                self.denied(right, &cause.what);
+            Err(InspectError::Denied { permission, cause }) => {
+                self.denied(permission, &cause.what);
                 None
             }
             Err(InspectError::Failed(SourceError::Absent(cause))) => {
@@ -210,9 +210,10 @@ impl View<'_> {
                 self.findings.ok(format!("logs are kept {kept}"));
                 Some(days)
             }
-            Err(InspectError::Denied { right, .. }) => {
-                let right = right.action;
-                self.findings.note(format!("the retention cannot be read without {right}, which nothing else needs"));
+            Err(InspectError::Denied { permission, .. }) => {
+                let permission = permission.action;
+                self.findings
+                    .note(format!("the retention cannot be read without {permission}, which nothing else needs"));
                 None
             }
             Err(InspectError::Failed(error)) => {
@@ -248,13 +249,15 @@ impl View<'_> {
                         "set sls.group_timeout and sls.in_order to what the group has, or sls.manage_group = true",
                     );
                 }
-                self.findings
-                    .note(format!("{} cannot be tested without joining the group", Right::of(Call::Heartbeat).action));
+                self.findings.note(format!(
+                    "{} cannot be tested without joining the group",
+                    Permission::of(Call::Heartbeat).action
+                ));
             }
             Ok(None) => {
                 self.findings.note(format!(
                     "the consumer group {name} does not exist yet; the first start creates it, which needs {}",
-                    Right::of(Call::CreateGroup).action
+                    Permission::of(Call::CreateGroup).action
                 ));
                 match self.sls.inspect_heartbeat_permission().await {
                     Ok(()) => self.findings.ok("may send heartbeats"),
@@ -304,7 +307,7 @@ impl View<'_> {
         if self.source.config.probe {
             self.findings.note(format!(
                 "{}, which probe.enabled needs, cannot be tested without writing a log",
-                Right::of(Call::Put).action
+                Permission::of(Call::Put).action
             ));
         }
     }
@@ -327,16 +330,16 @@ impl View<'_> {
         }
         let twin = saved.iter().find(|saved| saved.consumer == *consumer && age(saved) < *group_timeout);
         if let Some(twin) = twin.filter(|_| self.source.is_named) {
-            let said = format!(
+            let what = format!(
                 "a consumer with our name, {}, saved a checkpoint {} ago",
                 excerpt(consumer),
                 in_words(age(twin))
             );
             if self.source.runs_here {
-                self.findings.ok(format!("{said}: the forwarder that runs here"));
+                self.findings.ok(format!("{what}: the forwarder that runs here"));
             } else {
                 self.findings.warn(
-                    format!("{said}: it is live, and two consumers with one name take the shards from each other"),
+                    format!("{what}: it is live, and two consumers with one name take the shards from each other"),
                     "stop it, or give this one another sls.consumer; without the setting each process has a name of its own",
                 );
             }
@@ -379,13 +382,13 @@ impl View<'_> {
 
     fn refused(&self, error: &InspectError) {
         match error {
-            InspectError::Denied { right, cause } => self.denied(*right, &cause.what),
+            InspectError::Denied { permission, cause } => self.denied(*permission, &cause.what),
             InspectError::Failed(error) => self.fail(error),
         }
     }
 
-    fn denied(&self, right: Right, what: &str) {
-        self.findings.fail(Level::DENIED, what, right.grant(&Scope::from(self.source.config)));
+    fn denied(&self, permission: Permission, what: &str) {
+        self.findings.fail(Level::DENIED, what, permission.grant(&Scope::from(self.source.config)));
     }
 
     fn fail(&self, error: &SourceError) {

@@ -24,7 +24,7 @@ struct Seen {
     times: HashMap<Vec<u8>, u32>,
     arrived: u64,
     repeats: u64,
-    strangers: u64,
+    unexpected: u64,
 }
 
 impl Oracle {
@@ -43,8 +43,8 @@ impl Oracle {
     }
 
     /// Unexpected events.
-    pub(super) fn strangers(&self) -> u64 {
-        self.lock().strangers
+    pub(super) fn unexpected(&self) -> u64 {
+        self.lock().unexpected
     }
 
     /// Expected logs that have not arrived, without those that the script dropped.
@@ -62,7 +62,7 @@ impl Oracle {
                 seen.arrived += u64::from(first);
                 seen.repeats += u64::from(!first);
             }
-            None => seen.strangers += 1,
+            None => seen.unexpected += 1,
         }
     }
 
@@ -121,7 +121,7 @@ mod tests {
         oracle.indexed(&event(r#"{"request_id":"b","x":1}"#));
         oracle.indexed(&event(r#"{"request_id":"z"}"#));
         oracle.indexed(&event(r#"{}"#));
-        assert_eq!((oracle.arrived(), oracle.repeats(), oracle.strangers()), (2, 1, 2));
+        assert_eq!((oracle.arrived(), oracle.repeats(), oracle.unexpected()), (2, 1, 2));
         assert_eq!(oracle.missing(0), 2);
         assert_eq!(oracle.missing(1), 1);
     }

@@ -22,7 +22,7 @@ pub(super) struct Screen {
     /// Only on a terminal.
     bar: Option<ProgressBar>,
     logs: u64,
-    said: Instant,
+    last_line: Instant,
 }
 
 impl Screen {
@@ -31,7 +31,7 @@ impl Screen {
             let style = ProgressStyle::with_template("{bar:24} {pos}/{len} logs, {msg}");
             ProgressBar::new(logs).with_style(style.expect("the template is well-formed"))
         });
-        Self { bar, logs, said: Instant::now() }
+        Self { bar, logs, last_line: Instant::now() }
     }
 
     pub(super) fn show(&mut self, done: u64, total: &Counts) {
@@ -40,8 +40,8 @@ impl Screen {
                 bar.set_position(done);
                 bar.set_message(format!("{:.0}/s, {} in flight", bar.per_sec(), total.in_flight));
             }
-            None if self.said.elapsed() >= LINE_INTERVAL => {
-                self.said = Instant::now();
+            None if self.last_line.elapsed() >= LINE_INTERVAL => {
+                self.last_line = Instant::now();
                 let [done, logs, in_flight] = [done, self.logs, total.in_flight].map(thousands);
                 println!("{done} of {logs} logs done, {in_flight} in flight");
             }
@@ -88,11 +88,11 @@ pub(super) fn ledger(ledger: &Ledger, oracle: &Oracle) {
     }
     let total = ledger.total();
     row("all", &total);
-    println!("{}", arrivals(oracle.arrived(), oracle.repeats(), oracle.strangers()));
+    println!("{}", arrivals(oracle.arrived(), oracle.repeats(), oracle.unexpected()));
 }
 
 /// "100,000 logs arrived, 408 of them twice": repeats must not look like a loss.
-fn arrivals(arrived: u64, repeats: u64, strangers: u64) -> String {
+fn arrivals(arrived: u64, repeats: u64, unexpected: u64) -> String {
     let twice = match repeats {
         0 => String::new(),
         repeats => {
@@ -102,9 +102,12 @@ fn arrivals(arrived: u64, repeats: u64, strangers: u64) -> String {
             )
         }
     };
-    let strange =
-        if strangers > 0 { format!("; {} events that belong to no log", thousands(strangers)) } else { String::new() };
-    format!("{} logs arrived{twice}{strange}", thousands(arrived))
+    let unknown = if unexpected > 0 {
+        format!("; {} events that belong to no log", thousands(unexpected))
+    } else {
+        String::new()
+    };
+    format!("{} logs arrived{twice}{unknown}", thousands(arrived))
 }
 
 fn row(name: &str, counts: &Counts) {

@@ -169,15 +169,15 @@ pub async fn run<K: Destination>(
         return Err(DlqError::Unknown { dir: dir.to_owned(), id: printable(unknown.as_bytes()) });
     }
     if chosen.is_empty() {
-        say(output.out, &format!("none of the dead letters in {} is selected", dir.display()))?;
+        print_line(output.out, &format!("none of the dead letters in {} is selected", dir.display()))?;
         return Ok(0);
     }
     let letters = count(chosen.len(), "dead letter");
     if args.dry_run {
-        say(output.out, &format!("{letters} through {named}; nothing is delivered\n"))?;
+        print_line(output.out, &format!("{letters} through {named}; nothing is delivered\n"))?;
         return preview(dir, wants, &mut remaker, output);
     }
-    say(output.out, &format!("{letters} through {named}, at most {} a second", args.rate))?;
+    print_line(output.out, &format!("{letters} through {named}, at most {} a second", args.rate))?;
 
     let tenure = Tenure::new(Lease::endless(Instant::now()), parts.asked);
     let mut totals = Totals::default();
@@ -185,7 +185,7 @@ pub async fn run<K: Destination>(
     for dir in directories(dir) {
         let options = ReplayOptions { destinations: parts.destinations, rate: args.rate.get(), tenure: &tenure };
         outcome = replay_one(&dir, &wants, &mut remaker, options, |found| match totals.count(found) {
-            Some(line) => say(output.notes, &line),
+            Some(line) => print_line(output.notes, &line),
             None => Ok(()),
         })
         .await;
@@ -193,7 +193,7 @@ pub async fn run<K: Destination>(
             break;
         }
     }
-    say(output.out, &totals.line(chosen.len() as u64))?;
+    print_line(output.out, &totals.line(chosen.len() as u64))?;
     outcome?;
     // Unreadable pieces cannot be the named dead letters, because they have no ids.
     Ok(totals.stay + if args.id.is_empty() { totals.unreadable } else { 0 })
@@ -217,19 +217,19 @@ async fn replay_one<K: Destination>(
     wants: &impl Fn(&Record) -> bool,
     remaker: &mut Remaker,
     options: ReplayOptions<'_, K>,
-    mut tell: impl FnMut(Result<(&Record, &Fate), &Unreadable>) -> Result<(), DlqError>,
+    mut print: impl FnMut(Result<(&Record, &Fate), &Unreadable>) -> Result<(), DlqError>,
 ) -> Result<(), DlqError> {
     let mut taken = ReplayClaim::take(dir)?;
-    let mut told = Ok(());
+    let mut printed = Ok(());
     let replayed = replay(&mut taken, wants, remaker, options, |found| {
-        if told.is_ok() {
-            told = tell(found);
+        if printed.is_ok() {
+            printed = print(found);
         }
     })
     .await;
     taken.close().map_err(ReplayError::Fault)?;
     replayed?;
-    told
+    printed
 }
 
 impl Totals {
@@ -346,6 +346,6 @@ fn difference(record: &Record, made: &Remade) -> String {
     out
 }
 
-fn say(out: &mut dyn Write, line: &str) -> Result<(), DlqError> {
+fn print_line(out: &mut dyn Write, line: &str) -> Result<(), DlqError> {
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(DlqError::Output)
 }

@@ -14,7 +14,7 @@ use crate::core::printable::excerpt;
 use crate::core::source::SourceError;
 use crate::settings::start::StartPosition;
 use crate::sls::api::{SavedAt, kept_for};
-use crate::sls::rights::{Right, Scope};
+use crate::sls::permissions::{Permission, Scope};
 use crate::sls::{Config, InspectError, Sls};
 
 /// Maximum time to wait for an answer of SLS, even if the settings allow more.
@@ -93,8 +93,8 @@ impl GroupReader {
             Err(InspectError::Failed(SourceError::Absent(cause))) => {
                 return Err(failed(&SourceError::Absent(self.sls.whereabouts(cause).await)));
             }
-            Err(InspectError::Denied { right, .. }) => {
-                notes.push(format!("shards without a checkpoint are not listed: {}", self.grant(right)));
+            Err(InspectError::Denied { permission, .. }) => {
+                notes.push(format!("shards without a checkpoint are not listed: {}", self.grant(permission)));
                 None
             }
             Err(error) => return Err(self.trouble(&error)),
@@ -104,8 +104,8 @@ impl GroupReader {
                 Some(group) => group.timeout(),
                 None => return Err(self.no_group(&groups.into_iter().map(|group| group.name).collect())),
             },
-            Err(InspectError::Denied { right, .. }) => {
-                notes.push(format!("the group's timeout is taken from the settings: {}", self.grant(right)));
+            Err(InspectError::Denied { permission, .. }) => {
+                notes.push(format!("the group's timeout is taken from the settings: {}", self.grant(permission)));
                 self.config.group_timeout
             }
             Err(error) => return Err(self.trouble(&error)),
@@ -116,8 +116,8 @@ impl GroupReader {
         };
         let retention = match retention {
             Ok(days) => kept_for(days),
-            Err(InspectError::Denied { right, .. }) => {
-                notes.push(format!("the time until logs are lost is not known: {}", self.grant(right)));
+            Err(InspectError::Denied { permission, .. }) => {
+                notes.push(format!("the time until logs are lost is not known: {}", self.grant(permission)));
                 None
             }
             Err(error) => {
@@ -182,15 +182,15 @@ impl GroupReader {
 
     fn trouble(&self, error: &InspectError) -> Trouble {
         match error {
-            InspectError::Denied { right, cause: Cause { what, .. } } => {
-                Trouble { code: DENIED, what: what.clone(), fix: self.grant(*right) }
+            InspectError::Denied { permission, cause: Cause { what, .. } } => {
+                Trouble { code: DENIED, what: what.clone(), fix: self.grant(*permission) }
             }
             InspectError::Failed(error) => failed(error),
         }
     }
 
-    fn grant(&self, right: Right) -> String {
-        right.grant(&Scope::from(&self.config))
+    fn grant(&self, permission: Permission) -> String {
+        permission.grant(&Scope::from(&self.config))
     }
 }
 

@@ -32,7 +32,7 @@ no checkpoint. SLS does not report who holds a shard: SAVED BY is the consumer t
 LAG is the age of the oldest undelivered log, LOSS IN the time until SLS deletes it.
 
 Exit codes: 0 no shard needs attention, 1 one does (or there is no such group), 2 usage or settings, 69 SLS does
-not answer, 77 a right is missing or SLS refuses.";
+not answer, 77 a permission is missing or SLS refuses.";
 
 /// Show the consumer group: who has read which shard, how far
 #[derive(Debug, clap::Args)]
@@ -94,7 +94,7 @@ fn write(args: &Args, lookers: &[GroupReader], found: &[Found], code: u8) -> io:
     let mut out = io::stdout().lock();
     let all = || lookers.iter().zip(found);
     if args.json {
-        let sources: Vec<_> = all().map(|(looker, found)| show::json(looker, found)).collect();
+        let sources: Vec<_> = all().map(|(reader, found)| show::json(reader, found)).collect();
         let value = json!({ "exit_code": code, "sources": sources });
         return match args.watch {
             true => writeln!(out, "{value}"),
@@ -104,11 +104,11 @@ fn write(args: &Args, lookers: &[GroupReader], found: &[Found], code: u8) -> io:
     let size = terminal_size();
     let look = Look { paint: Paint(colour(&io::stdout())), width: size.map(|(_, columns)| columns) };
     let mut lines = Vec::new();
-    for (looker, found) in all() {
+    for (reader, found) in all() {
         if !lines.is_empty() {
             lines.push(String::new());
         }
-        lines.extend(show::text(looker, found, look));
+        lines.extend(show::text(reader, found, look));
     }
     match size {
         Some(size) if args.watch => write!(out, "{}", over(&lines, size))?,
@@ -117,7 +117,7 @@ fn write(args: &Args, lookers: &[GroupReader], found: &[Found], code: u8) -> io:
     out.flush()
 }
 
-/// Order of precedence: settings, a missing right, a service that does not answer, a shard that needs attention.
+/// Order of precedence: settings, a missing permission, a service that does not answer, a shard that needs attention.
 fn exit_code(found: &[Found]) -> u8 {
     const RANK: [u8; 5] = [0, TROUBLE, UNREACHABLE, DENIED, USAGE];
     let of = |found: &Found| match found {

@@ -30,9 +30,9 @@ pub(super) struct Look {
 }
 
 /// The lines about one source.
-pub(super) fn text(looker: &GroupReader, found: &Result<Group, Trouble>, look: Look) -> Vec<String> {
+pub(super) fn text(reader: &GroupReader, found: &Result<Group, Trouble>, look: Look) -> Vec<String> {
     let paint = look.paint;
-    let mut lines = vec![paint.bold(&format!("consumer group {}", looker.who()))];
+    let mut lines = vec![paint.bold(&format!("consumer group {}", reader.who()))];
     let group = match found {
         Ok(group) => group,
         Err(trouble) => {
@@ -108,10 +108,10 @@ fn time(second: i64) -> String {
 }
 
 /// The same as JSON.
-pub(super) fn json(looker: &GroupReader, found: &Result<Group, Trouble>) -> Value {
-    let config = looker.config();
+pub(super) fn json(reader: &GroupReader, found: &Result<Group, Trouble>) -> Value {
+    let config = reader.config();
     let mut value = json!({
-        "source": looker.name,
+        "source": reader.name,
         "project": config.project,
         "logstore": config.logstore,
         "group": config.group,

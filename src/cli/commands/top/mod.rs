@@ -70,8 +70,8 @@ pub(crate) fn main(args: &Args) -> ExitCode {
 }
 
 fn look(place: &Place) -> Result<Status, String> {
-    let said = read(place, "/status")?;
-    serde_json::from_str(&said).map_err(|error| format!("{place} is not a forwarder: {error}"))
+    let text = read(place, "/status")?;
+    serde_json::from_str(&text).map_err(|error| format!("{place} is not a forwarder: {error}"))
 }
 
 async fn show(place: Place, first: Status) -> std::io::Result<()> {
@@ -106,8 +106,8 @@ async fn show(place: Place, first: Status) -> std::io::Result<()> {
             ticks.tick().await;
             let place = place.clone();
             // A panic has left the screen already, so nothing more can be drawn.
-            let said = tokio::task::spawn_blocking(move || look(&place)).await.expect("a look does not panic");
-            if answers.send(said).await.is_err() {
+            let reply = tokio::task::spawn_blocking(move || look(&place)).await.expect("a look does not panic");
+            if answers.send(reply).await.is_err() {
                 return;
             }
         }
@@ -118,7 +118,7 @@ async fn show(place: Place, first: Status) -> std::io::Result<()> {
         draw(&over(&view.lines(size, paint), size))?;
         tokio::select! {
             () = &mut looking => return Ok(()),
-            Some(said) = answered.recv() => view.take(said, Instant::now()),
+            Some(reply) = answered.recv() => view.take(reply, Instant::now()),
             key = keyboard.recv() => match key {
                 Some(key) if view.press(key) => {}
                 _ => return Ok(()),

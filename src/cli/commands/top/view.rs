@@ -87,11 +87,11 @@ impl View {
     }
 
     /// Takes an answer of the forwarder, unless the view is paused.
-    pub(super) fn take(&mut self, said: Result<Status, String>, at: std::time::Instant) {
+    pub(super) fn take(&mut self, reply: Result<Status, String>, at: std::time::Instant) {
         if self.is_paused {
             return;
         }
-        match said {
+        match reply {
             Ok(status) => {
                 self.rates.look(&status, at);
                 self.status = Some(status);
@@ -189,14 +189,14 @@ impl View {
 
     fn body(&mut self, lines: &mut Vec<String>, (rows, columns): (usize, usize), paint: Paint) {
         if let Some(why) = &self.gone {
-            let said = excerpt(why);
-            lines.extend(wrap(&said, columns).into_iter().map(|line| paint.red(&line)));
+            let text = excerpt(why);
+            lines.extend(wrap(&text, columns).into_iter().map(|line| paint.red(&line)));
         }
         let Some(status) = &self.status else { return };
         for reason in status.reasons.iter().take(MAX_REASONS) {
             let remedy = if reason.remedy.is_empty() { String::new() } else { format!(": {}", reason.remedy) };
-            let said = excerpt(&format!("{}{remedy}", reason.text));
-            lines.extend(wrap(&said, columns).into_iter().take(2).map(|line| paint.yellow(&line)));
+            let text = excerpt(&format!("{}{remedy}", reason.text));
+            lines.extend(wrap(&text, columns).into_iter().take(2).map(|line| paint.yellow(&line)));
         }
         lines.push(String::new());
         let sources: Vec<Vec<String>> = status.sources.iter().map(|one| source(one, paint)).collect();

@@ -106,7 +106,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
     match tracing::subscriber::with_default(subscriber, || tried(args, &printed)) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(EXIT_FAILED),
-        Err(said) => end_with(&said),
+        Err(message) => end_with(&message),
     }
 }
 

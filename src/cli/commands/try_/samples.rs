@@ -127,8 +127,8 @@ mod tests {
             }
             Err(error) => error.clone(),
         };
-        let said: Vec<String> = logs("s", text.as_bytes()).iter().map(shown).collect();
-        assert_eq!(said, expected, "{text}");
+        let found: Vec<String> = logs("s", text.as_bytes()).iter().map(shown).collect();
+        assert_eq!(found, expected, "{text}");
     }
 
     #[test]

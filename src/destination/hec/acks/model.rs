@@ -19,13 +19,13 @@ struct Taken {
     request: usize,
     safe: bool,
     /// `true` was reported, and then forgotten.
-    said: bool,
+    reported: bool,
 }
 
 impl Indexer {
     fn take(&mut self, channel: ChannelNumber, request: usize) -> u64 {
         let taken = self.channels.entry(channel).or_default();
-        taken.push(Taken { request, safe: false, said: false });
+        taken.push(Taken { request, safe: false, reported: false });
         taken.len() as u64 - 1
     }
 }
@@ -104,8 +104,10 @@ impl World {
                     let mut safe = BTreeSet::new();
                     if let Some(known) = self.indexers[indexer].channels.get_mut(&poll.channel) {
                         for id in &poll.ids {
-                            if let Some(taken) = known.get_mut(*id as usize).filter(|taken| taken.safe && !taken.said) {
-                                taken.said = true;
+                            if let Some(taken) =
+                                known.get_mut(*id as usize).filter(|taken| taken.safe && !taken.reported)
+                            {
+                                taken.reported = true;
                                 safe.insert(*id);
                             }
                         }
@@ -132,8 +134,8 @@ impl World {
             }
             57..60 => self.now += Duration::from_secs(self.rng.u64(..10)),
             60..62 => {
-                let told = self.tracker.expired(self.now);
-                self.note(told);
+                let completions = self.tracker.expired(self.now);
+                self.note(completions);
             }
             _ => self.arrive(),
         }
@@ -144,7 +146,7 @@ impl World {
             return;
         }
         let reply = self.replies.swap_remove(self.rng.usize(..self.replies.len()));
-        let told = match reply {
+        let completions = match reply {
             Reply::Accepted { post, id, request } => self.tracker.accepted(post, id, Some(request), self.now),
             Reply::Refused { post } => self.tracker.refused(post),
             Reply::Lost { post } => self.tracker.unclear(post),
@@ -154,12 +156,12 @@ impl World {
                 Vec::new()
             }
         };
-        self.note(told);
+        self.note(completions);
     }
 
-    fn note(&mut self, told: Told<usize>) {
-        for (request, fate) in told {
-            assert_eq!(self.ended.insert(request, fate), None, "request {request} is told twice");
+    fn note(&mut self, completions: Completions<usize>) {
+        for (request, fate) in completions {
+            assert_eq!(self.ended.insert(request, fate), None, "request {request} has two results");
             assert!(fate != Fate::Indexed || self.safe.contains(&request), "request {request} is lost and confirmed");
         }
     }
@@ -177,8 +179,8 @@ fn every_confirmed_request_was_indexed_by_the_indexer_that_accepted_it() {
             world.arrive();
         }
         world.now += Duration::from_secs(60);
-        let told = world.tracker.expired(world.now);
-        world.note(told);
+        let completions = world.tracker.expired(world.now);
+        world.note(completions);
         assert_eq!(world.tracker.waiting().requests, 0, "seed {seed}");
         let count = |fate| world.ended.values().filter(|ended| **ended == fate).count();
         indexed += count(Fate::Indexed);

@@ -12,14 +12,14 @@ fn tracker() -> (Tracker, Instant) {
 }
 
 /// Sends a request that is accepted under this id.
-fn accept(tracker: &mut Tracker, waiter: &'static str, id: u64, now: Instant) -> (Post, Told<&'static str>) {
+fn accept(tracker: &mut Tracker, waiter: &'static str, id: u64, now: Instant) -> (Post, Completions<&'static str>) {
     let post = tracker.begin(now);
-    let told = tracker.accepted(post, id, Some(waiter), now);
-    (post, told)
+    let completions = tracker.accepted(post, id, Some(waiter), now);
+    (post, completions)
 }
 
 /// Polls all ids; these are reported as acknowledged.
-fn poll(tracker: &mut Tracker, safe: &[u64]) -> Told<&'static str> {
+fn poll(tracker: &mut Tracker, safe: &[u64]) -> Completions<&'static str> {
     let safe = safe.iter().copied().collect();
     tracker.start_round();
     tracker.polls(usize::MAX).iter().flat_map(|poll| tracker.polled(poll, &safe)).collect()
@@ -89,8 +89,8 @@ fn a_repeated_ack_id_invalidates_its_whole_channel() {
     let late = tracker.begin(now);
     let restarted = tracker.begin(now);
     assert_ne!(late.channel, restarted.channel);
-    let told = tracker.accepted(late, 0, Some("c"), now);
-    assert_eq!(told, [("a", Fate::Lost), ("b", Fate::Lost), ("c", Fate::Lost)]);
+    let completions = tracker.accepted(late, 0, Some("c"), now);
+    assert_eq!(completions, [("a", Fate::Lost), ("b", Fate::Lost), ("c", Fate::Lost)]);
     assert!(!tracker.has(late.channel));
     assert_eq!(poll(&mut tracker, &[0, 1]), []);
 }

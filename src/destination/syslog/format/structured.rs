@@ -42,19 +42,20 @@ pub(crate) fn read(text: &str) -> Result<Vec<Element>, String> {
     let mut elements: Vec<Element> = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() {
-        let (id, mut inside) = rest.strip_prefix('[').ok_or_else(|| told("a [ is needed", rest)).and_then(read_name)?;
+        let (id, mut inside) =
+            rest.strip_prefix('[').ok_or_else(|| malformed("a [ is needed", rest)).and_then(read_name)?;
         if elements.iter().any(|(known, _)| *known == id) {
             return Err(format!("{id:?} occurs twice"));
         }
         let mut pairs = Vec::new();
         while let Some(pair) = inside.strip_prefix(' ') {
             let (name, value) = read_name(pair)?;
-            let value = value.strip_prefix("=\"").ok_or_else(|| told("=\"…\" is needed", value))?;
+            let value = value.strip_prefix("=\"").ok_or_else(|| malformed("=\"…\" is needed", value))?;
             let (value, after) = read_value(value)?;
             pairs.push((name, value));
             inside = after;
         }
-        rest = inside.strip_prefix(']').ok_or_else(|| told("a ] is needed", inside))?;
+        rest = inside.strip_prefix(']').ok_or_else(|| malformed("a ] is needed", inside))?;
         elements.push((id, pairs));
     }
     Ok(elements)
@@ -63,9 +64,9 @@ pub(crate) fn read(text: &str) -> Result<Vec<Element>, String> {
 fn read_name(text: &str) -> Result<(String, &str), String> {
     let end = text.bytes().position(|byte| !is_name(byte)).unwrap_or(text.len());
     match end {
-        0 => Err(told("a name is needed", text)),
+        0 => Err(malformed("a name is needed", text)),
         1..=NAME => Ok((text[..end].to_owned(), &text[end..])),
-        _ => Err(told("a name has at most 32 characters", text)),
+        _ => Err(malformed("a name has at most 32 characters", text)),
     }
 }
 
@@ -75,7 +76,7 @@ fn read_value(text: &str) -> Result<(String, &str), String> {
     while let Some((at, letter)) = letters.next() {
         match letter {
             '"' => return Ok((value, &text[at + 1..])),
-            ']' => return Err(told("a ] in a value needs a \\ before it", &text[at..])),
+            ']' => return Err(malformed("a ] in a value needs a \\ before it", &text[at..])),
             '\\' => match letters.next() {
                 Some((_, escaped @ ('"' | '\\' | ']'))) => value.push(escaped),
                 Some((_, other)) => value.extend(['\\', other]),
@@ -87,7 +88,7 @@ fn read_value(text: &str) -> Result<(String, &str), String> {
     Err("a value has no \" at its end".to_owned())
 }
 
-fn told(what: &str, rest: &str) -> String {
+fn malformed(what: &str, rest: &str) -> String {
     if rest.is_empty() { format!("{what} at the end") } else { format!("{what} at {rest:?}") }
 }
 

@@ -147,10 +147,10 @@ async fn a_reply_can_trickle_and_it_can_flood() {
 #[tokio::test]
 async fn idle_connections_close_on_request_and_by_themselves() {
     let emulator = started(|_| {}).await;
-    let mut told = TcpStream::connect(emulator.address()).await.unwrap();
-    ask(&mut told, "/services/collector", EVENT).await;
+    let mut asked = TcpStream::connect(emulator.address()).await.unwrap();
+    ask(&mut asked, "/services/collector", EVENT).await;
     emulator.faults().close_idle();
-    assert_closes(&mut told).await;
+    assert_closes(&mut asked).await;
 
     let emulator = started(|config| config.idle = Duration::from_millis(150)).await;
     let mut left_alone = TcpStream::connect(emulator.address()).await.unwrap();

@@ -257,14 +257,14 @@ fn a_pull_reply_has_its_end_and_the_groups_in_the_requested_encoding() {
         [("lz4", Some(Codec::Lz4)), ("zstd", Some(Codec::Zstd)), ("deflate", Some(Codec::Deflate)), ("", None)]
     {
         let reply = call_at(&service, 30, &pull_line(FIRST, ""), &[("accept-encoding", encoding)], b"").unwrap();
-        let said = |name| header(&reply, name);
-        assert_eq!(said("x-log-cursor"), Some(cursor_text(FIRST + 2).as_str()));
-        assert_eq!((said("x-log-count"), said("x-log-end-of-cursor")), (Some("2"), Some("1")));
-        assert_eq!(said("x-log-bodyrawsize"), Some(raw.len().to_string().as_str()));
-        assert_eq!(said("x-log-read-last-cursor"), Some("1700000000000000001"));
-        assert_eq!(said("x-log-cursor-time"), Some((NOON + 20).to_string().as_str()));
-        assert_eq!(said("x-log-compresstype"), codec.map(Codec::name));
-        assert_eq!(said("x-log-rawdatasize"), None, "only under a query");
+        let sent = |name| header(&reply, name);
+        assert_eq!(sent("x-log-cursor"), Some(cursor_text(FIRST + 2).as_str()));
+        assert_eq!((sent("x-log-count"), sent("x-log-end-of-cursor")), (Some("2"), Some("1")));
+        assert_eq!(sent("x-log-bodyrawsize"), Some(raw.len().to_string().as_str()));
+        assert_eq!(sent("x-log-read-last-cursor"), Some("1700000000000000001"));
+        assert_eq!(sent("x-log-cursor-time"), Some((NOON + 20).to_string().as_str()));
+        assert_eq!(sent("x-log-compresstype"), codec.map(Codec::name));
+        assert_eq!(sent("x-log-rawdatasize"), None, "only under a query");
         let body = codec.map_or(reply.body.to_vec(), |codec| codec.decompress(&reply.body, raw.len()).unwrap());
         assert_eq!(body, raw);
     }
@@ -275,10 +275,10 @@ fn a_pull_at_the_end_is_empty_and_does_not_move_the_cursor() {
     let service = service();
     put(&service, 0, &group(&["a"]), 10);
     let reply = call_at(&service, 30, &pull_line(FIRST + 1, ""), &[("accept-encoding", "lz4")], b"").unwrap();
-    let said = |name| header(&reply, name);
-    assert_eq!(said("x-log-cursor"), Some(cursor_text(FIRST + 1).as_str()));
-    assert_eq!((said("x-log-count"), said("x-log-bodyrawsize")), (Some("0"), Some("0")));
-    assert_eq!((said("x-log-compresstype"), said("x-log-read-last-cursor")), (None, None));
+    let sent = |name| header(&reply, name);
+    assert_eq!(sent("x-log-cursor"), Some(cursor_text(FIRST + 1).as_str()));
+    assert_eq!((sent("x-log-count"), sent("x-log-bodyrawsize")), (Some("0"), Some("0")));
+    assert_eq!((sent("x-log-compresstype"), sent("x-log-read-last-cursor")), (None, None));
     assert!(reply.body.is_empty());
 }
 
@@ -302,12 +302,12 @@ fn a_query_that_filters_out_everything_still_moves_the_cursor() {
         call(&service, &pull_line(FIRST, &rest), "").unwrap()
     };
     let none = pull("x");
-    let said = |name| header(&none, name);
-    assert_eq!(said("x-log-cursor"), Some(cursor_text(FIRST + 2).as_str()));
-    assert_eq!((said("x-log-count"), said("x-log-bodyrawsize")), (Some("0"), Some("0")));
-    assert_eq!((said("x-log-rawdatacount"), said("x-log-rawdatalines")), (Some("2"), Some("3")));
+    let sent = |name| header(&none, name);
+    assert_eq!(sent("x-log-cursor"), Some(cursor_text(FIRST + 2).as_str()));
+    assert_eq!((sent("x-log-count"), sent("x-log-bodyrawsize")), (Some("0"), Some("0")));
+    assert_eq!((sent("x-log-rawdatacount"), sent("x-log-rawdatalines")), (Some("2"), Some("3")));
     let raw = LogGroupList { groups: vec![group(&["a", "b"]), group(&["c"])] }.encoded_len();
-    assert_eq!(said("x-log-rawdatasize"), Some(raw.to_string().as_str()));
+    assert_eq!(sent("x-log-rawdatasize"), Some(raw.to_string().as_str()));
 
     let some = pull("b");
     assert_eq!((header(&some, "x-log-count"), header(&some, "x-log-resultlines")), (Some("1"), Some("1")));

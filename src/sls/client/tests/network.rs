@@ -85,8 +85,8 @@ async fn an_echo_of_our_headers_does_not_show_the_token() {
     let token = Some(crate::core::secret::Secret::new("TOKEN-0123456789"));
     let key = AccessKey { id: "AKID".into(), secret: crate::core::secret::Secret::new("SECRET"), token };
     let sls = Sls::new(&Config { credentials: Credentials::Fixed(key), ..server.config() }).unwrap();
-    let said = sls.heartbeat(&BTreeSet::new()).await.unwrap_err().to_string();
-    assert!(said.contains("you sent *** and ***"), "{said}");
+    let message = sls.heartbeat(&BTreeSet::new()).await.unwrap_err().to_string();
+    assert!(message.contains("you sent *** and ***"), "{message}");
 }
 
 #[tokio::test]

@@ -98,8 +98,8 @@ async fn a_project_in_another_region_is_looked_up() {
         Server::start([error(404, "ProjectNotExist", &[]), ok(info), error(404, "ProjectNotExist", &[])]).await;
     let sls = server.sls();
     let Err(SourceError::Absent(cause)) = sls.ensure_group().await else { panic!("it is not there") };
-    let said = sls.whereabouts(cause.clone()).await.to_string();
-    assert!(said.contains("the project my-project is there, in region \"cn-shanghai\""), "{said}");
+    let message = sls.whereabouts(cause.clone()).await.to_string();
+    assert!(message.contains("the project my-project is there, in region \"cn-shanghai\""), "{message}");
     assert_eq!(sls.whereabouts(cause.clone()).await, cause, "nobody knows it");
     assert_eq!(server.lines()[1..], ["GET /", "GET /"]);
 }

@@ -29,14 +29,14 @@ async fn a_collector_that_asks_for_a_long_pause_is_down_at_once() {
     let hec = hec(&collector);
     let (_stopper, tenure) = tenure();
     let delivery = hec.deliver(batch(1), tenure);
-    let told = async {
+    let reported = async {
         while !matches!(hec.health(), Health::Down { .. }) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     tokio::select! {
         _ = delivery => panic!("the pause was not kept"),
-        () = told => {}
+        () = reported => {}
     }
     let Health::Down { cause, .. } = hec.health() else { panic!("{:?}", hec.health()) };
     assert!(cause.contains("it asks for a pause of 5m"), "{cause}");

@@ -121,11 +121,12 @@ async fn an_unusable_token_file_is_logged_once_each_time() {
     let collector = first_then_fine(vec![]).await;
     let token = Token::Files(vec![file.path().to_owned()]);
     let hec = hec_with(&Config { token, ..config(&collector.url) });
-    for (content, said) in [("", 1), ("", 1), ("good", 1), ("", 2), ("two words", 3), ("good", 3), ("two words", 4)] {
+    for (content, warnings) in [("", 1), ("", 1), ("good", 1), ("", 2), ("two words", 3), ("good", 3), ("two words", 4)]
+    {
         std::fs::write(file.path(), content).unwrap();
         hec.members()[0].endpoint.age_token(Duration::from_secs(11));
         deliver_all(&hec, batch(1)).await;
         let lines = lines.text();
-        assert_eq!(lines.matches("cannot use the HEC token file").count(), said, "{content:?}: {lines}");
+        assert_eq!(lines.matches("cannot use the HEC token file").count(), warnings, "{content:?}: {lines}");
     }
 }

@@ -16,7 +16,7 @@ const MAX_COMPARED_CHARS: usize = 256;
 #[derive(Debug, Default)]
 pub struct LoggedCauses {
     /// Each cause with the time when it was last logged; the latest is at the end.
-    said: Vec<(String, Instant)>,
+    logged: Vec<(String, Instant)>,
 }
 
 impl LoggedCauses {
@@ -24,18 +24,18 @@ impl LoggedCauses {
     /// or was logged within `pause`. If there are too many different causes, only some are logged.
     pub fn is_news(&mut self, cause: &Cause, now: Instant, pause: Duration) -> bool {
         let gist = gist(&cause.what);
-        if self.said.last().is_some_and(|(last, _)| *last == gist) {
+        if self.logged.last().is_some_and(|(last, _)| *last == gist) {
             return false;
         }
         let old = |at: Instant| now >= at + pause;
-        match self.said.iter().position(|(said, _)| *said == gist) {
-            Some(known) if !old(self.said[known].1) => return false,
-            Some(known) => drop(self.said.remove(known)),
-            None if self.said.len() < MAX_CAUSES => {}
-            None if old(self.said[0].1) => drop(self.said.remove(0)),
+        match self.logged.iter().position(|(logged, _)| *logged == gist) {
+            Some(known) if !old(self.logged[known].1) => return false,
+            Some(known) => drop(self.logged.remove(known)),
+            None if self.logged.len() < MAX_CAUSES => {}
+            None if old(self.logged[0].1) => drop(self.logged.remove(0)),
             None => return false,
         }
-        self.said.push((gist, now));
+        self.logged.push((gist, now));
         true
     }
 }
@@ -59,9 +59,9 @@ mod tests {
 
     #[test]
     fn a_new_cause_is_logged_at_once_and_the_same_one_with_another_number_is_not() {
-        let (mut said, now) = (LoggedCauses::default(), Instant::now());
+        let (mut logged, now) = (LoggedCauses::default(), Instant::now());
         let mut is_news =
-            |what: &str, seconds| said.is_news(&Cause::new(what), now + Duration::from_secs(seconds), PAUSE);
+            |what: &str, seconds| logged.is_news(&Cause::new(what), now + Duration::from_secs(seconds), PAUSE);
         assert!(is_news("a:514: cannot connect: refused [request 5F3]", 0));
         assert!(!is_news("a:514: cannot connect: refused [request 77AB]", 1));
         assert!(is_news("certificate has expired", 2));
@@ -72,9 +72,10 @@ mod tests {
 
     #[test]
     fn endless_new_causes_are_logged_within_bounds() {
-        let (mut said, now) = (LoggedCauses::default(), Instant::now());
+        let (mut logged, now) = (LoggedCauses::default(), Instant::now());
         let cause = |turn: u64| Cause::new("x".repeat(usize::try_from(turn).unwrap() + 1));
-        let lines = (0..200).filter(|&turn| said.is_news(&cause(turn), now + Duration::from_secs(turn), PAUSE)).count();
+        let lines =
+            (0..200).filter(|&turn| logged.is_news(&cause(turn), now + Duration::from_secs(turn), PAUSE)).count();
         assert!((MAX_CAUSES..=MAX_CAUSES * 4).contains(&lines), "{lines}");
     }
 }

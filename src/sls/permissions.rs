@@ -1,4 +1,4 @@
-//! The rights in RAM that a consumer needs, call by call, and the policy that grants them.
+//! The permissions in RAM that a consumer needs, call by call, and the policy that grants them.
 //!
 //! Source: Alibaba Cloud SLS, "RAM authorization", which names the action and the resource of each call. A resource is
 //! `acs:log:{region}:{account}:project/{project}/…`; region and account can be `*`.
@@ -9,7 +9,7 @@ use super::Config;
 use super::message::Call;
 use crate::core::wildcard;
 
-/// The names of a source, which rights refer to.
+/// The names of a source, which permissions refer to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     /// Project.
@@ -31,9 +31,9 @@ impl From<&Config> for Scope {
     }
 }
 
-/// A right: an action on a resource.
+/// A permission: an action on a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Right {
+pub struct Permission {
     /// `log:ListShards`.
     pub action: &'static str,
     /// The resource.
@@ -55,12 +55,12 @@ pub enum On {
     Group,
 }
 
-impl Right {
+impl Permission {
     const fn new(action: &'static str, on: On) -> Self {
         Self { action, on }
     }
 
-    /// The right that a call needs.
+    /// The permission that a call needs.
     #[must_use]
     pub const fn of(call: Call) -> Self {
         match call {
@@ -129,19 +129,19 @@ fn calls(scope: &Scope) -> Vec<Call> {
     calls
 }
 
-/// The least policy for reading these sources: one statement per resource, no right twice.
+/// The least policy for reading these sources: one statement per resource, no permission twice.
 #[must_use]
 pub fn policy<'a>(sources: impl IntoIterator<Item = &'a Scope>) -> Value {
     let mut statements: Vec<(String, Vec<&'static str>)> = Vec::new();
     for scope in sources {
-        let mut rights: Vec<Right> = calls(scope).into_iter().map(Right::of).collect();
-        rights.sort_by_key(|right| right.on);
-        for right in rights {
-            let resource = right.on.resource(scope);
+        let mut permissions: Vec<Permission> = calls(scope).into_iter().map(Permission::of).collect();
+        permissions.sort_by_key(|permission| permission.on);
+        for permission in permissions {
+            let resource = permission.on.resource(scope);
             match statements.iter_mut().find(|(known, _)| *known == resource) {
-                Some((_, actions)) if actions.contains(&right.action) => {}
-                Some((_, actions)) => actions.push(right.action),
-                None => statements.push((resource, vec![right.action])),
+                Some((_, actions)) if actions.contains(&permission.action) => {}
+                Some((_, actions)) => actions.push(permission.action),
+                None => statements.push((resource, vec![permission.action])),
             }
         }
     }

@@ -25,7 +25,7 @@ impl DeadLetterCount {
     /// Counts those in `dir`; never returns.
     pub(super) async fn watch(&self, dir: &Path) {
         let mut letters = OpenDeadLetters::new(dir);
-        let mut told = false;
+        let mut warned = false;
         loop {
             let counted = spawn_blocking(move || {
                 let found = letters.look();
@@ -34,11 +34,11 @@ impl DeadLetterCount {
             let (again, count) = counted.await.unwrap_or_else(|panic| panic!("counting dead letters failed: {panic}"));
             letters = again;
             if let Err(error) = &count
-                && !std::mem::replace(&mut told, true)
+                && !std::mem::replace(&mut warned, true)
             {
                 warn!(dir = %dir.display(), "the dead letters cannot be counted: {error}");
             }
-            told &= count.is_err();
+            warned &= count.is_err();
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = count.ok();
             sleep(INTERVAL).await;
         }
