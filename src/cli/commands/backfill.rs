@@ -26,6 +26,9 @@ use crate::settings::{LogSettings, Settings, SourceSettings};
 /// Time between two lines without a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// The niceness of a backfill, unless it was started with more.
+const NICENESS: i32 = 10;
+
 /// Columns of the bar.
 const BAR: usize = 30;
 
@@ -38,7 +41,8 @@ Examples:
 It does not affect the consumer group: it sends no heartbeats, and neither reads nor writes the group's checkpoints.
 Settings, destinations, dead letters and the ids of the logs (meta.id), which identify repeats, are the same as in the
 live job. Its positions are kept in state.dir: after a stop or a kill, the same command resumes with the original
-range. When it is done, the same command starts from the beginning.
+range. When it is done, the same command starts from the beginning. It runs with low priority (nice 10), so that the
+live job comes first when the processors are busy.
 
 WHEN is begin, end, unix seconds, a span such as -2h, or a time; it refers to the time at which SLS received the logs.
 
@@ -114,6 +118,9 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         Ok(log) => log,
         Err(error) => return end(&format!("cannot write the log: {error}"), USAGE),
     };
+    if let Err(error) = lower_priority() {
+        tracing::warn!("cannot lower the priority of the backfill, which may delay the live job: {error}");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return end(&format!("cannot start the threads: {error}"), INTERNAL),
@@ -176,6 +183,13 @@ async fn run(
         Err(_) => print_line(&format!("{ledger}; the same command resumes")),
     }
     ended.map(drop)
+}
+
+/// Lets the live job come first when the processors are busy. On Linux it applies to this thread and to those that it
+/// starts afterwards.
+fn lower_priority() -> io::Result<()> {
+    let started_with = rustix::process::getpriority_process(None)?;
+    Ok(rustix::process::setpriority_process(None, started_with.max(NICENESS))?)
 }
 
 /// Shows how much it would deliver.

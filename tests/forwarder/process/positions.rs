@@ -207,6 +207,30 @@ async fn a_repeatedly_killed_backfill_delivers_its_whole_range_beside_the_live_g
     assert_eq!(left, Vec::<String>::new(), "the positions are gone when all is done");
 }
 
+/// The niceness of each thread that works.
+#[cfg(target_os = "linux")]
+fn niceness(program: &Program) -> Vec<i32> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", program.pid())).unwrap();
+    let stats = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap());
+    let workers = stats.filter(|stat| ["(tokio", "(hook"].iter().any(|name| stat.contains(name)));
+    // The 17th field after the name, which may contain spaces.
+    let nice =
+        |stat: String| stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().nth(16).unwrap().parse().unwrap();
+    workers.map(nice).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_workers_of_a_backfill_let_the_live_job_come_first() {
+    let (bench, other) = with_another_splunk().await;
+    (0..SHARDS).for_each(|shard| bench.put(shard, 20, 10));
+    next_second().await;
+    let program = backfill(&bench, &other, &["--from", "begin", "--to", &now(), "--rate", "5KB"]);
+    until("some has arrived", 30, || other.counts().events > 0).await;
+    let found = niceness(&program);
+    assert!(found.len() > 2 && found.iter().all(|nice| *nice >= 10), "{found:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backfill_counts_before_it_delivers_and_continues_after_a_stop() {
     let (bench, other) = with_another_splunk().await;
