@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 
-from peers import Failed, Lab, said, wait_until
+from peers import Failed, Lab, output_of, wait_until
 
 SHARDS = 4
 PER_GROUP = 50
@@ -93,7 +93,7 @@ def through(child, hec, count, what):
         lambda: hec.state()["events"] >= count or child.poll() is not None, PATIENCE, f"{what} is not through"
     )
     if child.poll() is not None:
-        raise Failed(f"{what} ended with {child.returncode}:\n{said(child)}")
+        raise Failed(f"{what} ended with {child.returncode}:\n{output_of(child)}")
     # Everything delivered is also saved.
     time.sleep(3)
     return used(child)

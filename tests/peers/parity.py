@@ -17,7 +17,7 @@ import time
 
 from bad_bytes import MARKER
 from peers import KEY_ID, KEY_SECRET, LOGSTORE, PROJECT, ROOT, SEED_PAGE, TOKEN
-from peers import Failed, Lab, said, seed_page, wait_until
+from peers import Failed, Lab, output_of, seed_page, wait_until
 
 SHARDS = 4
 GROUPS, LOGS_PER_GROUP = 60, 50
@@ -147,7 +147,7 @@ def run(lab):
             file.write(hec.get("/_emulator/events"))
     equal = subprocess.run([sys.executable, os.path.join(ROOT, "tests/peers/compare.py"), *dumps]).returncode == 0
     if not equal:
-        print(said(forwarder), file=sys.stderr)
+        print(output_of(forwarder), file=sys.stderr)
     return equal
 
 
@@ -156,7 +156,7 @@ def main():
         try:
             equal = run(lab)
         except Failed as failure:
-            logs = "\n".join(f"--- {child.log}\n{said(child)}" for child in lab.running)
+            logs = "\n".join(f"--- {child.log}\n{output_of(child)}" for child in lab.running)
             sys.exit(f"parity: {failure}\n{logs}")
     sys.exit(0 if equal else "parity: the events differ")
 

@@ -101,11 +101,11 @@ class Lab:
         def listening():
             nonlocal found
             if child.poll() is not None:
-                raise Failed(f"emulate {kind} ended with {child.returncode}:\n{said(child)}")
-            found = re.search(r"\bon (http://127\.0\.0\.1:\d+)", said(child))
+                raise Failed(f"emulate {kind} ended with {child.returncode}:\n{output_of(child)}")
+            found = re.search(r"\bon (http://127\.0\.0\.1:\d+)", output_of(child))
             return found
 
-        wait_until(listening, 10, f"emulate {kind} does not say its address:\n{said(child)}")
+        wait_until(listening, 10, f"emulate {kind} does not say its address:\n{output_of(child)}")
         return found[1]
 
     def sls(self, shards):
@@ -158,7 +158,7 @@ class Lab:
         return child
 
 
-def said(child):
+def output_of(child):
     with open(child.log, encoding="utf-8", errors="replace") as file:
         return file.read()[-6000:]
 
@@ -166,7 +166,7 @@ def said(child):
 def through(sls, group, child):
     """Whether every checkpoint of a program's group is at the end of its shard."""
     if child.poll() is not None:
-        raise Failed(f"it ended with {child.returncode}:\n{said(child)}")
+        raise Failed(f"it ended with {child.returncode}:\n{output_of(child)}")
     return sls.behind(group) == 0
 
 
@@ -176,7 +176,7 @@ def stop(child, number, seconds=30):
     try:
         return child.wait(seconds)
     except subprocess.TimeoutExpired:
-        raise Failed(f"it does not stop:\n{said(child)}") from None
+        raise Failed(f"it does not stop:\n{output_of(child)}") from None
 
 
 class Emulator:

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import time
 
-from peers import FORWARDER, ROOT, Failed, said, wait_until, without_proxies
+from peers import FORWARDER, ROOT, Failed, output_of, wait_until, without_proxies
 
 UNPACKED = os.path.join(ROOT, "target/peers/receivers")
 
@@ -152,7 +152,7 @@ class Receiver:
 
         def ready():
             if self.child.poll() is not None:
-                raise Failed(f"{self.NAME} ended with {self.child.returncode}:\n{said(self.child)}")
+                raise Failed(f"{self.NAME} ended with {self.child.returncode}:\n{output_of(self.child)}")
             return set(self.ports.values()) <= listening()
 
         wait_until(ready, 20, f"{self.NAME} does not listen")
@@ -167,7 +167,7 @@ class Receiver:
         try:
             self.child.wait(20)
         except subprocess.TimeoutExpired:
-            raise Failed(f"{self.NAME} does not end:\n{said(self.child)}") from None
+            raise Failed(f"{self.NAME} does not end:\n{output_of(self.child)}") from None
         self.lab.running.remove(self.child)
 
     def stall(self, seconds):

@@ -15,7 +15,7 @@ import sys
 import time
 
 import bad_bytes
-from peers import BUSY, Failed, Lab, said, stop, wait_until
+from peers import BUSY, Failed, Lab, output_of, stop, wait_until
 
 GROUP = "siem"
 
@@ -91,14 +91,14 @@ def stop_in_outage(lab, peer):
     put(sls, ids, 10)
     hec.order(do="during", fault=BUSY, seconds=600)
     child = peer.start(lab, sls, hec)
-    wait_until(lambda: hec.state()["requests"] >= 1, 20, "nobody tries to deliver")
+    wait_until(lambda: hec.state()["requests"] >= 1, 20, "nothing is delivered")
     time.sleep(0.5)
     stop(child, peer.stop_signal)
     saved = sls.checkpoint(GROUP)
     hec.order(do="clear")
     peer.start(lab, sls, hec)
-    told, whole = loss(hec, ids.written, peer.quiet)
-    return f"{told}; the stop saved {saved or 0} of 10 log groups, of which none was delivered", whole
+    result, whole = loss(hec, ids.written, peer.quiet)
+    return f"{result}; the stop saved {saved or 0} of 10 log groups, of which none was delivered", whole
 
 
 def hand_over_in_outage(lab, peer):
@@ -107,7 +107,7 @@ def hand_over_in_outage(lab, peer):
     put(sls, ids, 10)
     hec.order(do="during", fault=BUSY, seconds=600)
     peer.start(lab, sls, hec)
-    wait_until(lambda: hec.state()["requests"] >= 1, 20, "nobody tries to deliver")
+    wait_until(lambda: hec.state()["requests"] >= 1, 20, "nothing is delivered")
     second = peer.start(lab, sls, hec)
     wait_until(lambda: second.consumer in sls.consumers(GROUP), 20, "the second does not join")
     sls.happen(event="hand_over", group=GROUP, shard=0, consumer=second.consumer)
@@ -117,8 +117,8 @@ def hand_over_in_outage(lab, peer):
         time.sleep(0.1)
     saved = sls.checkpoint(GROUP)
     hec.order(do="clear")
-    told, whole = loss(hec, ids.written, peer.quiet)
-    return f"{told}; saved in the outage: {saved or 0} of 10 log groups, of which none was delivered", whole
+    result, whole = loss(hec, ids.written, peer.quiet)
+    return f"{result}; saved in the outage: {saved or 0} of 10 log groups, of which none was delivered", whole
 
 
 def expired(lab, peer):
@@ -143,7 +143,7 @@ def zombie(lab, peer):
     put(sls, ids, 5)
     hec.order(do="next", fault={"kind": "trickle", "every_ms": 100})
     first = peer.start(lab, sls, hec)
-    wait_until(lambda: hec.state()["requests"] >= 1, 20, "nobody tries to deliver")
+    wait_until(lambda: hec.state()["requests"] >= 1, 20, "nothing is delivered")
     # The first request may be a check, which is sent before the group is joined.
     wait_until(lambda: first.consumer in sls.consumers(GROUP), 20, "the first does not join")
     first.send_signal(signal.SIGSTOP)
@@ -163,8 +163,8 @@ def zombie(lab, peer):
     for child in (first, second):
         child.kill()
         child.wait()
-    told, whole = loss(hec, ids.written, 1)
-    return f"{told}; the zombie's save moved the checkpoint from 10 to {lowest} log groups", whole and lowest == 10
+    result, whole = loss(hec, ids.written, 1)
+    return f"{result}; the zombie's save moved the checkpoint from 10 to {lowest} log groups", whole and lowest == 10
 
 
 def bad_topic(lab, peer):
@@ -188,12 +188,12 @@ def twins(lab, peer):
     for _ in range(10):
         put(sls, ids, 1)
         time.sleep(0.3)
-    told, whole = loss(hec, ids.written, peer.quiet)
+    result, whole = loss(hec, ids.written, peer.quiet)
     # Repeats can arrive after the last new log.
     time.sleep(3)
     names = sls.consumers(GROUP)
     twice = sum(count > 1 for count in hec.ids().values())
-    return f"{told}; {len(names)} in the group, {twice} logs arrived more than once", whole and twice == 0
+    return f"{result}; {len(names)} in the group, {twice} logs arrived more than once", whole and twice == 0
 
 
 CASES = {
@@ -212,13 +212,13 @@ def run(case, peer):
     """Runs one case with one peer; returns whether nothing was lost."""
     with Lab() as lab:
         try:
-            told, whole = (CASES | WITH_NAMESPACES)[case](lab, peer())
+            result, whole = (CASES | WITH_NAMESPACES)[case](lab, peer())
         except Failed as failure:
-            logs = "\n".join(f"--- {child.log}\n{said(child)}" for child in lab.running)
+            logs = "\n".join(f"--- {child.log}\n{output_of(child)}" for child in lab.running)
             raise Failed(f"{case}, {peer.name}: {failure}\n{logs}") from failure
         if not whole and peer is Forwarder:
-            print("\n".join(f"--- {child.log}\n{said(child)}" for child in lab.running), file=sys.stderr)
-    print(f"{case:10} {peer.name:10} {told}", flush=True)
+            print("\n".join(f"--- {child.log}\n{output_of(child)}" for child in lab.running), file=sys.stderr)
+    print(f"{case:10} {peer.name:10} {result}", flush=True)
     return whole
 
 

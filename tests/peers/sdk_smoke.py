@@ -138,7 +138,7 @@ def check_single_calls(version, project):
     check(name + "a second group of a name is refused", code == "ConsumerGroupAlreadyExist", code)
 
     code = refusal(lambda: sdk.heart_beat(project, LOGSTORE, "calls", "me", [0]))
-    check(name + "a stranger with shards is refused", code == "NotExistConsumerWithBody", code)
+    check(name + "an unknown consumer with shards is refused", code == "NotExistConsumerWithBody", code)
     given = sdk.heart_beat(project, LOGSTORE, "calls", "me", []).get_shards()
     check(name + "a heartbeat is answered with shards", given == [0, 1], given)
     code = refusal(lambda: sdk.heart_beat(project, LOGSTORE, "nothing", "me", []))
@@ -189,10 +189,10 @@ def check_single_calls(version, project):
     saved = (entry["checkpoint"], entry["consumer"], -2 < age < 60)
     check(name + "a checkpoint is saved with its consumer and time", saved == (end, "me", True), entry)
     code = refusal(lambda: sdk.update_check_point(project, LOGSTORE, "calls", 0, end, "other", False))
-    check(name + "a save of a stranger is refused", code == "ConsumerNotExist", code)
+    check(name + "a save of an unknown consumer is refused", code == "ConsumerNotExist", code)
     sdk.update_check_point(project, LOGSTORE, "calls", 0, begin, "other", True)
     saved = checkpoints(sdk, project, "calls")[0]["checkpoint"]
-    check(name + "a forced save is taken from anybody", saved == begin, saved)
+    check(name + "a forced save is accepted from any consumer", saved == begin, saved)
     code = refusal(lambda: sdk.update_check_point(project, LOGSTORE, "calls", 0, "%", "me", True))
     check(name + "a checkpoint that is none is refused", code == "InvalidShardCheckPoint", code)
 

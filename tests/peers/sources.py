@@ -17,7 +17,7 @@ import sys
 import time
 
 from parity import ODD_TEXTS
-from peers import TOKEN, Failed, Lab, said, stop, wait_until
+from peers import TOKEN, Failed, Lab, output_of, stop, wait_until
 
 SHARDS = 2
 GROUPS, LOGS_PER_GROUP = 20, 25
@@ -120,13 +120,13 @@ def run(lab):
 
     def through():
         if forwarder.poll() is not None:
-            raise Failed(f"it ended with {forwarder.returncode}:\n{said(forwarder)}")
+            raise Failed(f"it ended with {forwarder.returncode}:\n{output_of(forwarder)}")
         return behind(sls) == 0
 
-    wait_until(through, 20, f"not everything is delivered:\n{said(forwarder)}")
+    wait_until(through, 20, f"not everything is delivered:\n{output_of(forwarder)}")
     code = stop(forwarder, signal.SIGTERM)
     if code != 0:
-        raise Failed(f"it ended with {code}:\n{said(forwarder)}")
+        raise Failed(f"it ended with {code}:\n{output_of(forwarder)}")
     for name, events in expected.items():
         print(f"sources: {name} should have {events.total()} events", flush=True)
     found = {name: difference(expected[name], hec) for name, hec in destinations.items()}

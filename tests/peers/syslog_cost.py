@@ -21,7 +21,7 @@ import threading
 import time
 
 import parity
-from peers import ROOT, Failed, Lab, said, stop, through, wait_until
+from peers import ROOT, Failed, Lab, output_of, stop, through, wait_until
 from receivers import environment, modules, program
 
 PER_GROUP = 500
@@ -76,9 +76,9 @@ def forwarder(lab, sls, count, name, script, **settings):
     """CPU time of `forwarder` per log, in microseconds."""
     before = spent()
     child = lab.forward(sls, name, FORWARDER_SCRIPT=script, **settings)
-    wait_until(lambda: through(sls, name, child), 300, f"{name} is not through:\n{said(child)}")
+    wait_until(lambda: through(sls, name, child), 300, f"{name} is not through:\n{output_of(child)}")
     if stop(child, signal.SIGTERM) != 0:
-        raise Failed(f"{name} failed:\n{said(child)}")
+        raise Failed(f"{name} failed:\n{output_of(child)}")
     return (spent() - before) / count * 1e6
 
 
@@ -116,7 +116,7 @@ ruleset(name="out") {{ action(type="omfwd" target="127.0.0.1" port="{sink.port}"
         program("usr/sbin/rsyslogd"), "-n", "-f", config, "-i", f"{home}/pid", "-M", modules("*/rsyslog/imtcp.so"),
     ]
     child = lab.start("omfwd", command, environment(), home)
-    wait_until(lambda: sink.bytes - start >= count * length, 300, f"rsyslog is not through:\n{said(child)}")
+    wait_until(lambda: sink.bytes - start >= count * length, 300, f"rsyslog is not through:\n{output_of(child)}")
     stop(child, signal.SIGTERM)
     return (spent() - before) / count * 1e6
 

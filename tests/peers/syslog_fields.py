@@ -22,7 +22,7 @@ import time
 
 from bad_bytes import MARKER, SPOILT
 from parity import Writer
-from peers import ROOT, Failed, Lab, said, stop, through, wait_until
+from peers import ROOT, Failed, Lab, output_of, stop, through, wait_until
 from receivers import FIELDS, Rsyslog, SyslogNg, shipping
 
 SHARDS = 4
@@ -242,8 +242,8 @@ def messages(log, case):
         return [whole(fields, text)]
     digest = hashlib.sha256(text).hexdigest()
     if case.more["OVERSIZE"] == "truncate":
-        told = f" [truncated: {len(text)} bytes, sha256 {digest}]".encode()
-        return [whole(fields, cut(text, case.limit - MARK - len(opening(fields)) - len(told), case.octet) + told)]
+        mark = f" [truncated: {len(text)} bytes, sha256 {digest}]".encode()
+        return [whole(fields, cut(text, case.limit - MARK - len(opening(fields)) - len(mark), case.octet) + mark)]
 
     def part(number, of):
         names = [("id", digest[:16]), ("part", str(number)), ("of", str(of))]
@@ -271,12 +271,12 @@ def whole(fields, text):
     return fields | {"msg": text, "raw": opening(fields) + text}
 
 
-def told(received):
+def fields_of(received):
     """The fields of a message that a receiver wrote, as bytes."""
     return {name: received.get(name, "").encode("utf-8", "surrogateescape") for name in FIELDS}
 
 
-def as_told(fields, receiver):
+def as_written(fields, receiver):
     """The fields in the form in which a receiver writes them."""
     if receiver is SyslogNg:
         # It has an offset for the zone and always a fraction, nothing for the NILVALUE but the sender for the host, and no
@@ -293,14 +293,14 @@ def compare(expected, messages, receiver, repeats=False):
     """Yields the differences."""
     seen = collections.Counter()
     for received in messages:
-        fields = told(received)
+        fields = fields_of(received)
         found = NAME.match(fields["sd"])
         name = found and (found[1].decode(), int(found[2] or 1))
         if name not in expected:
-            yield f"a message that nobody sent: {str(received)[:500]}"
+            yield f"a message that was not sent: {str(received)[:500]}"
             continue
         seen[name] += 1
-        for field, value in as_told(expected[name], receiver).items():
+        for field, value in as_written(expected[name], receiver).items():
             if fields[field] != value:
                 yield f"{name} {field}: {len(value)} bytes {shown(value)} became {len(fields[field])} {shown(fields[field])}"
     missing = [name for name in expected if not seen[name]]
@@ -321,20 +321,20 @@ def run(lab, sls, corpus, name):
     script = os.path.join(ROOT, "tests/peers/syslog_header.lua")
     settings = shipping(receiver, one.input, HOSTNAME=HOSTNAME, **one.more)
     child = lab.forward(sls, name, FORWARDER_SCRIPT=script, **settings)
-    wait_until(lambda: through(sls, name, child), 90, f"{name}: the checkpoints do not get to the ends:\n{said(child)}")
+    wait_until(lambda: through(sls, name, child), 90, f"{name}: the checkpoints do not get to the ends:\n{output_of(child)}")
     expected = corpus.expected(one)
     receiver.settled(one.input, len(expected), 5)
     stop(child, 15)
     receiver.kill(15)
     faults = list(compare(expected, receiver.messages(one.input), one.receiver, repeats=one.label == "written"))
-    means = re.findall(r"delivered means (\w+); destination", said(child))[-1:]
+    means = re.findall(r"delivered means (\w+); destination", output_of(child))[-1:]
     if means != [one.label]:
         faults.append(f"at the end delivered means {means}, expected {one.label}")
     for fault in faults[:20]:
         print(f"{name}: {fault}")
     print(f"{name:17} {len(expected)} messages, {len(faults)} differences, {time.monotonic() - began:.0f} s", flush=True)
     if faults:
-        print(said(child), file=sys.stderr)
+        print(output_of(child), file=sys.stderr)
     return not faults
 
 
@@ -377,7 +377,7 @@ def main():
             for name in args.cases or CASES:
                 whole &= run(lab, spoiling, corpus, name)
         except Failed as failure:
-            logs = "\n".join(f"--- {child.log}\n{said(child)}" for child in lab.running)
+            logs = "\n".join(f"--- {child.log}\n{output_of(child)}" for child in lab.running)
             sys.exit(f"syslog_fields: {failure}\n{logs}")
     sys.exit(0 if whole else "syslog_fields: what was received is not what was sent")
 

@@ -20,7 +20,7 @@ import signal
 import sys
 import time
 
-from peers import LOGSTORE, PROJECT, ROOT, Failed, Lab, said, stop, through, wait_until
+from peers import LOGSTORE, PROJECT, ROOT, Failed, Lab, output_of, stop, through, wait_until
 from receivers import Emulated, Rsyslog, SyslogNg, shipping
 
 LOGS, PER_GROUP, SHARDS = 200_000, 1000, 4
@@ -90,7 +90,7 @@ class Round:
             if self.through():
                 return False
             if time.monotonic() - since > 60:
-                raise Failed(f"nothing arrives for a minute:\n{said(self.child)}")
+                raise Failed(f"nothing arrives for a minute:\n{output_of(self.child)}")
             time.sleep(0.02)
         self.rates.append((count - before) / (time.monotonic() - since))
         time.sleep(self.dice.uniform(0, 2.5))
@@ -132,15 +132,15 @@ def run(lab, sls, case, peer, kills, dice):
         number += 1
         one = Round(lab, sls, case, number, peer, dice)
         downs += one.faults(kills - downs)
-        wait_until(one.through, 120, f"the checkpoints do not get to the ends:\n{said(one.child)}")
+        wait_until(one.through, 120, f"the checkpoints do not get to the ends:\n{output_of(one.child)}")
         one.receiver.settled(one.input, float("inf"), 1.5)
         different, messages = one.arrived()
         lost, repeats, sent = lost + LOGS - different, repeats + messages - different, sent + LOGS
         rates += one.rates
         one.end()
-        means = re.findall(r"delivered means (\w+); destination", said(one.child))[-1:]
+        means = re.findall(r"delivered means (\w+); destination", output_of(one.child))[-1:]
         if peer == "forwarder" and means != [LABELS[case]]:
-            raise Failed(f"at the end delivered means {means}, expected {LABELS[case]}:\n{said(one.child)}")
+            raise Failed(f"at the end delivered means {means}, expected {LABELS[case]}:\n{output_of(one.child)}")
     print(
         f"{case:17} {peer:9} down {downs:2} times: lost {lost} of {sent}, {repeats} repeats; {number} rounds, "
         f"{sorted(rates)[len(rates) // 2]:,.0f} a second before it went down; {time.monotonic() - began:.0f} s",
@@ -158,17 +158,17 @@ def main():
     args = parser.parse_args()
     seed = args.seed if args.seed is not None else random.randrange(10**6)
     print(f"syslog_kills: --seed {seed}", flush=True)
-    told = True
+    is_whole = True
     with Lab() as lab:
         try:
             sls = lab.sls(SHARDS)
             write(sls)
             for case in args.cases or DEFAULT:
-                told &= run(lab, sls, case, "vendor" if args.vendor else "forwarder", args.kills, random.Random(seed))
+                is_whole &= run(lab, sls, case, "vendor" if args.vendor else "forwarder", args.kills, random.Random(seed))
         except Failed as failure:
-            logs = "\n".join(f"--- {child.log}\n{said(child)}" for child in lab.running)
+            logs = "\n".join(f"--- {child.log}\n{output_of(child)}" for child in lab.running)
             sys.exit(f"syslog_kills: {failure}\n{logs}")
-    sys.exit(0 if told else "syslog_kills: forwarder said that logs were delivered which are not there")
+    sys.exit(0 if is_whole else "syslog_kills: forwarder reported logs as delivered that did not arrive")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import signal
 import sys
 
 import parity
-from peers import ROOT, Failed, Lab, said, seed_page, stop, through, wait_until
+from peers import ROOT, Failed, Lab, output_of, seed_page, stop, through, wait_until
 from receivers import Rsyslog, SyslogNg, shipping
 
 HOSTNAME, TAG = "siem-host", "audit trail"
@@ -133,7 +133,7 @@ def ship(lab, sls, receiver, total, peer, group):
         script = os.path.join(ROOT, "scripts/syslog.lua")
         settings = shipping(receiver, "tcp", HOSTNAME=HOSTNAME, PROGRAM=TAG, MAX_MESSAGE="64KiB")
         child = lab.forward(sls, group, FORWARDER_SCRIPT=script, TZ=ZONE, **settings)
-        wait_until(lambda: through(sls, group, child), 60, f"forwarder is not through:\n{said(child)}")
+        wait_until(lambda: through(sls, group, child), 60, f"forwarder is not through:\n{output_of(child)}")
         receiver.settled("tcp", total, 3)
         stop(child, signal.SIGTERM)
     return receiver.messages("tcp")
@@ -170,7 +170,7 @@ def main():
         try:
             same = run(lab)
         except Failed as failure:
-            logs = "\n".join(f"--- {child.log}\n{said(child)}" for child in lab.running)
+            logs = "\n".join(f"--- {child.log}\n{output_of(child)}" for child in lab.running)
             sys.exit(f"syslog_parity: {failure}\n{logs}")
     sys.exit(0 if same else "syslog_parity: the facts differ")
 
