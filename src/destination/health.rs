@@ -160,46 +160,46 @@ mod tests {
     use super::*;
     use crate::core::test_log::log;
 
-    fn standing() -> (HealthTracker, Instant) {
+    fn tracker() -> (HealthTracker, Instant) {
         (HealthTracker::new("Splunk HEC", "https://splunk.example:8088".to_owned()), Instant::now())
     }
 
     #[test]
     fn one_quick_failure_is_no_outage_and_two_are() {
-        let (standing, now) = standing();
-        standing.up(now);
-        standing.failed(now, now, &Cause::new("503"));
-        assert_eq!(standing.health(), Health::Up { since: now });
+        let (tracker, now) = tracker();
+        tracker.up(now);
+        tracker.failed(now, now, &Cause::new("503"));
+        assert_eq!(tracker.health(), Health::Up { since: now });
         let later = now + Duration::from_secs(1);
-        standing.failed(later, later, &Cause::new("504"));
+        tracker.failed(later, later, &Cause::new("504"));
         let cause = "504".to_owned();
-        assert_eq!(standing.health(), Health::Down { since: now, cause });
+        assert_eq!(tracker.health(), Health::Down { since: now, cause });
     }
 
     #[test]
     fn a_failure_that_took_long_is_an_outage_at_once() {
-        let (standing, now) = standing();
-        standing.failed(now, now + SLOW_FAILURE, &Cause::new("no reply in time"));
-        assert!(matches!(standing.health(), Health::Down { since, .. } if since == now));
+        let (tracker, now) = tracker();
+        tracker.failed(now, now + SLOW_FAILURE, &Cause::new("no reply in time"));
+        assert!(matches!(tracker.health(), Health::Down { since, .. } if since == now));
     }
 
     #[test]
     fn a_quick_failure_whose_next_try_is_far_away_is_an_outage_at_once() {
-        let (standing, now) = standing();
-        standing.up(now);
-        standing.failed_until(now, now, now + SLOW_FAILURE, &Cause::new("503"));
-        assert!(matches!(standing.health(), Health::Down { since, .. } if since == now));
+        let (tracker, now) = tracker();
+        tracker.up(now);
+        tracker.failed_until(now, now, now + SLOW_FAILURE, &Cause::new("503"));
+        assert!(matches!(tracker.health(), Health::Down { since, .. } if since == now));
     }
 
     #[test]
     fn an_outage_and_a_refusal_are_logged_once_each_even_when_they_alternate() {
-        let lines = logged(|standing, now| {
+        let lines = logged(|tracker, now| {
             for turn in 0..20 {
                 let now = now + turn * Duration::from_secs(20);
-                standing.failed(now, now + SLOW_FAILURE, &Cause::new(format!("HTTP 503, request {turn}")));
-                standing.held(now + SLOW_FAILURE, &Cause::new("HTTP 403"));
+                tracker.failed(now, now + SLOW_FAILURE, &Cause::new(format!("HTTP 503, request {turn}")));
+                tracker.held(now + SLOW_FAILURE, &Cause::new("HTTP 403"));
             }
-            standing.up(now + Duration::from_secs(3_725));
+            tracker.up(now + Duration::from_secs(3_725));
         });
         let words: Vec<_> = lines.lines().map(|line| line.split("Splunk HEC ").nth(1).unwrap()).collect();
         assert_eq!(words.len(), 3, "{lines}");
@@ -210,14 +210,14 @@ mod tests {
 
     #[test]
     fn a_new_cause_is_logged_at_once() {
-        let lines = logged(|standing, now| {
+        let lines = logged(|tracker, now| {
             let at = |seconds| now + Duration::from_secs(seconds);
             for (seconds, cause) in [(0, "cannot connect"), (6, "cannot connect"), (12, "certificate has expired")] {
-                standing.failed(at(seconds), at(seconds), &Cause::new(cause));
+                tracker.failed(at(seconds), at(seconds), &Cause::new(cause));
             }
-            assert!(matches!(standing.health(), Health::Down { cause, .. } if cause == "certificate has expired"));
+            assert!(matches!(tracker.health(), Health::Down { cause, .. } if cause == "certificate has expired"));
             for (seconds, cause) in [(18, "HTTP 403"), (20, "HTTP 403"), (22, "HTTP 404")] {
-                standing.held(at(seconds), &Cause::new(cause));
+                tracker.held(at(seconds), &Cause::new(cause));
             }
         });
         let words: Vec<_> = lines.lines().map(|line| line.split("Splunk HEC ").nth(1).unwrap()).collect();
@@ -229,25 +229,25 @@ mod tests {
 
     #[test]
     fn a_failed_check_is_logged_and_not_again_by_the_first_delivery() {
-        let lines = logged(|standing, now| {
-            standing.check_failed(now, now, &CheckError::Down(Cause::new("refused")));
+        let lines = logged(|tracker, now| {
+            tracker.check_failed(now, now, &CheckError::Down(Cause::new("refused")));
             for turn in 1..5 {
                 let now = now + Duration::from_secs(turn);
-                standing.failed(now, now, &Cause::new("refused"));
+                tracker.failed(now, now, &Cause::new("refused"));
             }
-            assert!(matches!(standing.health(), Health::Down { since, .. } if since == now));
-            standing.up(now + Duration::from_secs(10));
-            standing.failed(now + Duration::from_secs(20), now + Duration::from_secs(30), &Cause::new("refused"));
+            assert!(matches!(tracker.health(), Health::Down { since, .. } if since == now));
+            tracker.up(now + Duration::from_secs(10));
+            tracker.failed(now + Duration::from_secs(20), now + Duration::from_secs(30), &Cause::new("refused"));
         });
         assert_eq!(lines.matches("is down; nothing is lost").count(), 2, "once for each outage: {lines}");
     }
 
     #[test]
     fn a_changed_refusal_is_logged_again_at_most_once_a_minute() {
-        let lines = logged(|standing, now| {
+        let lines = logged(|tracker, now| {
             for turn in 0..=10 {
                 let page = Cause::new(format!("HTTP 403, not from a collector: blocked, request {turn}"));
-                standing.held(now + turn * Duration::from_secs(15), &page);
+                tracker.held(now + turn * Duration::from_secs(15), &page);
             }
         });
         assert_eq!(lines.matches("rejects our requests").count(), 3, "at 0, 60 and 120 s: {lines}");
@@ -259,47 +259,47 @@ mod tests {
     /// What is logged while `work` runs.
     fn logged(work: impl FnOnce(&HealthTracker, Instant)) -> String {
         let (_log, lines) = log();
-        let (standing, now) = standing();
-        work(&standing, now);
+        let (tracker, now) = tracker();
+        work(&tracker, now);
         lines.text()
     }
 
     #[test]
     fn a_success_in_between_resets_the_count_of_failures() {
-        let (standing, began) = standing();
-        standing.up(began);
+        let (tracker, began) = tracker();
+        tracker.up(began);
         for seconds in 1..5 {
             let now = began + Duration::from_secs(seconds);
-            standing.failed(now, now, &Cause::new("reset"));
-            standing.up(now);
+            tracker.failed(now, now, &Cause::new("reset"));
+            tracker.up(now);
         }
-        assert_eq!(standing.health(), Health::Up { since: began });
+        assert_eq!(tracker.health(), Health::Up { since: began });
     }
 
     #[test]
     fn past_outages_are_remembered_for_a_day_in_bounded_number() {
-        let (standing, start) = standing();
+        let (tracker, start) = tracker();
         let at = |seconds| start + Duration::from_secs(seconds);
         let hour = 3_600;
         for turn in 0..100 {
-            standing.held(at(turn * hour), &Cause::new(format!("HTTP {turn}")));
-            standing.up(at(turn * hour + 60));
-            standing.up(at(turn * hour + 61));
+            tracker.held(at(turn * hour), &Cause::new(format!("HTTP {turn}")));
+            tracker.up(at(turn * hour + 60));
+            tracker.up(at(turn * hour + 61));
         }
-        let outages = standing.outages(at(100 * hour));
+        let outages = tracker.outages(at(100 * hour));
         assert_eq!(outages.len(), 24);
         let last = PastOutage { began: at(99 * hour), ended: at(99 * hour + 60), cause: "HTTP 99".into() };
         assert_eq!(outages.last(), Some(&last));
-        assert!(standing.lock().past.len() <= MAX_OUTAGES);
+        assert!(tracker.lock().past.len() <= MAX_OUTAGES);
     }
 
     #[test]
     fn a_refusal_has_a_remedy_and_keeps_the_time_at_which_it_began() {
-        let (standing, now) = standing();
-        standing.failed(now, now, &Cause::new("503"));
+        let (tracker, now) = tracker();
+        tracker.failed(now, now, &Cause::new("503"));
         let cause = Cause { what: "HTTP 403".to_owned(), hint: Some("enable the token") };
-        standing.held(now + SLOW_FAILURE, &cause);
+        tracker.held(now + SLOW_FAILURE, &cause);
         let cause = "HTTP 403 (enable the token)".to_owned();
-        assert_eq!(standing.health(), Health::Refusing { since: now, cause });
+        assert_eq!(tracker.health(), Health::Refusing { since: now, cause });
     }
 }

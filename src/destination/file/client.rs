@@ -22,7 +22,7 @@ pub struct FileDestination {
     /// The path, for messages.
     path: String,
     writer: Arc<Writer>,
-    standing: HealthTracker,
+    health: HealthTracker,
 }
 
 /// Works on the disk, on blocking threads. One batch at a time, so that lines of two batches do not mix.
@@ -39,8 +39,8 @@ impl FileDestination {
     pub(super) fn with_write(config: &Config, write: Box<WriteFn>) -> Self {
         let path = config.path.display().to_string();
         let writer = Writer(Mutex::new(RotatingFile::new(config.clone(), write)));
-        let standing = HealthTracker::new("file", path.clone());
-        Self { fsync: config.fsync, path, writer: Arc::new(writer), standing }
+        let health = HealthTracker::new("file", path.clone());
+        Self { fsync: config.fsync, path, writer: Arc::new(writer), health }
     }
 
     async fn write(&self, batch: &Arc<Output>, tenure: &Tenure) -> Outcome {
@@ -56,11 +56,11 @@ impl FileDestination {
             let now = Instant::now();
             match written {
                 Ok(Some(())) => {
-                    self.standing.up(now);
+                    self.health.up(now);
                     return Outcome::Done(Vec::new());
                 }
                 Ok(None) => return Outcome::Abandoned,
-                Err(error) => self.standing.failed(began, now, &self.cause(&error)),
+                Err(error) => self.health.failed(began, now, &self.cause(&error)),
             }
             sleep(backoff.next(None)).await;
         }
@@ -92,12 +92,12 @@ impl Destination for FileDestination {
         let now = Instant::now();
         match opened {
             Ok(()) => {
-                self.standing.up(now);
+                self.health.up(now);
                 Ok(Checked { url: self.path.clone(), took: now - began, agrees: "can be written to" })
             }
             Err(error) => {
                 let error = CheckError::Down(self.cause(&error));
-                self.standing.check_failed(began, now, &error);
+                self.health.check_failed(began, now, &error);
                 Err(error)
             }
         }
@@ -117,11 +117,11 @@ impl Destination for FileDestination {
     }
 
     fn health(&self) -> Health {
-        self.standing.health()
+        self.health.health()
     }
 
     fn figures(&self) -> Figures {
-        Figures { outages: self.standing.outages(Instant::now()), ..Figures::default() }
+        Figures { outages: self.health.outages(Instant::now()), ..Figures::default() }
     }
 }
 

@@ -245,11 +245,11 @@ impl Destination for Hec {
             let now = Instant::now();
             match checked {
                 Ok(reply) => {
-                    member.standing.up(now);
+                    member.request_health.up(now);
                     agreed.push((member.url(), reply.is_splunk));
                 }
                 Err(error) => {
-                    member.standing.check_failed(began, now, &error);
+                    member.request_health.check_failed(began, now, &error);
                     failed.get_or_insert(error);
                 }
             }

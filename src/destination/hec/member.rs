@@ -26,8 +26,8 @@ use crate::destination::{CheckError, Health};
 pub(super) struct Member {
     /// Its connections.
     pub(super) endpoint: Arc<Endpoint>,
-    /// Its health.
-    pub(super) standing: HealthTracker,
+    /// Its health, judged by the results of its requests.
+    pub(super) request_health: HealthTracker,
     /// The size limit, and whether it accepts gzip.
     pub(super) tally: Tally,
     /// Its acknowledgements, if used.
@@ -56,7 +56,7 @@ impl Member {
     ) -> Result<Self, ConfigError> {
         let endpoint = Arc::new(Endpoint::new(config, &member.url, address, Channel::new())?);
         Ok(Self {
-            standing: HealthTracker::new("Splunk HEC", endpoint.name().to_owned()),
+            request_health: HealthTracker::new("Splunk HEC", endpoint.name().to_owned()),
             tally: Tally::default(),
             acks: config.ack.map(|timeout| Indexing::new(Arc::clone(&endpoint), poll_every, timeout)),
             limit: Mutex::new(limit),
@@ -99,7 +99,7 @@ impl Member {
     /// Its health: the worse of requests and acknowledgements.
     pub(super) fn health(&self) -> Health {
         let acks = self.acks.as_ref().map_or(Health::Unknown, Indexing::health);
-        match (self.standing.health(), acks) {
+        match (self.request_health.health(), acks) {
             (worse @ Health::Refusing { .. }, _) | (_, worse @ Health::Refusing { .. }) => worse,
             (worse @ Health::Down { .. }, _) | (_, worse @ Health::Down { .. }) => worse,
             (sending, _) => sending,

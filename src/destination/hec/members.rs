@@ -89,7 +89,7 @@ impl Members {
                     if at <= Instant::now() {
                         return permit;
                     }
-                    let refused = matches!(member.standing.health(), Health::Refusing { .. });
+                    let refused = matches!(member.request_health.health(), Health::Refusing { .. });
                     tokio::select! {
                         biased;
                         () = tokio::time::sleep_until(at) => return permit,

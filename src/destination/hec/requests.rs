@@ -210,7 +210,7 @@ impl Requests {
         match &verdict {
             Verdict::Retry { floor, maybe_taken, cause } => {
                 if permit.settle(|flow, ticket| flow.failed(ticket, now, *floor)) {
-                    member.standing.failed_until(began, now, now + floor.unwrap_or_default(), cause);
+                    member.request_health.failed_until(began, now, now + floor.unwrap_or_default(), cause);
                 }
                 self.counters.retry();
                 self.counters.maybe_taken(*maybe_taken);
@@ -218,7 +218,7 @@ impl Requests {
             }
             Verdict::Hold { cause } => {
                 if permit.settle(|flow, ticket| flow.held(ticket, now)) {
-                    member.standing.held(now, cause);
+                    member.request_health.held(now, cause);
                 }
                 self.counters.retry();
                 return None;
@@ -229,7 +229,7 @@ impl Requests {
                     _ => flow.answered(ticket),
                 });
                 if open {
-                    member.standing.up(now);
+                    member.request_health.up(now);
                 }
                 if matches!(verdict, Verdict::Accepted { .. }) {
                     member.tally.accepted(count, now);

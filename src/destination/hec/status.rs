@@ -28,7 +28,7 @@ pub(super) fn outages(members: &[Arc<Member>]) -> Vec<Outage> {
     let now = Instant::now();
     // While other members accept events, the outage of one is not an outage of the destination.
     match members {
-        [alone] => alone.standing.outages(now).into_iter().collect(),
+        [alone] => alone.request_health.outages(now).into_iter().collect(),
         _ => Vec::new(),
     }
 }

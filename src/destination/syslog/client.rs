@@ -50,7 +50,7 @@ impl Syslog {
         let url = url(config);
         let shared = Arc::new(SyslogShared {
             dial: Dial::new(config)?,
-            standing: HealthTracker::new("syslog", url),
+            health: HealthTracker::new("syslog", url),
             left: Notify::new(),
             written_only: AtomicBool::new(false),
             proofs: AtomicU64::new(0),
@@ -124,7 +124,7 @@ impl Destination for Syslog {
     /// Connects once, to the first target that accepts a connection. No message is sent.
     async fn check(&self) -> Result<Checked, CheckError> {
         let began = Instant::now();
-        let SyslogShared { config, dial, standing, .. } = &*self.shared;
+        let SyslogShared { config, dial, health, .. } = &*self.shared;
         let mut error = CheckError::Down(Cause::new("no target"));
         for target in &config.targets {
             let tried = match &config.transport {
@@ -134,14 +134,14 @@ impl Destination for Syslog {
             match tried {
                 Ok(()) => {
                     let now = Instant::now();
-                    standing.up(now);
+                    health.up(now);
                     return Ok(Checked { url: target.to_string(), took: now - began, agrees: "can be connected to" });
                 }
                 Err(ConnectFault::Down(cause)) => error = CheckError::Down(cause),
                 Err(ConnectFault::Refused(cause)) => error = CheckError::Refused(cause),
             }
         }
-        standing.check_failed(began, Instant::now(), &error);
+        health.check_failed(began, Instant::now(), &error);
         Err(error)
     }
 
@@ -160,7 +160,7 @@ impl Destination for Syslog {
     }
 
     fn health(&self) -> Health {
-        self.shared.standing.health()
+        self.shared.health.health()
     }
 
     fn certificates(&self) -> CertificateEnds {
@@ -178,7 +178,7 @@ impl Destination for Syslog {
             && matches!(self.shared.config.delivery, Delivery::Confirmed { .. });
         Figures {
             counters: is_proven.then_some(proofs).into_iter().collect(),
-            outages: self.shared.standing.outages(Instant::now()),
+            outages: self.shared.health.outages(Instant::now()),
             ..Figures::default()
         }
     }

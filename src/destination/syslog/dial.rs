@@ -49,10 +49,10 @@ impl ConnectFault {
     }
 
     /// Reports it. The try began at `began`.
-    pub(super) fn report(&self, standing: &HealthTracker, began: Instant, now: Instant) {
+    pub(super) fn report(&self, health: &HealthTracker, began: Instant, now: Instant) {
         match self {
-            Self::Down(cause) => standing.failed(began, now, cause),
-            Self::Refused(cause) => standing.held(now, cause),
+            Self::Down(cause) => health.failed(began, now, cause),
+            Self::Refused(cause) => health.held(now, cause),
         }
     }
 }

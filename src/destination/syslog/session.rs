@@ -145,7 +145,7 @@ impl<'a> Session<'a> {
                 }
                 Err(fault) => {
                     let now = Instant::now();
-                    fault.report(&self.shared.standing, self.began, now);
+                    fault.report(&self.shared.health, self.began, now);
                     let until = now + self.backoff.next(None);
                     if self.targets.unreachable(now) && !self.wait_until(until).await {
                         return None;
@@ -192,14 +192,14 @@ impl<'a> Session<'a> {
         if settled.proven {
             self.targets.worked();
             self.backoff.reset();
-            self.shared.standing.up(now);
+            self.shared.health.up(now);
         }
         self.apply(settled);
     }
 
     /// An event was accepted.
     pub(super) fn up(&self) {
-        self.shared.standing.up(Instant::now());
+        self.shared.health.up(Instant::now());
     }
 
     /// The next batch in the order of arrival, for a transport that sends one after the other.
@@ -243,7 +243,7 @@ impl<'a> Session<'a> {
         let Some(fault) = fault else { return true };
         let now = Instant::now();
         self.targets.broke(now);
-        fault.report(&self.shared.standing, self.began, now);
+        fault.report(&self.shared.health, self.began, now);
         let until = now + self.backoff.next(None);
         self.wait_until(until).await
     }

@@ -14,7 +14,7 @@ use crate::destination::health::HealthTracker;
 pub(super) struct SyslogShared {
     pub(super) config: Config,
     pub(super) dial: Dial,
-    pub(super) standing: HealthTracker,
+    pub(super) health: HealthTracker,
     /// Notified when a caller stops waiting for a batch.
     pub(super) left: Notify,
     pub(super) written_only: AtomicBool,

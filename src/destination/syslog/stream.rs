@@ -274,7 +274,7 @@ impl Session<'_> {
                     }
                     let why = || format!("it accepts no second connection ({})", fault.cause());
                     if self.targets.has_proven() || self.missed(&why()) == Missed::Late {
-                        fault.report(&self.shared.standing, now, Instant::now());
+                        fault.report(&self.shared.health, now, Instant::now());
                     }
                 }
                 StreamEvent::Home(opened) => {

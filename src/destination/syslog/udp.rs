@@ -47,7 +47,7 @@ pub(super) async fn run(shared: &SyslogShared, jobs: Jobs, rate: u32, max_datagr
             socket = None;
             tries += 1;
             let now = Instant::now();
-            fault.report(&shared.standing, line.began, now);
+            fault.report(&shared.health, line.began, now);
             let until = now + line.backoff.next(None);
             // If there is another target, there is no need to wait.
             if line.targets.unreachable(now) && !line.wait_until(until).await {
