@@ -152,7 +152,7 @@ fn shards(out: &mut Exposition, snapshot: &Snapshot) {
 }
 
 fn loss(out: &mut Exposition, snapshot: &Snapshot) {
-    out.family("forwarder_gaps_open", Kind::Gauge, "Gaps that nobody has acknowledged").value(&[], snapshot.open_gaps);
+    out.family("forwarder_gaps_open", Kind::Gauge, "Gaps that are not acknowledged yet").value(&[], snapshot.open_gaps);
     out.family("forwarder_time_to_loss_seconds", Kind::Gauge, "Retention of the logstore less the lag of the shard");
     for source in &snapshot.sources {
         let Some(kept) = source.retention else { continue };

@@ -31,7 +31,7 @@ pub struct Snapshot {
     pub shards: BTreeMap<ShardName, ShardLedger>,
     /// Open dead letters in this process's directory, if they could be counted.
     pub letters: Option<DeadLettersOnDisk>,
-    /// Gaps that nobody has acknowledged.
+    /// Gaps that are not acknowledged yet.
     pub open_gaps: u64,
     /// The change of the largest lag, in seconds per second, if known.
     pub lag_change: Option<f64>,

@@ -35,7 +35,7 @@ pub(super) enum Headline {
     Paused,
     /// Logs expire in SLS within this time, if nothing changes.
     Losing(Duration),
-    /// Logs are lost, and nobody has acknowledged it.
+    /// Logs are lost, and that is not acknowledged yet.
     Lost,
 }
 

@@ -1,4 +1,4 @@
-//! Gaps that nobody has acknowledged. They are kept in the state directory, because a restart does not recover the
+//! Gaps that are not acknowledged yet. They are kept in the state directory, because a restart does not recover the
 //! logs.
 
 use std::io;

@@ -115,7 +115,7 @@ pub struct App {
     shared: Arc<Shared>,
     sources: Vec<Work>,
     scripts: Scripts,
-    /// Gaps that nobody has acknowledged.
+    /// Gaps that are not acknowledged yet.
     gaps: Arc<Gaps>,
     /// Our name in the groups, kept for the next start.
     consumer: Option<ConsumerId>,

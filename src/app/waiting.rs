@@ -72,7 +72,7 @@ fn whose(saved: &[SavedAt], us: &str, now: i64, group_timeout: Duration) -> Stri
     let mut text = String::new();
     for (owner, (shards, last)) in by_owner {
         let owner = match owner {
-            "" => "nobody named".to_owned(),
+            "" => "an unnamed consumer".to_owned(),
             owner if owner == us => format!("{} (this name)", excerpt(owner)),
             owner => excerpt(owner),
         };
