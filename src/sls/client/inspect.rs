@@ -8,6 +8,7 @@ use super::{Sls, parse_http_date};
 use crate::core::cause::Cause;
 use crate::core::cursor::{Cursor, ShardId, Start};
 use crate::core::source::SourceError;
+use crate::core::wildcard;
 use crate::sls::Config;
 use crate::sls::api;
 use crate::sls::api::{Group, LogstoreNames, ReadError, SavedAt, Shard};
@@ -42,7 +43,11 @@ impl Sls {
     /// # Errors
     /// There is no reply.
     pub async fn clock_ahead(&self) -> Result<Option<i64>, SourceError> {
-        let request = api::build_list_shards(&self.config);
+        // A pattern is not the name of a logstore.
+        let request = match wildcard::has_wildcards(&self.config.logstore) {
+            true => api::build_list_logstores(0),
+            false => api::build_list_shards(&self.config),
+        };
         let key = self.keys.current().await?;
         let asked = Timestamp::now().as_second();
         let reply = self.in_time(request.call, self.attempt(&request, &key, None)).await?;

@@ -118,7 +118,7 @@ async fn a_pattern_is_checked_with_the_first_logstore_that_it_matches() {
     let mut wrongs = Wrongs::default();
     let mut site = Site::new().await;
     site.set("SLS_LOGSTORE", "?");
-    wrongs.found("a pattern", &site.check().await, "ok", "1 logstore called ?; looks at l", "", 0);
+    wrongs.found("a pattern", &site.check().await, "ok", "1 logstore matches ?: l; checks l", "", 0);
     site.deny(Call::Save);
     let found = site.check().await;
     wrongs.found("may not save", &found, "fail", "denied by", "log:ConsumerGroupUpdateCheckPoint", 77);
@@ -129,6 +129,25 @@ async fn a_pattern_is_checked_with_the_first_logstore_that_it_matches() {
     site.deny(Call::ListLogstores);
     let found = site.check().await;
     wrongs.found("may not list logstores", &found, "fail", "denied by", "grant log:ListLogStores in RAM: {", 77);
+    wrongs.end();
+}
+
+/// The emulator creates each logstore that a request names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_is_never_taken_for_the_name_of_a_logstore() {
+    let mut wrongs = Wrongs::default();
+    let mut site = Site::new().await;
+    site.sls = SlsEmulator::start(sls::Config::default()).await.unwrap();
+    site.set("SLS_ENDPOINT", format!("http://{}", site.sls.address()));
+    site.set("SLS_LOGSTORE", "audit-*");
+    let what = "no logstore of project p matches audit-*";
+    wrongs.found("no logstore yet", &site.check().await, "warn", what, "correct sls.logstore", 0);
+    for logstore in ["audit-a", "audit-b", "waf"] {
+        let logs = forwarder::emulator::generate::Generator::new(7, 1_800_000_000).nginx(5);
+        site.sls.put(PROJECT, logstore, 0, [logs]).unwrap();
+    }
+    let what = "2 logstores match audit-*: audit-a, audit-b; checks audit-a";
+    wrongs.found("two logstores", &site.check().await, "ok", what, "", 0);
     wrongs.end();
 }
 

@@ -30,6 +30,9 @@ const MAX_SKEW: u64 = 15 * 60;
 /// A larger clock difference causes a warning.
 const REPORTED_SKEW: u64 = 5;
 
+/// Maximum number of logstores of a pattern that are named.
+const MAX_NAMED: usize = 10;
+
 /// Maximum number of shards that are checked one by one.
 const MAX_SHARDS: usize = 64;
 
@@ -151,8 +154,7 @@ impl View<'_> {
             );
             return None;
         };
-        let number = count(found.len() as u64, "logstore");
-        self.findings.ok(format!("{number} called {}; looks at {}", excerpt(pattern), excerpt(first)));
+        self.findings.ok(format!("{}; checks {}", matching(pattern, &found), excerpt(first)));
         Some(first.clone())
     }
 
@@ -403,6 +405,16 @@ impl View<'_> {
         });
         self.findings.fail(level, cause.what.clone(), fix);
     }
+}
+
+/// `2 logstores match audit-*: audit-a, audit-b`.
+fn matching(pattern: &str, found: &[String]) -> String {
+    let named: Vec<_> = found.iter().take(MAX_NAMED).map(|name| excerpt(name)).collect();
+    let rest = found.len() - named.len();
+    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    let number = count(found.len() as u64, "logstore");
+    let verb = if found.len() == 1 { "matches" } else { "match" };
+    format!("{number} {verb} {}: {}{more}", excerpt(pattern), named.join(", "))
 }
 
 fn ahead_in_words(ahead: i64) -> String {
