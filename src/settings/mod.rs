@@ -26,8 +26,10 @@ mod typed;
 mod units;
 mod url;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::core::env_proxy;
 pub use in_force::{InForce, WrittenIn};
 use problem::Complaint;
 pub use problem::{Problem, SettingsError};
@@ -54,7 +56,9 @@ pub fn load(
     machine: &Machine,
 ) -> Result<Settings, SettingsError> {
     let (typed, problems) = read(config, flags, environment)?;
-    resolve::resolve(&typed, problems, machine)
+    let mut settings = resolve::resolve(&typed, problems, machine)?;
+    settings.warnings.extend(proxy_warnings(environment));
+    Ok(settings)
 }
 
 /// Only the scripts and the destinations, for existing logs: settings of SLS may be missing or wrong.
@@ -68,7 +72,9 @@ pub fn delivery(
     machine: &Machine,
 ) -> Result<DeliverySettings, SettingsError> {
     let (typed, problems) = read(config, flags, environment)?;
-    resolve::delivery(&typed, problems, machine)
+    let mut settings = resolve::delivery(&typed, problems, machine)?;
+    settings.warnings.extend(proxy_warnings(environment));
+    Ok(settings)
 }
 
 /// Only the script and the formats, to try the script: all settings are optional, and no named file is opened. `to`
@@ -173,6 +179,17 @@ pub fn in_force(
 ) -> Result<Vec<InForce>, SettingsError> {
     let (typed, _) = read(config, flags, environment)?;
     Ok(in_force::of(&typed))
+}
+
+/// The value may have a password, so it is not shown.
+fn proxy_warnings(environment: &Environment) -> impl Iterator<Item = String> {
+    let value = |name: &str| environment.get(name).map(OsString::as_os_str);
+    env_proxy::malformed(value).map(|name| {
+        format!(
+            "the environment variable {name} is not the URL of an HTTP proxy and is not used: write it as \
+             http://proxy.example:3128, or unset it"
+        )
+    })
 }
 
 fn read(

@@ -231,6 +231,17 @@ fn the_collector_of_the_vendors_variables_is_host_port_and_https() {
 }
 
 #[test]
+fn a_malformed_proxy_variable_is_a_warning_that_names_it_without_its_password() {
+    let typed = Typed::new()
+        .set("https_proxy", &format!("http//user:{CANARY}@proxy.example:3128"))
+        .set("HTTP_PROXY", "http://proxy.example:3128");
+    let warnings = typed.good(MINIMAL).warnings;
+    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+    assert!(warning.starts_with("the environment variable https_proxy is not the URL of an HTTP proxy"), "{warning}");
+    assert!(!warning.contains(CANARY), "{warning}");
+}
+
+#[test]
 fn a_url_in_the_environment_overrides_a_host_in_the_file() {
     let text = "script = \"scripts/transform.lua\"\n[hec]\nhost = \"1.2.3.4\"\nport = 80\ntoken_file = \"hec.token\"\n";
     let settings = Typed::new().flag("hec.url", "https://splunk.example:8088/").good(text);
