@@ -3,16 +3,20 @@
 use std::error::Error;
 
 use super::printable::excerpt;
+use super::tls_fault::reason;
 
-/// An error and all its causes, on one line, safe to print and cut to a bound.
+/// An error and all its causes, on one line, safe to print and cut to a bound. Causes that only repeat what was said are
+/// left out.
 #[must_use]
 pub fn error_chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
+    let mut said = vec![reason(&error.to_string())];
     let mut below = error.source();
     while let Some(error) = below {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let text = reason(&error.to_string());
+        if said.last().is_none_or(|last| !last.contains(&text)) {
+            said.push(text);
+        }
         below = error.source();
     }
-    excerpt(&text)
+    excerpt(&said.join(": "))
 }

@@ -1,4 +1,4 @@
-//! The meaning of a TLS handshake error.
+//! The meaning of an error of the TLS library.
 
 use std::error::Error as _;
 use std::{io, iter};
@@ -12,6 +12,16 @@ use std::{io, iter};
 pub fn is_cut_short(error: &native_tls::Error) -> bool {
     error.to_string().to_ascii_lowercase().contains("unexpected eof")
         || iter::successors(error.source(), |cause| (*cause).source()).any(|cause| cause.is::<io::Error>())
+}
+
+/// The useful part of `error:0A000086:SSL routines:function:reason:file:line:more (verification)`. Any other text is
+/// returned as it is.
+#[must_use]
+pub fn reason(error: &str) -> String {
+    let reason =
+        error.strip_prefix("error:").and_then(|rest| rest.split(':').nth(3)).filter(|reason| !reason.is_empty());
+    let verification = error.rfind(" (").map_or("", |at| &error[at..]);
+    reason.map_or_else(|| error.to_owned(), |reason| format!("{reason}{verification}"))
 }
 
 #[cfg(test)]
@@ -45,5 +55,22 @@ mod tests {
     async fn a_reply_that_is_not_tls_is_a_refusal() {
         let error = handshake_with(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         assert!(!is_cut_short(&error), "{error}");
+    }
+
+    #[test]
+    fn an_error_of_the_tls_library_is_shown_with_its_reason() {
+        let check = |error: &str, expected: &str| assert_eq!(reason(error), expected);
+        check(
+            "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed:\
+             ssl/statem/statem_clnt.c:2125: (IP address mismatch)",
+            "certificate verify failed (IP address mismatch)",
+        );
+        check(
+            "error:0A00045C:SSL routines:ssl3_read_bytes:tlsv13 alert certificate required:ssl/record/rec_layer_s3.c:916:SSL \
+             alert number 116",
+            "tlsv13 alert certificate required",
+        );
+        check("error:0A00045C::::", "error:0A00045C::::");
+        check("unexpected EOF", "unexpected EOF");
     }
 }

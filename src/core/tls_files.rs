@@ -6,6 +6,7 @@ use native_tls::{Certificate, Identity, Protocol, TlsConnector};
 
 use super::named_file;
 use super::named_file::MAX_SETTINGS;
+use super::tls_fault::reason;
 
 /// What the file with certificates to trust is called in errors.
 const CA_FILE: &str = "CA file";
@@ -78,7 +79,8 @@ impl TlsFiles {
             .danger_accept_invalid_certs(!verify)
             .danger_accept_invalid_hostnames(!verify);
         if let Some(ca) = &content.ca {
-            let certificates = Certificate::stack_from_pem(ca).map_err(|error| self.bad_ca(error.to_string()))?;
+            let certificates =
+                Certificate::stack_from_pem(ca).map_err(|error| self.bad_ca(reason(&error.to_string())))?;
             if certificates.is_empty() {
                 return Err(self.bad_ca("it contains no PEM certificate".to_owned()));
             }
@@ -88,12 +90,12 @@ impl TlsFiles {
         }
         if let Some((certificate, key)) = &content.client {
             let identity = Identity::from_pkcs8(certificate, key);
-            builder.identity(identity.map_err(|error| self.bad_client(error.to_string()))?);
+            builder.identity(identity.map_err(|error| self.bad_client(reason(&error.to_string())))?);
         }
         builder.build().map_err(|error| match content.client {
             // The certificate and the key do not match.
-            Some(_) => self.bad_client(error.to_string()),
-            None => TlsError::Library(error.to_string()),
+            Some(_) => self.bad_client(reason(&error.to_string())),
+            None => TlsError::Library(reason(&error.to_string())),
         })
     }
 

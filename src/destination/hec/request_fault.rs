@@ -12,6 +12,7 @@ use super::reply;
 use super::reply::{PROXY_LOGIN, Verdict};
 use super::suspicion::Failure;
 use crate::core::cause::Cause;
+use crate::core::tls_fault;
 use crate::core::tls_fault::is_cut_short;
 use crate::destination::CheckError;
 
@@ -33,13 +34,14 @@ impl RequestFault {
     /// Classifies an error of the HTTP library; `proxy` is the proxy used.
     pub(super) fn of(error: &reqwest::Error, proxy: Option<&str>) -> Self {
         if !error.is_connect() {
-            return if error.is_timeout() {
-                Self::Silence(Cause::new("no reply in time"))
-            } else if is_networks(error) {
-                Self::Silence(Cause::new(format!("no reply: {}", chain(error))))
-            } else {
-                Self::Ended(Cause::new(format!("no reply: {}", chain(error))))
-            };
+            if error.is_timeout() {
+                return Self::Silence(Cause::new("no reply in time"));
+            }
+            let why = chain(error);
+            // With TLS 1.3, the collector may refuse our certificate after the handshake.
+            let hint = Some(why.as_str()).filter(|why| why.contains(ALERT)).and_then(tls_advice);
+            let cause = Cause { what: format!("no reply: {why}"), hint };
+            return if is_networks(error) { Self::Silence(cause) } else { Self::Ended(cause) };
         }
         let over = proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
         if error.is_timeout() {
@@ -51,7 +53,10 @@ impl RequestFault {
             return Self::Refused(Cause { what, hint: Some(PROXY_LOGIN) });
         }
         match tls_refusal(error) {
-            Some(advice) => Self::Refused(Cause { what, hint: Some(advice) }),
+            Some(advice) => {
+                let what = format!("cannot connect{over}: no TLS: {why}");
+                Self::Refused(Cause { what, hint: Some(advice) })
+            }
             None => Self::Unreachable(Cause::new(what)),
         }
     }
@@ -86,15 +91,23 @@ impl RequestFault {
     }
 }
 
+/// In the text of OpenSSL, if the other side refused us.
+const ALERT: &str = "alert";
+
 /// The remedy for a handshake that was refused, by us or by the collector; `None` if the network interrupted it.
 fn tls_refusal(error: &reqwest::Error) -> Option<&'static str> {
-    /// By the text of OpenSSL. An *alert* comes from the collector.
+    let tls = causes(error).find_map(|cause| cause.downcast_ref::<native_tls::Error>())?;
+    if is_cut_short(tls) { None } else { tls_advice(&tls.to_string()) }
+}
+
+/// The probable remedy for a TLS error, by the text of OpenSSL.
+fn tls_advice(words: &str) -> Option<&'static str> {
     const ADVICE: [(&str, &str); 11] = [
         ("alert certificate required", "it demands a client certificate: set hec.client_cert and hec.client_key"),
         ("alert handshake failure", "it may demand a client certificate: set hec.client_cert and hec.client_key"),
         ("alert certificate expired", "our certificate has expired: renew hec.client_cert"),
         ("alert unknown ca", "it does not know the issuer of our certificate: check hec.client_cert"),
-        ("alert", "it refuses our certificate or our version of TLS; its own log says why"),
+        (ALERT, "it refuses our certificate or our version of TLS; its own log says why"),
         ("certificate has expired", "if the clock of this machine is right, renew the collector's certificate"),
         ("not yet valid", "the clock of this machine or of the collector is wrong"),
         ("mismatch", "its certificate is for another name: use a host name that is in it"),
@@ -105,11 +118,6 @@ fn tls_refusal(error: &reqwest::Error) -> Option<&'static str> {
         ("wrong version number", "the server does not speak TLS on this port: write http://"),
         ("", "does it speak TLS 1.2 or newer on this port?"),
     ];
-    let tls = causes(error).find_map(|cause| cause.downcast_ref::<native_tls::Error>())?;
-    if is_cut_short(tls) {
-        return None;
-    }
-    let words = tls.to_string();
     ADVICE.iter().find(|(says, _)| words.contains(says)).map(|(_, advice)| *advice)
 }
 
@@ -130,7 +138,7 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Erro
 pub(super) fn chain(error: &reqwest::Error) -> String {
     let mut texts: Vec<String> = Vec::new();
     for cause in causes(error) {
-        let text = reply::words(&cause.to_string());
+        let text = reply::words(&tls_fault::reason(&cause.to_string()));
         if !text.starts_with("client error (") && texts.last().is_none_or(|last| !last.contains(&text)) {
             texts.push(text);
         }
@@ -139,4 +147,18 @@ pub(super) fn chain(error: &reqwest::Error) -> String {
         return "unknown".to_owned();
     }
     texts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_of_the_collector_has_advice_and_is_not_mistaken_for_a_fault_of_its_certificate() {
+        let advice = |words| tls_advice(words).unwrap();
+        assert!(advice("tlsv13 alert certificate required").contains("set hec.client_cert"));
+        assert!(advice("sslv3 alert certificate expired").contains("renew hec.client_cert"));
+        assert!(advice("tlsv1 alert protocol version").contains("its own log says why"));
+        assert!(advice("certificate verify failed (certificate has expired)").contains("renew the collector's"));
+    }
 }

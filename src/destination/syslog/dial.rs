@@ -17,7 +17,7 @@ use super::{Config, Target, Transport, socket};
 use crate::core::cause::Cause;
 use crate::core::certificates::{CertificateEnds, Certificates};
 use crate::core::reread::Reread;
-use crate::core::tls_fault::is_cut_short;
+use crate::core::tls_fault::{is_cut_short, reason};
 use crate::destination::health::HealthTracker;
 
 /// How long to wait for one address before the next is tried in parallel (RFC 8305 section 8).
@@ -177,14 +177,6 @@ fn refused(target: &Target, error: &str) -> ConnectFault {
     ConnectFault::Refused(Cause { what: format!("{target}: no TLS: {}", reason(error)), hint: Some(advice(error)) })
 }
 
-/// The useful part of `error:0A000086:SSL routines:function:reason:file:line:more (verification)`.
-fn reason(error: &str) -> String {
-    let reason =
-        error.strip_prefix("error:").and_then(|rest| rest.split(':').nth(3)).filter(|reason| !reason.is_empty());
-    let verification = error.rfind(" (").map_or("", |at| &error[at..]);
-    reason.map_or_else(|| error.to_owned(), |reason| format!("{reason}{verification}"))
-}
-
 /// The probable remedy for a TLS error, by the text of OpenSSL. An *alert* comes from the receiver.
 fn advice(error: &str) -> &'static str {
     const ADVICE: [(&str, &str); 11] = [
@@ -208,26 +200,4 @@ fn advice(error: &str) -> &'static str {
     ];
     let known = ADVICE.iter().find(|(says, _)| error.contains(says));
     known.map_or("", |(_, advice)| advice)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_of_the_tls_library_is_shown_with_its_reason() {
-        let check = |error: &str, expected: &str| assert_eq!(reason(error), expected);
-        check(
-            "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed:\
-             ssl/statem/statem_clnt.c:2125: (IP address mismatch)",
-            "certificate verify failed (IP address mismatch)",
-        );
-        check(
-            "error:0A00045C:SSL routines:ssl3_read_bytes:tlsv13 alert certificate required:ssl/record/rec_layer_s3.c:916:SSL \
-             alert number 116",
-            "tlsv13 alert certificate required",
-        );
-        check("error:0A00045C::::", "error:0A00045C::::");
-        check("unexpected EOF", "unexpected EOF");
-    }
 }

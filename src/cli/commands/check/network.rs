@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::finding::{Findings, Level};
 use crate::core::count::count;
 use crate::core::printable::excerpt;
+use crate::core::tls_fault::reason;
 
 /// Time limit for each step.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -156,7 +157,7 @@ async fn check_certificate(findings: &Findings, place: &Place, name: &str, strea
         Err(error) => {
             let fix =
                 "if the server does not speak TLS there, write http:// (or protocol = \"tcp\"), or name its TLS port";
-            findings.fail(Level::SETUP, format!("no TLS at {at}: {}", excerpt(&error)), fix);
+            findings.fail(Level::SETUP, format!("no TLS at {at}: {}", excerpt(&reason(&error))), fix);
             return false;
         }
     };
