@@ -289,6 +289,9 @@ mod tests {
         check(&in_group(group(ShortOf::Memory), well()), State::Trouble, text);
         let text = "8000 shards that SLS gave us are read by nobody, since a source has as many shards as it may have";
         check(&in_group(group(ShortOf::Source), well()), State::Trouble, text);
+        let mut several = in_group(group(ShortOf::Memory), well());
+        several.sources.push(SourceSnapshot { name: "waf".into(), ..several.sources[0].clone() });
+        check(&several, State::Trouble, "8000 shards of source audit that SLS gave us are read by nobody");
     }
 
     #[test]
