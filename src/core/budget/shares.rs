@@ -21,6 +21,10 @@ pub(super) struct Shares {
     total: usize,
     /// Bytes that each source holds.
     held: BTreeMap<ShareId, usize>,
+    /// The sum of `held`. Both sums are kept, because every pull of every source needs them.
+    used: usize,
+    /// The sum of what each source holds or has reserved, whichever is more.
+    claimed: usize,
     /// Waiting requests in order of arrival.
     wishes: VecDeque<Wish>,
     next: u64,
@@ -38,19 +42,20 @@ struct Wish {
 impl Shares {
     /// Shares of `total` bytes.
     pub(super) fn new(total: usize) -> Self {
-        Self { total, held: BTreeMap::new(), wishes: VecDeque::new(), next: 0 }
+        Self { total, held: BTreeMap::new(), used: 0, claimed: 0, wishes: VecDeque::new(), next: 0 }
     }
 
     /// Adds a source. The reserved part of each source becomes smaller.
     pub(super) fn join(&mut self) -> ShareId {
         let share = self.next_id();
-        self.held.insert(share, 0);
+        self.set_held(share, 0);
         share
     }
 
     /// Removes a source that holds nothing.
     pub(super) fn leave(&mut self, share: ShareId) {
         self.held.remove(&share);
+        self.count();
     }
 
     /// Number of bytes in total.
@@ -60,7 +65,7 @@ impl Shares {
 
     /// Number of bytes that are held.
     pub(super) fn used(&self) -> usize {
-        self.held.values().sum()
+        self.used
     }
 
     /// Number of bytes that a source holds.
@@ -111,7 +116,7 @@ impl Shares {
             }
             let bytes = wish.bytes.min(own + common).max(least);
             common -= bytes.saturating_sub(own);
-            *self.held.entry(wish.share).or_default() += bytes;
+            self.set_held(wish.share, self.held(wish.share) + bytes);
             granted.push((wish.id, bytes));
         }
         granted
@@ -131,13 +136,13 @@ impl Shares {
 
     /// Takes `bytes` even if they are not free. Until they are returned, each source gets only its reserved part.
     pub(super) fn take_anyway(&mut self, share: ShareId, bytes: usize) {
-        *self.held.entry(share).or_default() += bytes;
+        self.set_held(share, self.held(share) + bytes);
     }
 
     /// Returns `bytes`.
     pub(super) fn give_back(&mut self, share: ShareId, bytes: usize) {
-        if let Some(held) = self.held.get_mut(&share) {
-            *held = held.saturating_sub(bytes);
+        if self.held.contains_key(&share) {
+            self.set_held(share, self.held(share).saturating_sub(bytes));
         }
     }
 
@@ -153,9 +158,26 @@ impl Shares {
 
     /// Bytes that are free and reserved for no source.
     fn common(&self) -> usize {
+        self.total.saturating_sub(self.claimed)
+    }
+
+    /// Records how much a source holds now.
+    fn set_held(&mut self, share: ShareId, bytes: usize) {
+        match self.held.insert(share, bytes) {
+            Some(before) => {
+                let kept = self.kept();
+                self.used = self.used - before + bytes;
+                self.claimed = self.claimed - before.max(kept) + bytes.max(kept);
+            }
+            None => self.count(),
+        }
+    }
+
+    /// Counts both sums anew: the reserved parts depend on the number of sources.
+    fn count(&mut self) {
         let kept = self.kept();
-        let held: usize = self.held.values().map(|held| (*held).max(kept)).sum();
-        self.total.saturating_sub(held)
+        self.used = self.held.values().sum();
+        self.claimed = self.held.values().map(|held| (*held).max(kept)).sum();
     }
 
     fn next_id(&mut self) -> u64 {
@@ -231,6 +253,25 @@ mod tests {
                 let sum: usize = model.credits.iter().map(|(_, bytes)| bytes).sum();
                 assert_eq!(model.shares.used(), sum);
                 assert!(sum <= TOTAL, "{sum}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_sums_are_exact_while_sources_come_and_go() {
+        for (mut rng, mut model) in histories() {
+            for _ in 0..100 {
+                let share = model.sources[rng.usize(..model.sources.len())];
+                model.step(&mut rng, share);
+                if rng.u32(..10) == 0 {
+                    let guest = model.shares.join();
+                    assert!(!model.shares.take_now(guest, TOTAL));
+                    model.shares.leave(guest);
+                    model.sources.push(model.shares.join());
+                }
+                let Shares { used, claimed, .. } = model.shares;
+                model.shares.count();
+                assert_eq!((used, claimed), (model.shares.used, model.shares.claimed));
             }
         }
     }
