@@ -17,11 +17,11 @@ const PAGE_GROUPS: usize = 20;
 const START: u32 = 1_700_000_000;
 
 /// A kind of generated logs.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
-    /// ActionTrail events: one large field of JSON.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum Kind {
+    /// ActionTrail events: one large field of JSON
     Audit,
-    /// Access logs: many small fields.
+    /// Access logs: many small fields
     Web,
 }
 
@@ -54,8 +54,12 @@ impl Corpus {
         }
     }
 
-    /// A page of the next groups.
-    pub(super) fn page(&mut self) -> Page {
+    /// This many pages of the next groups.
+    pub(super) fn pages(&mut self, pages: usize) -> Vec<Page> {
+        (0..pages).map(|_| self.page()).collect()
+    }
+
+    fn page(&mut self) -> Page {
         let groups: Vec<LogGroup> = (0..PAGE_GROUPS).map(|_| self.group()).collect();
         let body = LogGroupList { groups }.encode_to_vec();
         Page {

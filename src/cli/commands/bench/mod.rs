@@ -8,7 +8,7 @@ mod lines;
 mod stages;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use crate::script::{Sample, Script};
 use crate::settings;
 use corpus::{Corpus, Kind};
 use line::To;
+use stages::Stage;
 use table::Measured;
 
 /// Pages of generated logs for measuring the stages.
@@ -39,7 +40,7 @@ show the cost of each line, including the library functions that it calls, but n
 The logs have the format of `forwarder try`.
 
 Times are CPU time, which other programs do not add to but do slow down. Instructions per log are more
-stable: docs/performance.md explains how to count them.
+stable. With --stage, only one stage runs, as often as --passes says, for a profiler that counts them.
 
 Exit codes: 0 measured, 1 it could not be measured, 2 usage, settings or script.";
 
@@ -65,15 +66,21 @@ pub struct Args {
     /// Print JSON instead of the table
     #[arg(long)]
     pub json: bool,
+    /// Run only this stage, and measure nothing: for a profiler
+    #[arg(long, value_enum, conflicts_with_all = ["json", "count", "shards"], hide_short_help = true)]
+    pub stage: Option<Stage>,
+    /// Passes of that stage over the logs
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "stage", hide_short_help = true)]
+    pub passes: u32,
+    /// The generated logs of that stage
+    #[arg(long, value_enum, default_value_t = Kind::Audit, requires = "stage", conflicts_with = "logs", hide_short_help = true)]
+    pub kind: Kind,
 }
 
 /// Measures and prints; returns the exit code.
 pub(crate) fn main(args: &Args) -> ExitCode {
-    match measure(args) {
-        Ok(measured) => {
-            let output = if args.json { format!("{}\n", table::json(&measured)) } else { table::text(&measured) };
-            show(&output, ExitCode::SUCCESS)
-        }
+    match report(args) {
+        Ok(report) => show(&report, ExitCode::SUCCESS),
         Err(Fault::Usage(said)) => end_with(&said),
         Err(Fault::Failed(why)) => {
             eprintln!("forwarder bench: {why}");
@@ -89,7 +96,16 @@ enum Fault {
     Failed(String),
 }
 
-fn measure(args: &Args) -> Result<Vec<Measured>, Fault> {
+impl From<stages::Fault> for Fault {
+    fn from(fault: stages::Fault) -> Self {
+        match fault {
+            stages::Fault::Script(error) => Self::Usage(ExitMessage::script(&error)),
+            stages::Fault::Log(why) => Self::Failed(why),
+        }
+    }
+}
+
+fn report(args: &Args) -> Result<String, Fault> {
     let usage = |why: String| Fault::Usage(ExitMessage::Plain(why));
     let (config, environment) = sources(args.config.as_deref());
     let trial = settings::trial(config.as_deref(), None, &environment, &machine());
@@ -101,30 +117,27 @@ fn measure(args: &Args) -> Result<Vec<Measured>, Fault> {
         format: Arc::clone(format) as Arc<dyn Format>,
     };
     let formats: Vec<DestinationFormat> = trial.formats.iter().map(named).collect();
-    let stages = |pages: &[Page]| {
-        stages::measure(&script, &trial.hook, &formats, pages).map_err(|error| match error {
-            stages::Fault::Script(error) => Fault::Usage(ExitMessage::script(&error)),
-            stages::Fault::Log(why) => Fault::Failed(why),
-        })
-    };
-    if let Some(file) = &args.logs {
-        let logs = samples::read(file).map_err(usage)?;
-        let logs = logs.into_iter().map(|log| log.map(|origin| origin.sample));
-        let logs = logs.collect::<Result<Vec<Sample>, String>>().map_err(usage)?;
-        let page = [Sample::page(&logs)];
+    let own_page = args.logs.as_deref().map(own_page).transpose().map_err(usage)?;
+    if let Some(stage) = args.stage {
+        let pages = own_page.map_or_else(|| Corpus::new(args.kind).pages(PAGES), |page| vec![page]);
+        let logs = stages::repeat(stage, args.passes, &script, &trial.hook, &formats, &pages)?;
+        return Ok(format!("{} passes over {logs} logs\n", args.passes));
+    }
+    let stages = |pages: &[Page]| stages::measure(&script, &trial.hook, &formats, pages);
+    if let (Some(page), Some(file)) = (own_page, &args.logs) {
+        let page = [page];
         let stages = stages(&page)?;
         let script_lines = lines::measure(&script, &trial.hook, &page);
         let script_lines = script_lines.map_err(|error| Fault::Usage(ExitMessage::script(&error)))?;
         let yardstick = cpu::gzip_each(&stages.events, stages.logs);
         let corpus = file.display().to_string();
-        return Ok(vec![Measured { corpus, stages, script_lines, lines: Vec::new(), yardstick }]);
+        return Ok(shown(args, &[Measured { corpus, stages, script_lines, lines: Vec::new(), yardstick }]));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fault::Failed(format!("cannot start the threads: {error}")))?;
     let mut measured = Vec::new();
     for kind in [Kind::Audit, Kind::Web] {
-        let mut corpus = Corpus::new(kind);
-        let pages: Vec<Page> = (0..PAGES).map(|_| corpus.page()).collect();
+        let pages = Corpus::new(kind).pages(PAGES);
         let stages = stages(&pages)?;
         let yardstick = cpu::gzip_each(&stages.events, stages.logs);
         let run = |to| runtime.block_on(line::measure(kind, to, &path, args.shards, args.count)).map_err(Fault::Failed);
@@ -132,5 +145,15 @@ fn measure(args: &Args) -> Result<Vec<Measured>, Fault> {
         let corpus = kind.name().to_owned();
         measured.push(Measured { corpus, stages, script_lines: Vec::new(), lines, yardstick });
     }
-    Ok(measured)
+    Ok(shown(args, &measured))
+}
+
+fn shown(args: &Args, measured: &[Measured]) -> String {
+    if args.json { format!("{}\n", table::json(measured)) } else { table::text(measured) }
+}
+
+/// The user's own logs as one page.
+fn own_page(file: &Path) -> Result<Page, String> {
+    let logs = samples::read(file)?.into_iter().map(|log| log.map(|origin| origin.sample));
+    Ok(Sample::page(&logs.collect::<Result<Vec<Sample>, String>>()?))
 }

@@ -1,5 +1,6 @@
 //! Measures the stages of a log in this process, in CPU time of one thread.
 
+use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,23 @@ const ROUNDS: usize = 5;
 
 /// Bytes of events that are compressed at a time, as in a request.
 const BODY: usize = 1_000_000;
+
+const READABLE: &str = "a page that was made here is readable";
+
+/// One step of the way of a log, each of which can be run by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Stage {
+    /// Unpacking a page (LZ4)
+    Unpack,
+    /// Reading the logs of a page
+    Read,
+    /// Reading, and the script
+    Script,
+    /// Reading, the script, and writing its events
+    Events,
+    /// Compressing the events
+    Gzip,
+}
 
 /// Nanoseconds per log.
 pub(super) struct Stages {
@@ -51,61 +69,101 @@ pub(super) fn measure(
     formats: &[DestinationFormat],
     pages: &[Page],
 ) -> Result<Stages, Fault> {
-    let packed: Vec<(Bytes, usize)> =
-        pages.iter().map(|page| (lz4_flex::block::compress(&page.body).into(), page.body.len())).collect();
-    let mut reader = Logs::default();
-    let logs: usize = pages.iter().map(|page| read(&mut reader, page)).sum();
-    let empty = |named: &DestinationFormat| DestinationFormat { format: Arc::new(Nothing), ..named.clone() };
-    let mut plain = load(script, config, formats.iter().map(empty).collect()).map_err(Fault::Script)?;
-    let mut full = load(script, config, formats.to_vec()).map_err(Fault::Script)?;
-    let mut events = Vec::new();
-    for page in pages {
-        let made = full.run(page).expect("a page that was read once is readable");
-        if let Some(failed) = made.failed.first() {
-            return Err(Fault::Log(format!("the script fails on log {}: {}", failed.log + 1, failed.error)));
-        }
-        made.outputs.iter().for_each(|output| events.extend_from_slice(output.bytes()));
-    }
-    let each = |work: &mut dyn FnMut()| median(MIN_LOGS.div_ceil(logs.max(1)), logs, work);
-    let inflate = each(&mut || {
-        for (body, raw) in &packed {
-            std::hint::black_box(unpack(Some("lz4"), *raw as u64, body.clone()).expect("it was compressed here"));
-        }
-    });
-    let decode = each(&mut || {
-        for page in pages {
-            std::hint::black_box(read(&mut reader, page));
-        }
-    });
-    let run = |hook: &mut Hook| {
-        each(&mut || {
-            for page in pages {
-                std::hint::black_box(hook.run(page).expect("a page that was read once is readable"));
-            }
-        })
-    };
-    let (hook, laid_out) = (run(&mut plain), run(&mut full));
-    let gzip = each(&mut || {
-        for body in events.chunks(BODY) {
-            std::hint::black_box(hec::gzip(body));
-        }
-    });
+    let mut work = Work::new(script, config, formats, pages)?;
+    let logs = work.logs;
+    let mut each = |stage| median(MIN_LOGS.div_ceil(logs.max(1)), logs, &mut || work.run(stage));
+    let (inflate, decode, gzip) = (each(Stage::Unpack), each(Stage::Read), each(Stage::Gzip));
+    let (scripted, written) = (each(Stage::Script), each(Stage::Events));
     Ok(Stages {
         logs,
         inflate,
         decode,
-        hook: (hook - decode).max(0.0),
-        format: (laid_out - hook).max(0.0),
+        hook: (scripted - decode).max(0.0),
+        format: (written - scripted).max(0.0),
         gzip,
-        events,
+        events: work.events,
     })
 }
 
+/// Runs one stage this many times over the logs; returns the number of logs of one pass.
+pub(super) fn repeat(
+    stage: Stage,
+    passes: u32,
+    script: &Script,
+    config: &script::Config,
+    formats: &[DestinationFormat],
+    pages: &[Page],
+) -> Result<usize, Fault> {
+    let mut work = Work::new(script, config, formats, pages)?;
+    (0..passes).for_each(|_| work.run(stage));
+    Ok(work.logs)
+}
+
+/// What the stages work on.
+struct Work<'a> {
+    pages: &'a [Page],
+    /// Each page compressed, and its size.
+    packed: Vec<(Bytes, usize)>,
+    reader: Logs,
+    /// The script without and with the format of the destinations.
+    plain: Hook,
+    full: Hook,
+    logs: usize,
+    events: Vec<u8>,
+}
+
+impl<'a> Work<'a> {
+    fn new(
+        script: &Script,
+        config: &script::Config,
+        formats: &[DestinationFormat],
+        pages: &'a [Page],
+    ) -> Result<Self, Fault> {
+        let packed = pages.iter().map(|page| (lz4_flex::block::compress(&page.body).into(), page.body.len())).collect();
+        let mut reader = Logs::default();
+        let logs = pages.iter().map(|page| read(&mut reader, page)).sum();
+        let empty = |named: &DestinationFormat| DestinationFormat { format: Arc::new(Nothing), ..named.clone() };
+        let plain = load(script, config, formats.iter().map(empty).collect()).map_err(Fault::Script)?;
+        let mut full = load(script, config, formats.to_vec()).map_err(Fault::Script)?;
+        let mut events = Vec::new();
+        for page in pages {
+            let made = full.run(page).expect(READABLE);
+            if let Some(failed) = made.failed.first() {
+                return Err(Fault::Log(format!("the script fails on log {}: {}", failed.log + 1, failed.error)));
+            }
+            made.outputs.iter().for_each(|output| events.extend_from_slice(output.bytes()));
+        }
+        Ok(Self { pages, packed, reader, plain, full, logs, events })
+    }
+
+    /// One pass over all logs.
+    fn run(&mut self, stage: Stage) {
+        match stage {
+            Stage::Unpack => self.packed.iter().for_each(|(body, raw)| {
+                black_box(unpack(Some("lz4"), *raw as u64, body.clone()).expect("it was compressed here"));
+            }),
+            Stage::Read => self.pages.iter().for_each(|page| {
+                black_box(read(&mut self.reader, page));
+            }),
+            Stage::Script => run(&mut self.plain, self.pages),
+            Stage::Events => run(&mut self.full, self.pages),
+            Stage::Gzip => self.events.chunks(BODY).for_each(|body| {
+                black_box(hec::gzip(body));
+            }),
+        }
+    }
+}
+
+fn run(hook: &mut Hook, pages: &[Page]) {
+    for page in pages {
+        black_box(hook.run(page).expect(READABLE));
+    }
+}
+
 fn read(reader: &mut Logs, page: &Page) -> usize {
-    let readable = "the page was made here";
-    reader.open(page.body.clone()).expect(readable);
+    reader.open(page.body.clone()).expect(READABLE);
     let mut logs = 0;
-    while reader.read().expect(readable).is_some() {
+    while reader.read().expect(READABLE).is_some() {
         logs += 1;
     }
     logs
@@ -165,5 +223,17 @@ mod tests {
         let page = script::Sample::page(&[script::Sample::from_json(&logs).unwrap()]);
         let Err(Fault::Log(why)) = measure(&script, &config, &[nothing()], &[page]) else { panic!("it was measured") };
         assert!(why.starts_with("the script fails on log 1: "), "{why}");
+    }
+
+    #[test]
+    fn every_stage_runs_by_itself_over_all_logs() {
+        let script = Script::from_text("s.lua", "function process(log) return log end");
+        let config = script::Config { timeout: Duration::from_secs(1), memory: 64 << 20, vars: toml::Table::new() };
+        let logs = vec![script::Sample::from_json(&serde_json::json!({ "a": "1" })).unwrap(); 3];
+        let page = [script::Sample::page(&logs)];
+        for stage in <Stage as clap::ValueEnum>::value_variants() {
+            let logs = repeat(*stage, 2, &script, &config, &[nothing()], &page);
+            assert_eq!(logs.ok(), Some(3), "{stage:?}");
+        }
     }
 }
