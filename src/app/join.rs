@@ -77,9 +77,7 @@ pub(super) async fn join_group(
     loop {
         let joined = async {
             let timeout = source.ensure_group().await?;
-            if start == Start::End {
-                learn_shards(source, name).await?;
-            }
+            learn_shards(source, name, start).await?;
             // The first heartbeat lists no shards. The next one returns the assigned shards again.
             source.heartbeat(&BTreeSet::new()).await?;
             Ok(timeout)
@@ -123,10 +121,12 @@ async fn sign_in(source: &Sls, name: &SourceName, state: &GroupState, refusals: 
     }
 }
 
-/// Reads the state of the group, so that shards of a later split or merge start with their oldest log. Without the
-/// right to do this, the program works but logs the consequences.
-async fn learn_shards(source: &Sls, name: &SourceName) -> Result<(), SourceError> {
+/// Reads the state of the group, so that shards of a later split or merge start with their oldest log, and that a
+/// logstore that was deleted and created again is noticed. Without the permission, the program works but logs the
+/// consequences.
+async fn learn_shards(source: &Sls, name: &SourceName, start: Start) -> Result<(), SourceError> {
     match source.learn_shards().await {
+        Err(SourceError::Refused(_)) if start != Start::End => Ok(()),
         Err(SourceError::Refused(cause)) => {
             warn!(
                 source = %name,

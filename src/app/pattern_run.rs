@@ -139,12 +139,19 @@ fn nothing(config: &sls::Config) -> SourceError {
     SourceError::Absent(Cause { what, hint: Some("it is waited for, and looked up again every minute") })
 }
 
+/// A source that has ended.
+struct Ended {
+    logstore: String,
+    name: SourceName,
+    drained: Result<Drained, Error>,
+}
+
 /// The sources that a pattern found.
 struct Found<'a> {
     pattern: &'a PatternRun,
     common: Common,
     places: SourcePlaces,
-    running: JoinSet<(String, Result<Drained, Error>)>,
+    running: JoinSet<Ended>,
     /// By logstore; raised to end its source.
     stops: BTreeMap<String, Stopper>,
     /// Logstores that were read to their end.
@@ -195,8 +202,12 @@ impl<'a> Found<'a> {
         info!(source = %source.name(), pattern = settings.sls.logstore, "found a logstore");
         let (stopper, stopped) = stop();
         let (logstore, common, places) = (logstore.to_owned(), self.common.clone(), self.places.clone());
+        let name = SourceName::new(source.name());
         self.stops.insert(logstore.clone(), stopper);
-        self.running.spawn(async move { (logstore, source.run(common, places, stopped).await) });
+        self.running.spawn(async move {
+            let drained = source.run(common, places, stopped).await;
+            Ended { logstore, name, drained }
+        });
         Ok(())
     }
 
@@ -209,10 +220,14 @@ impl<'a> Found<'a> {
     }
 
     /// Records the end of a source. Undelivered logs of a deleted logstore are no failure: nothing can recover them.
-    fn has_ended(&mut self, ended: Result<(String, Result<Drained, Error>), JoinError>) -> Result<Drained, Error> {
-        let (logstore, drained) = ended.map_err(|panic| Error::Internal(panic.to_string()))?;
+    fn has_ended(&mut self, ended: Result<Ended, JoinError>) -> Result<Drained, Error> {
+        let Ended { logstore, name, drained } = ended.map_err(|panic| Error::Internal(panic.to_string()))?;
         let drained = drained?;
         let was_gone = self.stops.remove(&logstore).is_some_and(|stop| stop.is_raised());
+        if was_gone {
+            // A logstore that is created again under this name has other logs.
+            self.pattern.shared.ledger.forget_positions(&name);
+        }
         if was_gone && drained != Drained::Broken {
             return Ok(Drained::Clean);
         }
@@ -229,7 +244,7 @@ impl<'a> Found<'a> {
     async fn end(mut self, mut worst: Drained) -> Result<Drained, Error> {
         self.stops.values().for_each(Stopper::raise);
         while let Some(ended) = self.running.join_next().await {
-            let (_, drained) = ended.map_err(|panic| Error::Internal(panic.to_string()))?;
+            let Ended { drained, .. } = ended.map_err(|panic| Error::Internal(panic.to_string()))?;
             worst = worst.max(drained?);
         }
         Ok(worst)

@@ -48,6 +48,15 @@ impl Ledger {
         Arc::clone(lock(&self.accounts).entry(shard.clone()).or_insert_with(open))
     }
 
+    /// Forgets the positions of a source whose logstore was deleted.
+    pub fn forget_positions(&self, source: &SourceName) {
+        for (shard, account) in &*lock(&self.accounts) {
+            if shard.source == *source {
+                lock(&account.entry).position = None;
+            }
+        }
+    }
+
     /// The current state of every account.
     #[must_use]
     pub fn read(&self) -> BTreeMap<ShardName, ShardLedger> {
@@ -117,7 +126,7 @@ pub struct ShardLedger {
     /// Whether this process works on the shard now.
     pub held: bool,
     /// Everything before it is durable, as far as this process knows.
-    pub position: Option<Cursor>,
+    pub position: Option<Position>,
     /// When SLS received the newest durable log, in unix seconds.
     pub durable_to: Option<i64>,
     /// When SLS received the end of the first page that was pulled after the shard was acquired or had caught up. The
@@ -138,6 +147,15 @@ pub struct ShardLedger {
     pub saved_at: Option<Instant>,
     /// Calls to the source that currently fail for this shard.
     pub failing: BTreeMap<Ask, Failing>,
+}
+
+/// A position in a shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The cursor of the next log.
+    pub cursor: Cursor,
+    /// How often the logstore had been deleted by then, as its source counts.
+    pub deletions: u64,
 }
 
 /// The calls to the source for a shard.
@@ -374,7 +392,7 @@ impl Account {
     }
 
     /// Everything before `position` is durable.
-    pub fn stands_at(&self, position: Cursor) {
+    pub fn stands_at(&self, position: Position) {
         lock(&self.entry).position = Some(position);
     }
 

@@ -36,6 +36,10 @@ pub trait Source: Send + Sync + 'static {
     /// Our name in the group.
     fn consumer(&self) -> &str;
 
+    /// How often the logstore was found to be deleted. If it is created again under its name, it has other logs: a
+    /// position that was remembered before does not apply to them, even if its cursor is valid.
+    fn deletions(&self) -> u64;
+
     /// Saves `cursor` as the checkpoint, if we still hold the shard.
     ///
     /// # Errors

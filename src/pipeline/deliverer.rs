@@ -124,7 +124,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                             Ok(()) => {
                                 self.account.settled(durable.settled, durable.received_at);
                                 self.account.dropped_for(&durable.drop_reasons);
-                                self.account.stands_at(checkpoint.durable().clone());
+                                self.stands_at(checkpoint.durable());
                                 continue;
                             }
                             Err(skipped) => self.halt(durable.logs, format!("BUG, please report it: {skipped}")),

@@ -43,7 +43,7 @@ use tracing::{debug, error, info, warn};
 use crate::core::budget::Budget;
 use crate::core::cursor::{Cursor, ShardId, ShardName, SourceName, Start};
 use crate::core::lease::Tenure;
-use crate::core::ledger::{Account, Ask, Ledger};
+use crate::core::ledger::{Account, Ask, Ledger, Position};
 use crate::core::retry_log::RetryLog;
 use crate::core::source::{Checkpoint, Source, SourceError};
 use crate::core::stop::Stop;
@@ -165,11 +165,12 @@ pub async fn run<S: Source, K: Destination>(
     let shard = Shard {
         rejects: Mutex::new(Breaker::new(pipeline.dead_letters.max_share)),
         writing: tokio::sync::Mutex::new(retry_log(&name, "write dead letters")),
-        pipeline,
         id,
         name: name.clone(),
         paused: watch::Sender::new(0),
         in_flight: AtomicUsize::new(0),
+        deletions: pipeline.source.deletions(),
+        pipeline,
         stop,
         tenure: tenure.clone(),
         account: Arc::clone(&account),
@@ -192,6 +193,8 @@ struct Shard<S, K> {
     stop: Stop,
     tenure: Tenure,
     account: Arc<Account>,
+    /// How often the logstore had been deleted when the work began.
+    deletions: u64,
     /// Tracks refused events. A standard mutex, because it is never held across an await.
     rejects: Mutex<Breaker>,
     /// How many batches are paused: no later batch is sent.
@@ -297,13 +300,13 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 Ok(Some(Checkpoint { cursor, consumer })) => {
                     info!(shard = %self.name, at = cursor.when(), saved_by = %consumer, "goes on from the checkpoint");
                     debug!(shard = %self.name, %cursor, "starts");
-                    self.account.stands_at(cursor.clone());
+                    self.stands_at(&cursor);
                     self.account.works(Ask::Locate);
                     return Some(StartPoint { saved: Some(cursor.clone()), cursor });
                 }
                 Ok(None) => match self.without_checkpoint().await {
                     Ok(cursor) => {
-                        self.account.stands_at(cursor.clone());
+                        self.stands_at(&cursor);
                         self.account.works(Ask::Locate);
                         return Some(StartPoint { cursor, saved: None });
                     }
@@ -320,10 +323,21 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
+    /// Everything before `cursor` is durable.
+    fn stands_at(&self, cursor: &Cursor) {
+        self.account.stands_at(Position { cursor: cursor.clone(), deletions: self.deletions });
+    }
+
     /// Where a shard without a checkpoint starts. A shard that this process has worked on had a checkpoint, which was
-    /// deleted with its group. Everything before this process's position is still durable.
+    /// deleted with its group. Everything before this process's position is still durable, unless the logstore was
+    /// deleted, too: then all logs are new.
     async fn without_checkpoint(&self) -> Result<Cursor, SourceError> {
-        if let Some(cursor) = self.account.read().position {
+        if let Some(Position { cursor, deletions }) = self.account.read().position {
+            if deletions != self.deletions {
+                let cursor = self.pipeline.source.cursor(self.id, Start::Begin).await?;
+                info!(shard = %self.name, at = cursor.when(), "the logstore was created again: starts with its oldest log");
+                return Ok(cursor);
+            }
             let at = cursor.when();
             warn!(shard = %self.name, at, "there is no checkpoint any more: continuing from where this process was");
             debug!(shard = %self.name, %cursor, "starts");

@@ -132,6 +132,10 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let groups = reader.size.groups(reserved.bytes());
         let asked = Instant::now();
         let page = match self.pull(cursor, groups, reader.bound.as_ref(), &mut reserved).await {
+            Ok(_) if self.pipeline.source.deletions() != self.deletions => {
+                warn!(shard = %self.name, "shard lost: the logstore was deleted and created again");
+                return Err(ReaderEnd::Lost);
+            }
             Ok(page) => {
                 self.account.timings.pull.observe(asked.elapsed(), 1);
                 page
@@ -141,6 +145,11 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 return Err(ReaderEnd::Lost);
             }
             Err(SourceError::Stale(cause)) => {
+                // With the group and its logstore, the logs would be deleted, not expired.
+                if let Err(SourceError::Lost(cause)) = self.pipeline.source.checkpoint(self.id).await {
+                    warn!(shard = %self.name, %cause, "shard lost");
+                    return Err(ReaderEnd::Lost);
+                }
                 let (oldest, end) = self.retained().await.ok_or(ReaderEnd::Lost)?;
                 if cursor.is_within(&oldest, &end) {
                     drop((slot, reserved));

@@ -124,6 +124,7 @@ fn start_with(plan: Plan, pages: &[Vec<String>], on_error: OnError, on_reject: O
             stale: Mutex::default(),
             oldest: AtomicI64::new(0),
             written: AtomicU32::new(u32::MAX),
+            deletions: AtomicU64::new(0),
             heeds_no_end: AtomicBool::new(false),
         },
         source_name: SourceName::new("logstore"),

@@ -21,6 +21,7 @@ pub struct CallErrors {
     sent: Mutex<BTreeMap<&'static str, u64>>,
     counts: Mutex<BTreeMap<(&'static str, String), u64>>,
     missing_groups: AtomicU64,
+    missing_logstores: AtomicU64,
 }
 
 /// Failures of one kind.
@@ -64,6 +65,16 @@ impl CallErrors {
     /// many kinds.
     pub(super) fn missing_groups(&self) -> u64 {
         self.missing_groups.load(Ordering::Relaxed)
+    }
+
+    /// Counts a reply that shows that the logstore was deleted.
+    pub(super) fn count_missing_logstore(&self) {
+        self.missing_logstores.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often a reply showed that the logstore was deleted.
+    pub(super) fn missing_logstores(&self) -> u64 {
+        self.missing_logstores.load(Ordering::Relaxed)
     }
 
     /// All of them.

@@ -41,6 +41,16 @@ use wire::Wire;
 /// Code of a call without a complete reply.
 const NO_REPLY: &str = "no_reply";
 
+/// The state of the group at the first look.
+#[derive(Debug)]
+struct FirstLook {
+    group: GroupStart,
+    /// How often the group had been missing by then.
+    missing_groups: u64,
+    /// How often the logstore had been deleted by then.
+    deletions: u64,
+}
+
 /// A consumer's connection to its logstore.
 ///
 /// It belongs to the runtime in which it is first used, which drives its connections. A second runtime needs a second
@@ -58,8 +68,8 @@ pub struct Sls {
     group_told: AtomicBool,
     shards_told: AtomicBool,
     errors: Arc<CallErrors>,
-    /// The state of the group at the first look, if there was one, and how often the group had been missing by then.
-    group_start: OnceLock<(GroupStart, u64)>,
+    /// The state of the group at the first look, if there was one.
+    first_look: Arc<OnceLock<FirstLook>>,
 }
 
 impl Sls {
@@ -89,7 +99,7 @@ impl Sls {
             group_told: AtomicBool::new(false),
             shards_told: AtomicBool::new(false),
             errors: Arc::default(),
-            group_start: OnceLock::new(),
+            first_look: Arc::default(),
         })
     }
 
@@ -100,13 +110,14 @@ impl Sls {
     }
 
     /// A second client for another runtime and its connections. It counts its failures together with those of this one,
-    /// and signs with the session that this one renews.
+    /// knows what this one has looked up, and signs with the session that this one renews.
     ///
     /// # Errors
     /// As for [`Sls::new`].
     pub fn beside(&self, connections: &Connections) -> Result<Self, ConfigError> {
         let mut other = Self::over(&self.config, connections)?;
         other.errors = Arc::clone(&self.errors);
+        other.first_look = Arc::clone(&self.first_look);
         if let Some(keys) = self.keys.shared() {
             other.keys = keys;
         }
@@ -134,7 +145,8 @@ impl Sls {
     }
 
     /// Looks up the state of the group. From then on [`Start::End`](crate::core::cursor::Start::End) is the time at
-    /// which the group was created, not the end of the shard at some later time: see [`GroupStart`].
+    /// which the group was created, not the end of the shard at some later time: see [`GroupStart`]. Each
+    /// later [`Source::ensure_group`] notices whether the logstore was deleted and created again.
     ///
     /// # Errors
     /// As for every call.
@@ -144,9 +156,10 @@ impl Sls {
         let dated = |reply: &Reply| Ok((api::read_shards(reply)?, server_date(reply)));
         let (shards, looked_at) = self.ask(&looking, dated).await?;
         let checkpoints = self.checkpoints().await?;
+        let group = GroupStart::new(&shards, &checkpoints, looked_at);
+        let (missing_groups, deletions) = (self.errors.missing_groups(), self.errors.missing_logstores());
         // The first look has seen the earliest state.
-        let start = GroupStart::new(&shards, &checkpoints, looked_at);
-        let _ = self.group_start.set((start, self.errors.missing_groups()));
+        let _ = self.first_look.set(FirstLook { group, missing_groups, deletions });
         Ok(())
     }
 
@@ -282,6 +295,9 @@ impl Sls {
             let refusal = Refusal::read(&reply);
             if refusal.is_group_missing() {
                 self.errors.count_missing_group();
+            }
+            if refusal.is_logstore_missing() {
+                self.errors.count_missing_logstore();
             }
             let judged = verdict(request.call, &refusal);
             if !matches!(judged, Verdict::AlreadyDone) {

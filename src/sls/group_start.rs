@@ -14,6 +14,8 @@ use crate::core::cursor::{Cursor, ShardId, Start};
 /// The state of a group after one look at its shards and checkpoints.
 #[derive(Debug)]
 pub struct GroupStart {
+    /// When the shards were created, unix seconds; 0 if the server does not say.
+    created: BTreeMap<ShardId, i64>,
     /// The shards that existed when the group was created.
     old: BTreeSet<ShardId>,
     /// The checkpoints that were saved by the look.
@@ -54,10 +56,19 @@ impl GroupStart {
         };
         let old = shards.iter().filter(|shard| saved.contains_key(&ShardId(shard.id)) || !came_later(shard));
         Self {
+            created: shards.iter().map(|shard| (ShardId(shard.id), shard.created)).collect(),
             old: old.map(|shard| ShardId(shard.id)).collect(),
             saved,
             began_by: first.into_iter().chain(looked_at).min(),
         }
+    }
+
+    /// Whether a later look saw these shards of another logstore of the same name: a shard never changes its creation
+    /// time.
+    #[must_use]
+    pub fn is_of_another_logstore(&self, later: &[Shard]) -> bool {
+        let created = |shard: &Shard| self.created.get(&ShardId(shard.id)).copied();
+        later.iter().any(|shard| created(shard).is_some_and(|before| before != shard.created))
     }
 
     /// Where a shard without a checkpoint starts; `is_remade` if the group was deleted since the look.
@@ -126,6 +137,15 @@ mod tests {
     fn a_shard_whose_checkpoint_disappeared_continues_from_it() {
         let shards = [shard(0, ("00", "80"), false, BEGAN - 100), shard(1, ("80", "ff"), false, BEGAN - 100)];
         check(&shards, &[saved(0, BEGAN + 50), saved(1, BEGAN + 60)], BEGAN + 70, &[seen(0), seen(1)]);
+    }
+
+    #[test]
+    fn a_shard_with_another_creation_time_is_of_another_logstore() {
+        let first = GroupStart::new(&[shard(0, ("00", "80"), false, BEGAN)], &[], Some(BEGAN));
+        let split = [shard(0, ("00", "80"), true, BEGAN), shard(1, ("00", "40"), false, BEGAN + 9)];
+        assert!(!first.is_of_another_logstore(&split));
+        assert!(!first.is_of_another_logstore(&split[1..]), "shards of which all logs expired are gone");
+        assert!(first.is_of_another_logstore(&[shard(0, ("00", "80"), false, BEGAN + 9)]));
     }
 
     #[test]

@@ -55,6 +55,10 @@ impl Source for Beside {
         NAME
     }
 
+    fn deletions(&self) -> u64 {
+        self.sls.deletions()
+    }
+
     async fn save(&self, shard: ShardId, cursor: &Cursor) -> Result<(), SourceError> {
         self.positions.save(shard, cursor).await.map_err(|error| SourceError::Busy {
             retry_after: None,

@@ -91,3 +91,29 @@ async fn a_batch_that_skips_logs_halts_the_shard_with_a_bug_report_and_moves_no_
     assert!(why.contains("BUG") && why.contains("durable only up to"), "{why}");
     assert_eq!(bench.end().await, ShardEnd::GivenBack);
 }
+
+/// Fails if a position in a deleted logstore is used in the one that has its name now: logs would be skipped.
+#[tokio::test(start_paused = true)]
+async fn a_shard_whose_logstore_was_created_again_starts_with_its_oldest_log() {
+    for (deletions, delivered) in [(0, 2), (1, 4)] {
+        let bench = start(&[page(&["a:keep"]), page(&["b:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
+        bench.delivered(2).await;
+        // The checkpoint is deleted with the logstore, or with the group alone.
+        *bench.pipeline.source.saved.lock().unwrap() = None;
+        bench.pipeline.source.deletions.store(deletions, Ordering::Relaxed);
+        let bench = bench.killed_and_started_again().await;
+        seconds(5).await;
+        assert_eq!(bench.counts().delivered, delivered, "{deletions} deletions");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_follows_a_deletion_of_the_logstore_is_not_taken() {
+    let mut bench = start(&[page(&["a:keep"]), page(&["b:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
+    bench.pipeline.source.refuses.store(true, Ordering::Relaxed);
+    seconds(1).await;
+    bench.pipeline.source.deletions.store(1, Ordering::Relaxed);
+    bench.pipeline.source.refuses.store(false, Ordering::Relaxed);
+    assert_eq!(bench.task.join_next().await.unwrap().unwrap(), ShardEnd::Lost);
+    assert_eq!(bench.taken(), Vec::<String>::new());
+}

@@ -36,6 +36,8 @@ pub(super) struct Pages {
     pub(super) oldest: AtomicI64,
     /// Number of pages that were received so far.
     pub(super) written: AtomicU32,
+    /// How often the logstore was deleted.
+    pub(super) deletions: AtomicU64,
     /// Returns pages after the end that was asked for.
     pub(super) heeds_no_end: AtomicBool,
 }
@@ -60,6 +62,10 @@ impl Source for Pages {
 
     fn consumer(&self) -> &str {
         "c"
+    }
+
+    fn deletions(&self) -> u64 {
+        self.deletions.load(Ordering::Relaxed)
     }
 
     async fn save(&self, _: ShardId, cursor: &Cursor) -> Result<(), SourceError> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Sls, server_date};
+use super::{FirstLook, Sls, server_date};
 use crate::core::budget::Credit;
 use crate::core::cause::Cause;
 use crate::core::cursor::{Bound, Cursor, ShardId, Start};
@@ -27,6 +27,9 @@ enum Pulled {
 
 impl Source for Sls {
     async fn ensure_group(&self) -> Result<Duration, SourceError> {
+        if let Some(first) = self.first_look.get() {
+            self.look_again(first).await?;
+        }
         match self.find_group().await? {
             Some(group) => self.settle_group(group).await,
             None => {
@@ -59,15 +62,24 @@ impl Source for Sls {
         &self.config.consumer
     }
 
+    fn deletions(&self) -> u64 {
+        self.errors.missing_logstores()
+    }
+
     async fn save(&self, shard: ShardId, cursor: &Cursor) -> Result<(), SourceError> {
         self.ask(&api::build_save(&self.config, shard, cursor), |_| Ok(())).await
     }
 
     async fn cursor(&self, shard: ShardId, start: Start) -> Result<Cursor, SourceError> {
-        // Whether this client or another one of the process got this reply.
-        let is_remade = |missing: u64| self.errors.missing_groups() > missing;
-        let learned = self.group_start.get().filter(|_| start == Start::End);
-        let start = match learned.map(|(group, missing)| group.of(shard, is_remade(*missing))) {
+        let first_look = self.first_look.get().filter(|_| start == Start::End);
+        let first_start = first_look.map(|first| {
+            // Whether this client or another one of the process got this reply.
+            if self.errors.missing_logstores() > first.deletions {
+                return ShardStart::Position(Start::Begin);
+            }
+            first.group.of(shard, self.errors.missing_groups() > first.missing_groups)
+        });
+        let start = match first_start {
             Some(ShardStart::At(cursor)) => return Ok(cursor),
             Some(ShardStart::Position(start)) => start,
             None => start,
@@ -154,6 +166,19 @@ impl Sls {
             Err(ReadError::Body(error @ UnpackError::TooLarge(_))) => Ok(Pulled::TooLarge(error)),
             Err(error) => Err(self.unreadable(Call::Pull, &error, id.as_deref())),
         }
+    }
+
+    /// Notices whether the logstore was deleted and created again. Without the permission, only a call that meets the
+    /// logstore while it is away shows that.
+    async fn look_again(&self, first: &FirstLook) -> Result<(), SourceError> {
+        let shards = match self.shards().await {
+            Err(SourceError::Refused(_)) => return Ok(()),
+            listed => listed?,
+        };
+        if self.errors.missing_logstores() == first.deletions && first.group.is_of_another_logstore(&shards) {
+            self.errors.count_missing_logstore();
+        }
+        Ok(())
     }
 
     /// Updates an existing group to match the settings if that is allowed, otherwise logs the difference.

@@ -362,6 +362,49 @@ async fn a_pattern_adds_new_logstores_and_removes_deleted_ones() {
     }
 }
 
+/// Fails if a position in the deleted logstore is used in the new one: the cursors of both have the same numbers here.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_logs_of_a_logstore_that_is_deleted_and_created_again_arrive() {
+    let many = Many::new(&[("audit-a", "p", "audit-a"), ("single", "p", "single"), ("other", "p", "other")]).await;
+    let item = |keys: &str| format!("[[source]]\nproject = \"p\"\n{keys}\n");
+    let text = item("logstore = \"audit-*\"") + &item("logstore = \"single\"");
+    let mut program = many.start_file(&text, &[("FORWARDER_RUN_DRAIN_TIMEOUT", "5s")]);
+    for name in ["audit-a", "single"] {
+        many.put(name, 10);
+        many.settled(name).await;
+        many.sls.delete_logstore("p", name);
+    }
+    program.signal(libc::SIGHUP);
+    program.to_say("the logstore was deleted: its source ends").await;
+    program.to_say("logstore single does not exist").await;
+    for name in ["audit-a", "single"] {
+        many.sls.create_logstore("p", name);
+        many.put(name, 10);
+    }
+    program.signal(libc::SIGHUP);
+    for name in ["audit-a", "single"] {
+        many.settled(name).await;
+    }
+    program.signal(libc::SIGTERM);
+    assert_eq!(program.exit(Duration::from_secs(60)).await, Some(0));
+    assert_eq!(program.says("GAP"), 0, "{}", program.said());
+}
+
+/// No call meets the logstore while it is away: only the creation time of its shards differs.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_logs_arrive_after_a_logstore_was_deleted_and_created_again_at_once() {
+    let many = Many::new(&[("single", "p", "single"), ("other", "p", "other")]).await;
+    let program = many.start(&[], &[]);
+    many.put("single", 10);
+    many.settled("single").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    many.sls.delete_logstore("p", "single");
+    many.sls.create_logstore("p", "single");
+    many.put("single", 10);
+    many.settled("single").await;
+    assert_eq!(program.says("GAP"), 0, "{}", program.said());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pattern_without_matches_waits_and_says_so() {
     let many = Many::new(&[("audit-a", "p", "audit-a"), ("waf", "p", "waf")]).await;

@@ -197,6 +197,11 @@ impl Source for SimSource {
         .await
     }
 
+    /// A logstore that is deleted here stays away.
+    fn deletions(&self) -> u64 {
+        0
+    }
+
     fn consumer(&self) -> &str {
         &self.member
     }
