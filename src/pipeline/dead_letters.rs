@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use crate::core::batch::Batch;
 use crate::core::cause::{Cause, Retry};
 use crate::core::cursor::Cursor;
 use crate::core::destination_name::DestinationName;
-use crate::core::ledger::Wait;
+use crate::core::ledger::{Account, Wait};
 use crate::core::source::Source;
 use crate::dead_letter::{DeadLetterStore, LogOrigin, Reason, Record};
 use crate::destination::{Destination, Health, Rejected, Rejection};
@@ -91,9 +92,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let to = copies.route(routes);
         let why = format!("the destination {} does not take the copies of dead letters (dead_letters.to)", to.name);
         self.account.waits(Wait::Copies, why);
-        let sent = sending.await;
-        self.account.goes_on(Wait::Copies);
-        sent
+        let _late = LateCopies::of(&self.late_copies, &self.account);
+        sending.await
     }
 
     /// A record for each log that the script failed on, and for each event that does not reach a destination, in page
@@ -161,6 +161,27 @@ impl<S: Source, K: Destination> Shard<S, K> {
             }
         }
         records
+    }
+}
+
+/// A batch whose copies are late. The shard waits for copies until the last such batch has them.
+struct LateCopies<'a> {
+    batches: &'a AtomicUsize,
+    account: &'a Account,
+}
+
+impl<'a> LateCopies<'a> {
+    fn of(batches: &'a AtomicUsize, account: &'a Account) -> Self {
+        batches.fetch_add(1, Ordering::Relaxed);
+        Self { batches, account }
+    }
+}
+
+impl Drop for LateCopies<'_> {
+    fn drop(&mut self) {
+        if self.batches.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.account.goes_on(Wait::Copies);
+        }
     }
 }
 

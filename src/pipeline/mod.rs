@@ -169,6 +169,7 @@ pub async fn run<S: Source, K: Destination>(
         name: name.clone(),
         paused: watch::Sender::new(0),
         in_flight: AtomicUsize::new(0),
+        late_copies: AtomicUsize::new(0),
         deletions: pipeline.source.deletions(),
         pipeline,
         stop,
@@ -201,6 +202,8 @@ struct Shard<S, K> {
     paused: watch::Sender<u32>,
     /// Number of batches in flight.
     in_flight: AtomicUsize,
+    /// Number of batches that have waited long for the copies of their dead letters.
+    late_copies: AtomicUsize,
     /// Locked by the batch whose dead letters are being written.
     writing: tokio::sync::Mutex<RetryLog>,
 }

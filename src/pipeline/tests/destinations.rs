@@ -95,6 +95,18 @@ async fn an_undelivered_copy_holds_the_checkpoint_back_and_is_delivered_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shard_waits_for_copies_until_the_last_batch_has_them() {
+    let bench = start_copied(&[page(&["b:bad"]), page(&["c:bad"])]);
+    *bench.pipeline.destinations[1].destination.each.lock().unwrap() = Duration::from_secs(60);
+    seconds(90).await;
+    assert_eq!((copies_at(&bench, 1).len(), bench.letters().len(), bench.saved()), (1, 2, Some(1)));
+    let why = bench.standstill().expect("the second batch waits");
+    assert!(why.contains("does not take the copies of dead letters"), "{why}");
+    seconds(60).await;
+    assert_eq!((copies_at(&bench, 1).len(), bench.saved(), bench.standstill()), (2, Some(2), None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rejected_copy_stays_on_disk_and_delays_nothing() {
     let bench = start_copied(&[page(&["b:bad"]), page(&["a:keep"])]);
     *bench.pipeline.destinations[1].destination.refuses_copies.lock().unwrap() = true;
