@@ -1,5 +1,6 @@
 //! The memory budget: how many bytes may be in flight, from pull to durable, over all shards of all sources.
 
+mod part;
 mod shares;
 
 use std::collections::BTreeMap;
@@ -8,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use shares::{MemoryRequestId, ShareId, Shares};
+pub use part::{LargePart, PartBegun};
+use shares::{MemoryRequestId, Need, ShareId, Shares};
 
 /// A memory limit in bytes, shared by the sources of a process. A quarter of it is reserved for the sources in equal
 /// parts; no other source can take a source's part.
@@ -55,7 +57,8 @@ impl SharedBudget {
 /// The size of a page is not known before it is pulled, so credit is taken for an estimate. SLS announces the size
 /// before the body is read: then the credit grows to it, or the page is pulled later. The events that the script
 /// makes may need more memory than is free. The difference is a debt: until it is paid back, each source gets only
-/// what is reserved for it. So no holder of a page ever waits for another.
+/// what is reserved for it, and no other part of a page is made that may need more than its room. So a holder of a page
+/// waits only for events that are being delivered.
 #[derive(Debug, Clone)]
 pub struct Budget(Arc<Share>);
 
@@ -68,20 +71,20 @@ impl Budget {
 
     /// Takes credit for `bytes`, or for the maximum of a source if that is less. Waits in order of arrival.
     pub async fn take(&self, bytes: usize) -> Credit {
-        self.wait_for(bytes, true).await
+        self.wait_for(bytes, Need::Whole).await
     }
 
     /// Takes credit for `bytes`, or for less if less is free. Waits in order of arrival, but never for other sources.
     pub async fn take_about(&self, bytes: usize) -> Credit {
-        self.wait_for(bytes, false).await
+        self.wait_for(bytes, Need::About).await
     }
 
-    async fn wait_for(&self, bytes: usize, whole: bool) -> Credit {
+    async fn wait_for(&self, bytes: usize, need: Need) -> Credit {
         let memory = &self.0.memory;
         let (sender, receiver) = oneshot::channel();
         let wish = {
             let mut known = memory.lock();
-            let wish = known.shares.wish(self.0.id, bytes, whole);
+            let wish = known.shares.wish(self.0.id, bytes, need);
             known.waiting.insert(wish, Waiter { share: Arc::clone(&self.0), since: Instant::now(), sender });
             wish
         };

@@ -27,6 +27,7 @@ mod reader;
 mod returning;
 mod room;
 mod route;
+mod surplus;
 pub mod tap;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,8 @@ use tracing::warn;
 use super::breaker::Breaker;
 use super::dead_letters::OnError;
 use super::error_throttle::ErrorThrottle;
+use super::room::Room;
+use super::surplus::Surplus;
 use super::{PAUSED_RETRY_INTERVAL, ReaderEnd, Shard};
 use crate::core::batch::{Batch, Part};
 use crate::core::cause::{Cause, Retry};
@@ -16,7 +18,7 @@ use crate::core::ledger::Wait;
 use crate::core::page::Page;
 use crate::core::source::Source;
 use crate::destination::Destination;
-use crate::script::{Bounds, Failed, GivesUp, Hook, PassedOn, Stretch, UnreadablePage};
+use crate::script::{Bounds, Failed, GivesUp, Hook, NotMade, PassedOn, Stretch, UnreadablePage};
 
 /// A page on which the script has worked for this long is reported as slow.
 pub const SLOW_PAGE: Duration = Duration::from_secs(10);
@@ -28,13 +30,14 @@ pub(super) struct PageRunner {
     /// Shared with the hook, which consults it after costly logs.
     breaker: Arc<Mutex<Breaker>>,
     throttle: ErrorThrottle,
+    pub(super) surplus: Surplus,
 }
 
 impl PageRunner {
-    /// With this hook; `max_share` as in [`Breaker::new`].
-    pub(super) fn new(hook: Hook, max_share: u32) -> Self {
+    /// With this hook; `max_share` as in [`Breaker::new`], and `surplus` for the next part.
+    pub(super) fn new(hook: Hook, max_share: u32, surplus: Surplus) -> Self {
         let breaker = Arc::new(Mutex::new(Breaker::new(max_share)));
-        Self { hook: Some(hook), breaker, throttle: ErrorThrottle::default() }
+        Self { hook: Some(hook), breaker, throttle: ErrorThrottle::default(), surplus }
     }
 
     /// The version of the script that made the last batch.
@@ -75,13 +78,12 @@ enum Decision {
 }
 
 impl<S: Source, K: Destination> Shard<S, K> {
-    /// Runs the hook over the next part of a page, of about `bytes` bytes of events, until the breaker admits it.
-    /// Returns the batch, and the logs that become dead letters.
+    /// Runs the hook over the next part of a page, for which there is `room`, until the breaker admits it. Returns the batch, and the logs that become dead letters.
     pub(super) async fn make(
         &self,
         runner: &mut PageRunner,
         rest: &mut RemainingPage,
-        bytes: usize,
+        room: &Room,
     ) -> Result<Result<(Batch, Vec<Failed>), UnreadablePage>, ReaderEnd> {
         if rest.page.body.is_empty() {
             self.account.pulled(0, 0, None);
@@ -90,7 +92,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let mut retry_log = self.retry_log("go past a page on which the script fails");
         let mut is_paused = false;
         loop {
-            let ran = self.run_hook(runner, rest, bytes).await;
+            let ran = self.run_hook(runner, rest, room).await;
             let made = ran.ok_or(if is_paused { ReaderEnd::Halted } else { ReaderEnd::Stopped })?;
             let (mut batch, failed) = match made {
                 Ok(made) => made,
@@ -109,6 +111,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 Decision::Halt => return Err(ReaderEnd::Halted),
                 Decision::Pause(why) => {
                     is_paused = true;
+                    drop(batch);
+                    room.abandon();
                     self.account.waits(Wait::Script, why.clone());
                     retry_log.next(&Cause::new(why), Retry::AfterChange, Instant::now());
                     self.stop.or(sleep(PAUSED_RETRY_INTERVAL)).await.ok_or(ReaderEnd::Halted)?;
@@ -121,15 +125,39 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
     }
 
-    /// One run of the hook. `None`: the shard was asked to stop, and no part of the page is in flight.
+    /// Runs the hook once there is memory for what it makes. `None`: the shard was asked to stop, and no part of the page
+    /// is in flight.
     async fn run_hook(
         &self,
         runner: &mut PageRunner,
         rest: &mut RemainingPage,
-        bytes: usize,
+        room: &Room,
     ) -> Option<Result<(Batch, Vec<Failed>), UnreadablePage>> {
+        loop {
+            match self.run_once(runner, rest, room).await? {
+                Ok(made) => return Some(Ok(made)),
+                Err(NotMade::Unreadable(page)) => return Some(Err(*page)),
+                Err(NotMade::NoMemory) => {
+                    let free = self.pipeline.budget.until_a_part_may_begin();
+                    if rest.from == 0 { self.stop.or(free).await? } else { free.await }
+                }
+            }
+        }
+    }
+
+    async fn run_once(
+        &self,
+        runner: &mut PageRunner,
+        rest: &mut RemainingPage,
+        room: &Room,
+    ) -> Option<Result<(Batch, Vec<Failed>), NotMade>> {
         let part = self.pipeline.pace.part;
-        let bounds = Bounds { bytes: bytes.min(part.bytes), time: part.time, gives_up: self.gives_up(&runner.breaker) };
+        let bounds = Bounds {
+            bytes: room.bytes().min(part.bytes),
+            time: part.time,
+            gives_up: self.gives_up(&runner.breaker),
+            begins: Some(Arc::new(room.begins(runner.surplus.expected()))),
+        };
         let stretch = Stretch { page: rest.page.clone(), from: rest.from, bounds };
         let hook = runner.hook.take().expect("the hook is back after each run");
         let began = Instant::now();
@@ -137,11 +165,13 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let run = self.pipeline.hooks.run(hook, stretch);
         let ran = if rest.from == 0 { self.stop.or(run).await } else { Some(run.await) };
         self.account.leaves_script();
-        self.account.timings.script.observe(began.elapsed(), 1);
-        rest.spent += began.elapsed();
         // A panic of a hook thread is passed on to this task: the group restarts the shard from its checkpoint.
         let run = ran?.unwrap_or_else(|panic| panic!("{panic}"));
         runner.hook = Some(run.hook);
+        if !matches!(run.made, Err(NotMade::NoMemory)) {
+            self.account.timings.script.observe(began.elapsed(), 1);
+            rest.spent += began.elapsed();
+        }
         Some(run.made)
     }
 

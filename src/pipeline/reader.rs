@@ -12,6 +12,7 @@ use super::in_flight::{FromReader, InFlight};
 use super::page_size::{MANY_IN_FLIGHT, PageSize, Reserve, SHORT_PART};
 use super::parts::{PageRunner, RemainingPage};
 use super::room::Rooms;
+use super::surplus::Surplus;
 use super::{ReaderEnd, Shard};
 use crate::core::batch::Part;
 use crate::core::budget::Credit;
@@ -27,8 +28,9 @@ use crate::script::{Failed, Hook};
 impl<S: Source, K: Destination> Shard<S, K> {
     /// Pulls pages from `cursor` on and sends the batches of the hook to the deliverer.
     pub(super) async fn run_reader(&self, mut cursor: Cursor, hook: Hook, slot: mpsc::Sender<FromReader>) -> ReaderEnd {
+        let surplus = Surplus::new(self.pipeline.hooks.most_bytes_of_log());
         let mut reader = Reader {
-            script: PageRunner::new(hook, self.pipeline.dead_letters.max_share),
+            script: PageRunner::new(hook, self.pipeline.dead_letters.max_share, surplus),
             size: PageSize::new(self.pipeline.pace.page_groups),
             pull_log: self.retry_log("pull"),
             bound: None,
@@ -201,7 +203,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let mut rest = RemainingPage::of(page);
         loop {
             let mut room = rooms.next().await;
-            let (mut batch, dead_letters) = match self.make(&mut reader.script, &mut rest, room.bytes()).await? {
+            let (mut batch, dead_letters) = match self.make(&mut reader.script, &mut rest, &room).await? {
                 Ok(made) => made,
                 Err(unreadable) => {
                     // The next pull may return it undamaged.
@@ -213,7 +215,10 @@ impl<S: Source, K: Destination> Shard<S, K> {
             };
             let Part { first, is_last } = batch.part;
             let weight = batch.weight() + dead_letters.iter().map(Failed::weight).sum::<usize>();
-            room.fill(weight, is_last);
+            let surplus = room.fill(weight, is_last);
+            if batch.logs > 0 {
+                reader.script.surplus.measured(surplus);
+            }
             rooms.share(&room, &batch.outputs);
             if first == 0 {
                 reader.size.on_batch(bytes + weight);

@@ -4,16 +4,19 @@
 //! the others to free memory, none would make progress. Each page therefore has its own room, which is reserved
 //! together with the page and is returned to it when the part in that room is durable. Other free memory allows the
 //! next part earlier.
+//!
+//! One log may become more events than its room has. Before a part is made, the budget is asked whether it may begin.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::mpsc;
 
 use super::PartSize;
-use crate::core::budget::{Budget, Credit};
+use crate::core::budget::{Budget, Credit, LargePart, PartBegun};
 use crate::core::pending_output::PendingOutput;
 
-/// Minimum size of a part, however little is free.
+/// Minimum size of a part, however little is free. A part that is larger than its room by no more than this is not
+/// counted as large.
 const MIN_PART: usize = 64 << 10;
 
 /// The rooms for the parts of one page.
@@ -25,7 +28,7 @@ pub(super) struct Rooms {
     _unpacked: Credit,
     /// The page's own room, while no part is in it.
     own: Option<Credit>,
-    home: mpsc::Sender<Credit>,
+    home: Home,
     back: mpsc::Receiver<Credit>,
     /// The part in the page's own room, and its outputs.
     lent: Option<(Arc<PartCredit>, Vec<Weak<PendingOutput>>)>,
@@ -33,9 +36,24 @@ pub(super) struct Rooms {
 
 /// The memory of a part.
 #[derive(Debug)]
-struct PartCredit {
+struct PartCredit(Mutex<PartMemory>);
+
+#[derive(Debug, Default)]
+struct PartMemory {
     /// `None` once it is returned.
-    credit: Mutex<Option<Credit>>,
+    credit: Option<Credit>,
+    /// While it is being made.
+    begun: Option<PartBegun>,
+    /// If it is larger than its room.
+    large: Option<LargePart>,
+}
+
+/// How a page's own room returns to it.
+#[derive(Debug, Clone)]
+struct Home {
+    sender: mpsc::Sender<Credit>,
+    /// Maximum size of the room.
+    bytes: usize,
 }
 
 impl Rooms {
@@ -46,7 +64,8 @@ impl Rooms {
         let unpacked = reserved.split(packed);
         // The events of most hooks are about as large as the logs.
         own.widen(PartSize::default().bytes.min(2 * bytes + MIN_PART));
-        let (home, back) = mpsc::channel(1);
+        let (sender, back) = mpsc::channel(1);
+        let home = Home { sender, bytes: own.bytes().min(PartSize::default().bytes) };
         Self {
             budget: budget.clone(),
             page: Arc::new(reserved),
@@ -61,8 +80,9 @@ impl Rooms {
     /// Memory for the next part. Waits until some is free.
     pub(super) async fn next(&mut self) -> Room {
         let room = |credit, home| {
-            let credit = Arc::new(PartCredit { credit: Mutex::new(Some(credit)) });
-            Room { credit, home, _page: Arc::clone(&self.page) }
+            let memory = PartMemory { credit: Some(credit), ..PartMemory::default() };
+            let credit = Arc::new(PartCredit(Mutex::new(memory)));
+            Room { budget: self.budget.clone(), credit, home, _page: Arc::clone(&self.page) }
         };
         if let Some(own) = self.own.take() {
             return room(own, Some(self.home.clone()));
@@ -70,10 +90,7 @@ impl Rooms {
         let bytes = PartSize::default().bytes;
         tokio::select! {
             biased;
-            Some(mut own) = self.back.recv() => {
-                own.resize(own.bytes().min(bytes));
-                room(own, Some(self.home.clone()))
-            }
+            Some(own) = self.back.recv() => room(own, Some(self.home.clone())),
             credit = self.budget.take_about(bytes) => room(credit, None),
         }
     }
@@ -101,23 +118,24 @@ impl Drop for Rooms {
 impl PartCredit {
     /// Lets these outputs hold their part of it, unless it is returned already.
     fn share(&self, outputs: &[Weak<PendingOutput>]) {
-        if let Some(credit) = &mut *self.lock() {
+        if let Some(credit) = &mut self.lock().credit {
             outputs.iter().filter_map(Weak::upgrade).for_each(|output| output.hold(credit));
         }
     }
 
     /// A poisoned lock is usable: a credit is complete at all times.
-    fn lock(&self) -> MutexGuard<'_, Option<Credit>> {
-        self.credit.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, PartMemory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The memory for one part of a page, until it is durable.
 #[derive(Debug)]
 pub(super) struct Room {
+    budget: Budget,
     credit: Arc<PartCredit>,
     /// Returns the page's own room to the page; `None` for a room that does not belong to the page.
-    home: Option<mpsc::Sender<Credit>>,
+    home: Option<Home>,
     /// Held as long as the part, which keeps the page in memory.
     _page: Arc<Credit>,
 }
@@ -125,29 +143,58 @@ pub(super) struct Room {
 impl Room {
     /// Maximum number of bytes of a part in this room.
     pub(super) fn bytes(&self) -> usize {
-        self.credit.lock().as_ref().map_or(0, Credit::bytes).max(MIN_PART)
+        self.credit.lock().credit.as_ref().map_or(0, Credit::bytes).max(MIN_PART)
+    }
+
+    /// Begins a part that may take `surplus` bytes more than the room; returns whether it may. To be called where the
+    /// part is made, so that waiting jobs count nothing.
+    pub(super) fn begins(&self, surplus: usize) -> impl Fn() -> bool + Send + Sync + use<> {
+        let (budget, credit) = (self.budget.clone(), Arc::clone(&self.credit));
+        move || {
+            // If the script was rolled back, the part is made again.
+            drop(credit.lock().begun.take());
+            let begun = budget.begin_part(surplus);
+            let may_begin = begun.is_some();
+            credit.lock().begun = begun;
+            may_begin
+        }
+    }
+
+    /// The part that was made is not used.
+    pub(super) fn abandon(&self) {
+        drop(self.credit.lock().begun.take());
     }
 
     /// Records a part of `weight` bytes. Frees the rest of the room, unless it is the page's own room and the page
-    /// has more parts.
-    pub(super) fn fill(&mut self, weight: usize, is_last: bool) {
+    /// has more parts. Returns by how much the part is larger than the room, if that is much.
+    pub(super) fn fill(&mut self, weight: usize, is_last: bool) -> usize {
         if is_last {
             self.home = None;
         }
-        if let Some(credit) = &mut *self.credit.lock() {
+        let surplus = Some(weight.saturating_sub(self.bytes())).filter(|surplus| *surplus > MIN_PART).unwrap_or(0);
+        let memory = &mut *self.credit.lock();
+        if let Some(credit) = &mut memory.credit {
             let kept = if self.home.is_some() { credit.bytes() } else { 0 };
-            credit.resize(weight.max(kept));
+            match memory.begun.take() {
+                Some(begun) => memory.large = begun.measured(credit, weight.max(kept), surplus > 0),
+                None => credit.resize(weight.max(kept)),
+            }
         }
+        surplus
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        let credit = self.credit.lock().take();
-        if let (Some(credit), Some(home)) = (credit, self.home.take()) {
+        let mut memory = self.credit.lock();
+        let (credit, large) = (memory.credit.take(), memory.large.take());
+        drop(memory);
+        if let (Some(mut credit), Some(home)) = (credit, self.home.take()) {
+            credit.resize(credit.bytes().min(home.bytes));
             // If the page is complete, nobody receives the credit, and it returns to the budget.
-            let _ = home.try_send(credit);
+            let _ = home.sender.try_send(credit);
         }
+        drop(large);
     }
 }
 

@@ -8,6 +8,7 @@ mod full_disk;
 mod isolation;
 mod memory;
 mod parts;
+mod surplus;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
@@ -33,6 +34,7 @@ function process(log)
   if log.kind == "bad" then error("bad") end
   if log.kind == "drop" then return nil end
   if log.kind == "two" then return { log.id, log.id .. "!" } end
+  if log.kind == "huge" then return ("x"):rep(2 << 20) end
   return log.id
 end
 "#;
@@ -85,16 +87,20 @@ struct Plan {
     isolated: Option<usize>,
     /// The destination that gets copies of dead letters.
     copies: Option<usize>,
+    budget: Budget,
+    /// Number of pages that can be pulled at first.
+    written: u32,
 }
 
 impl Plan {
     fn to(destinations: usize) -> Self {
-        Self { destinations, bytes: PartSize::default().bytes, until: None, isolated: None, copies: None }
+        let (bytes, budget) = (PartSize::default().bytes, Budget::new(1 << 24));
+        Self { destinations, bytes, until: None, isolated: None, copies: None, budget, written: u32::MAX }
     }
 }
 
 fn start_with(plan: Plan, pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench {
-    let Plan { destinations, bytes, until, isolated, copies } = plan;
+    let Plan { destinations, bytes, until, isolated, copies, budget, written } = plan;
     let pair = |key: &str, value: &str| Pair { key: key.into(), value: value.into() };
     let log = |text: &String| {
         let (id, kind) = text.split_once(':').unwrap();
@@ -123,7 +129,7 @@ fn start_with(plan: Plan, pages: &[Vec<String>], on_error: OnError, on_reject: O
             refuses: AtomicBool::new(false),
             stale: Mutex::default(),
             oldest: AtomicI64::new(0),
-            written: AtomicU32::new(u32::MAX),
+            written: AtomicU32::new(written),
             deletions: AtomicU64::new(0),
             heeds_no_end: AtomicBool::new(false),
         },
@@ -148,7 +154,7 @@ fn start_with(plan: Plan, pages: &[Vec<String>], on_error: OnError, on_reject: O
             })
             .collect(),
         hooks: Arc::new(Hooks::new(script, config, formats.clone(), meta).unwrap()),
-        budget: Budget::new(1 << 24),
+        budget,
         ledger: Arc::default(),
         dead_letters: DeadLetterPolicy {
             keep: Box::new(memory.clone()),

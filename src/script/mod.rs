@@ -37,8 +37,8 @@ pub use diagnostics::render::{Beside, Paint};
 // For `bench`, which needs the emulators.
 #[cfg(feature = "emulator")]
 pub(crate) use engine::time_limit::computing;
-pub use hook::part::{Bounds, Failed, GivesUp, Made, Stretch};
-pub use hook::threads::{HookPanic, HookRun, HookThreads, UnreadablePage};
+pub use hook::part::{Begins, Bounds, Failed, GivesUp, Made, Stretch};
+pub use hook::threads::{HookPanic, HookRun, HookThreads, NotMade, UnreadablePage};
 pub use hook::{Cost, Hook, Meta};
 pub use output::passthrough::PassedOn;
 pub use source::files::Files;

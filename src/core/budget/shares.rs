@@ -9,6 +9,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// One of this many parts of the memory is reserved, for all sources together.
 const KEPT_PART: usize = 4;
 
+/// A debt of up to one of this many parts of the memory stops no part of a page: small debts are usual while memory is
+/// full.
+const SMALL_DEBT_PART: usize = 8;
+
 /// The id of a source.
 pub(super) type ShareId = u64;
 
@@ -25,6 +29,8 @@ pub(super) struct Shares {
     used: usize,
     /// The sum of what each source holds or has reserved, whichever is more.
     claimed: usize,
+    /// Number of large parts of each source: those that may become larger than their room, or are.
+    large: BTreeMap<ShareId, usize>,
     /// Waiting requests in order of arrival.
     wishes: VecDeque<Wish>,
     next: u64,
@@ -35,14 +41,32 @@ struct Wish {
     id: MemoryRequestId,
     share: ShareId,
     bytes: usize,
-    /// Whether the request needs all of its bytes.
-    whole: bool,
+    need: Need,
+}
+
+/// What a request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// All of its bytes.
+    Whole,
+    /// Whatever is free, and at least the reserved part of its source.
+    About,
+    /// No bytes: that a part of a page may begin.
+    Begin,
 }
 
 impl Shares {
     /// Shares of `total` bytes.
     pub(super) fn new(total: usize) -> Self {
-        Self { total, held: BTreeMap::new(), used: 0, claimed: 0, wishes: VecDeque::new(), next: 0 }
+        Self {
+            total,
+            held: BTreeMap::new(),
+            used: 0,
+            claimed: 0,
+            large: BTreeMap::new(),
+            wishes: VecDeque::new(),
+            next: 0,
+        }
     }
 
     /// Adds a source. The reserved part of each source becomes smaller.
@@ -55,6 +79,7 @@ impl Shares {
     /// Removes a source that holds nothing.
     pub(super) fn leave(&mut self, share: ShareId) {
         self.held.remove(&share);
+        self.large.remove(&share);
         self.count();
     }
 
@@ -83,12 +108,49 @@ impl Shares {
         self.total / KEPT_PART / self.held.len().max(1)
     }
 
-    /// Adds a request for `bytes`, or for [`Shares::most`] if that is less. Without `whole`, the request is granted
-    /// whatever is free, and waits only for the reserved part of its source.
-    pub(super) fn wish(&mut self, share: ShareId, bytes: usize, whole: bool) -> MemoryRequestId {
+    /// Adds a request for `bytes`, or for [`Shares::most`] if that is less.
+    pub(super) fn wish(&mut self, share: ShareId, bytes: usize, need: Need) -> MemoryRequestId {
         let id = self.next_id();
-        self.wishes.push_back(Wish { id, share, bytes, whole });
+        self.wishes.push_back(Wish { id, share, bytes, need });
         id
+    }
+
+    /// Begins to make a part of a page that may take `bytes` more than its room, which become a debt if they are not
+    /// free. Returns whether the part counts as large until [`Shares::end_large`]. `None`: it must wait.
+    ///
+    /// While the source is overdrawn, it makes one part at a time, and none while it has a large one. So one log that
+    /// needs more than all of the memory is delivered, and never two at once.
+    pub(super) fn begin(&mut self, share: ShareId, bytes: usize) -> Option<bool> {
+        if !self.may_begin(share) {
+            return None;
+        }
+        let is_large = bytes > 0 || self.is_overdrawn(share);
+        self.take_anyway(share, bytes);
+        if is_large {
+            self.begin_large(share);
+        }
+        Some(is_large)
+    }
+
+    /// Counts a large part.
+    pub(super) fn begin_large(&mut self, share: ShareId) {
+        *self.large.entry(share).or_default() += 1;
+    }
+
+    /// A large part is durable, or was not large.
+    pub(super) fn end_large(&mut self, share: ShareId) {
+        if let Some(large) = self.large.get_mut(&share) {
+            *large = large.saturating_sub(1);
+        }
+    }
+
+    fn may_begin(&self, share: ShareId) -> bool {
+        !self.is_overdrawn(share) || self.large.get(&share).is_none_or(|large| *large == 0)
+    }
+
+    /// Whether more is in use than there is, and this source has more than what is reserved for it.
+    fn is_overdrawn(&self, share: ShareId) -> bool {
+        self.used() > self.total + self.total / SMALL_DEBT_PART && self.held(share) > self.kept()
     }
 
     /// Cancels a request.
@@ -98,13 +160,21 @@ impl Shares {
 
     /// Grants all requests that can be granted, and counts their bytes as held. Within a source, requests are granted
     /// in order. A request for more than the reserved part of its source also blocks later requests of other sources,
-    /// except for their reserved parts.
+    /// except for their reserved parts. Parts that may begin wait for no other request: their pages are in memory.
     pub(super) fn grant(&mut self) -> Vec<(MemoryRequestId, usize)> {
         let mut granted = Vec::new();
         let mut waiting = BTreeSet::new();
         let mut common = self.common();
         let wishes = std::mem::take(&mut self.wishes);
         for wish in wishes {
+            if wish.need == Need::Begin {
+                if self.may_begin(wish.share) {
+                    granted.push((wish.id, 0));
+                } else {
+                    self.wishes.push_back(wish);
+                }
+                continue;
+            }
             let least = self.least(&wish);
             let own = self.own(wish.share);
             if waiting.contains(&wish.share) || least > own + common {
@@ -148,7 +218,7 @@ impl Shares {
 
     /// The minimum number of bytes that satisfies a request.
     fn least(&self, wish: &Wish) -> usize {
-        wish.bytes.min(if wish.whole { self.most() } else { self.kept() })
+        wish.bytes.min(if wish.need == Need::About { self.kept() } else { self.most() })
     }
 
     /// The unused rest of a source's reserved part.
@@ -187,174 +257,4 @@ impl Shares {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TOTAL: usize = 1_000;
-
-    /// Shares of some sources, and the bytes of each credit.
-    struct Model {
-        shares: Shares,
-        sources: Vec<ShareId>,
-        wishes: BTreeMap<MemoryRequestId, ShareId>,
-        credits: Vec<(ShareId, usize)>,
-    }
-
-    impl Model {
-        fn new(sources: usize) -> Self {
-            let mut shares = Shares::new(TOTAL);
-            let sources = (0..sources).map(|_| shares.join()).collect();
-            Self { shares, sources, wishes: BTreeMap::new(), credits: Vec::new() }
-        }
-
-        fn settle(&mut self) {
-            for (wish, bytes) in self.shares.grant() {
-                let share = self.wishes.remove(&wish).expect("it is granted once");
-                self.credits.push((share, bytes));
-            }
-        }
-
-        /// A random operation of a source.
-        fn step(&mut self, rng: &mut fastrand::Rng, share: ShareId) {
-            let bytes = rng.usize(1..TOTAL / 2);
-            let own: Vec<usize> = (0..self.credits.len()).filter(|at| self.credits[*at].0 == share).collect();
-            match rng.u32(..4) {
-                0 | 1 => {
-                    let wish = self.shares.wish(share, bytes, rng.bool());
-                    self.wishes.insert(wish, share);
-                }
-                2 if self.shares.take_now(share, bytes) => self.credits.push((share, bytes)),
-                _ if !own.is_empty() => self.give_back(own[rng.usize(..own.len())]),
-                _ => {}
-            }
-            self.settle();
-        }
-
-        fn give_back(&mut self, at: usize) {
-            let (share, bytes) = self.credits.swap_remove(at);
-            self.shares.give_back(share, bytes);
-        }
-    }
-
-    fn histories() -> impl Iterator<Item = (fastrand::Rng, Model)> {
-        (0..300).map(|seed| {
-            let mut rng = fastrand::Rng::with_seed(seed);
-            let sources = rng.usize(1..6);
-            (rng, Model::new(sources))
-        })
-    }
-
-    #[test]
-    fn the_shares_never_exceed_the_budget() {
-        for (mut rng, mut model) in histories() {
-            for _ in 0..200 {
-                let share = model.sources[rng.usize(..model.sources.len())];
-                model.step(&mut rng, share);
-                let sum: usize = model.credits.iter().map(|(_, bytes)| bytes).sum();
-                assert_eq!(model.shares.used(), sum);
-                assert!(sum <= TOTAL, "{sum}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_sums_are_exact_while_sources_come_and_go() {
-        for (mut rng, mut model) in histories() {
-            for _ in 0..100 {
-                let share = model.sources[rng.usize(..model.sources.len())];
-                model.step(&mut rng, share);
-                if rng.u32(..10) == 0 {
-                    let guest = model.shares.join();
-                    assert!(!model.shares.take_now(guest, TOTAL));
-                    model.shares.leave(guest);
-                    model.sources.push(model.shares.join());
-                }
-                let Shares { used, claimed, .. } = model.shares;
-                model.shares.count();
-                assert_eq!((used, claimed), (model.shares.used, model.shares.claimed));
-            }
-        }
-    }
-
-    #[test]
-    fn a_source_always_gets_its_reserved_share_whatever_others_hold_or_wait_for() {
-        for (mut rng, mut model) in histories() {
-            let (quiet, others) = model.sources.split_last().expect("there is a source");
-            let (quiet, others) = (*quiet, others.to_vec());
-            let kept = TOTAL / 4 / model.sources.len();
-            for _ in 0..100 {
-                if let Some(other) = rng.choice(&others) {
-                    model.step(&mut rng, *other);
-                    // A log whose events need more than is free.
-                    if rng.u32(..20) == 0 {
-                        model.shares.take_anyway(*other, TOTAL);
-                        model.credits.push((*other, TOTAL));
-                    }
-                }
-                assert!(model.shares.take_now(quiet, kept), "{:?}", model.shares);
-                model.shares.give_back(quiet, kept);
-            }
-        }
-    }
-
-    #[test]
-    fn sources_that_never_release_memory_stop_no_other() {
-        for (mut rng, mut model) in histories() {
-            for _ in 0..100 {
-                let share = model.sources[rng.usize(..model.sources.len())];
-                model.step(&mut rng, share);
-            }
-            let well = model.sources[0];
-            // From here on, this source requests only what its reserved part can satisfy.
-            let of_it = model.wishes.iter().filter(|(_, share)| **share == well).map(|(wish, _)| *wish);
-            for wish in of_it.collect::<Vec<_>>() {
-                model.wishes.remove(&wish);
-                model.shares.forget(wish);
-            }
-            let mut left = 50;
-            for _ in 0..left {
-                let wish = model.shares.wish(well, rng.usize(1..TOTAL), false);
-                model.wishes.insert(wish, well);
-            }
-            while left > 0 {
-                let all = std::mem::take(&mut model.credits);
-                for (share, bytes) in all {
-                    if share == well {
-                        model.shares.give_back(share, bytes);
-                    } else {
-                        model.credits.push((share, bytes));
-                    }
-                }
-                model.settle();
-                let of_it = model.credits.iter().filter(|(share, _)| *share == well).count();
-                assert!(of_it > 0, "it waits for the others: {:?}", model.shares);
-                left -= of_it;
-            }
-        }
-    }
-
-    #[test]
-    fn a_single_source_can_take_everything_and_one_of_two_all_but_the_others_share() {
-        let mut model = Model::new(1);
-        assert!(model.shares.take_now(model.sources[0], TOTAL));
-        let mut model = Model::new(2);
-        assert_eq!(model.shares.most(), 875);
-        assert!(!model.shares.take_now(model.sources[0], 876));
-        assert!(model.shares.take_now(model.sources[0], 875) && model.shares.take_now(model.sources[1], 125));
-    }
-
-    #[test]
-    fn a_large_request_is_not_overtaken_by_small_ones() {
-        let mut model = Model::new(2);
-        let [first, second] = model.sources[..] else { panic!() };
-        assert!(model.shares.take_now(first, 500) && model.shares.take_now(second, 300));
-        let large = model.shares.wish(first, 800, true);
-        let small = model.shares.wish(second, 50, false);
-        assert!(model.shares.grant().is_empty(), "200 are free, and wait for the large one");
-        assert!(!model.shares.take_now(second, 50));
-        model.shares.give_back(first, 500);
-        assert!(model.shares.grant().is_empty());
-        model.shares.give_back(second, 200);
-        assert_eq!(model.shares.grant(), [(large, 800), (small, 50)]);
-    }
-}
+mod tests;

@@ -112,7 +112,8 @@ impl Source for Pages {
         }
         let number = cursor.number().unwrap() + i64::from(self.skips.load(Ordering::Relaxed));
         let is_before = |end: &Cursor| number < end.number().unwrap() || self.heeds_no_end.load(Ordering::Relaxed);
-        let body = self.bodies.get(number as usize).filter(|_| until.is_none_or(is_before)).cloned();
+        let written = self.bodies.len().min(self.written.load(Ordering::Relaxed) as usize);
+        let body = self.bodies[..written].get(number as usize).filter(|_| until.is_none_or(is_before)).cloned();
         let bytes = body.as_ref().map_or(0, Bytes::len);
         if !room.grow(bytes) {
             return Err(SourceError::NoRoom { bytes, cause: Cause::new("no room") });
@@ -125,7 +126,7 @@ impl Source for Pages {
             groups: u32::from(body.is_some()),
             last_group: body.is_some().then_some(number),
             first_log: 0,
-            at_end: Some(next as usize == self.bodies.len()),
+            at_end: Some(next as usize == written),
             packed: body.as_ref().map(packed),
             body: body.unwrap_or_default(),
             received_at: None,

@@ -127,7 +127,7 @@ impl Hook {
         let growth = vec![FIRST_GROWTH; formats.len()];
         let mut hook =
             Self { script, config, formats, meta, refused: None, used_to: Duration::ZERO, growth, vm: None, current };
-        hook.current.get().most_bytes = hook.config.memory.min(MAX_BYTES_OF_LOG);
+        hook.current.get().most_bytes = most_bytes_of_log(&hook.config);
         hook.vm = Some(hook.build(state)?);
         Ok(hook)
     }
@@ -375,6 +375,11 @@ impl Vm {
         let pause = if is_small { GC_PAUSE_PERCENT_OF_SMALL } else { GC_PAUSE_PERCENT };
         self.lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(pause)));
     }
+}
+
+/// Maximum number of bytes of the events of one log.
+pub(super) fn most_bytes_of_log(config: &Config) -> usize {
+    config.memory.min(MAX_BYTES_OF_LOG)
 }
 
 /// Runs the script's top level, or a function without a log, under the limits.

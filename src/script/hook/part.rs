@@ -37,15 +37,20 @@ pub struct Bounds {
     pub time: Duration,
     /// Called after a log that broke a limit of the script.
     pub gives_up: Option<Arc<GivesUp>>,
+    /// Called before the first log, on the thread of the hook: whether there is memory for the result.
+    pub begins: Option<Arc<Begins>>,
 }
 
 /// Whether to stop in a page after this many logs, of which this many failed: too many fail, and the others would
 /// only take time.
 pub type GivesUp = dyn Fn(u32, u32) -> bool + Send + Sync;
 
+/// Whether a part may begin.
+pub type Begins = dyn Fn() -> bool + Send + Sync;
+
 impl Bounds {
     /// To the end of the page.
-    pub const NONE: Self = Self { bytes: usize::MAX, time: Duration::MAX, gives_up: None };
+    pub const NONE: Self = Self { bytes: usize::MAX, time: Duration::MAX, gives_up: None, begins: None };
 }
 
 impl std::fmt::Debug for Bounds {

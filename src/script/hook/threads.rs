@@ -51,8 +51,17 @@ struct State {
 pub struct HookRun {
     /// The hook, to be used for the next run.
     pub hook: Hook,
-    /// The batch, and the logs that the script failed on; or the page, if it cannot be read.
-    pub made: Result<(Batch, Vec<Failed>), UnreadablePage>,
+    /// The batch, and the logs that the script failed on.
+    pub made: Result<(Batch, Vec<Failed>), NotMade>,
+}
+
+/// Why a hook made no batch.
+#[derive(Debug)]
+pub enum NotMade {
+    /// The page cannot be read.
+    Unreadable(Box<UnreadablePage>),
+    /// There was no memory for the result, so the hook did not begin.
+    NoMemory,
 }
 
 /// A page that cannot be decoded.
@@ -66,18 +75,22 @@ pub struct UnreadablePage {
 }
 
 impl HookRun {
-    /// Runs a hook over a page, as `newer` if there is a newer version, as long as the result is wanted.
+    /// Runs a hook over a page, as `newer` if there is a newer version, as long as the result is wanted, and if there is
+    /// memory for it.
     pub(crate) fn of(mut hook: Hook, newer: Option<&Script>, stretch: Stretch, is_wanted: &dyn Fn() -> bool) -> Self {
+        let Stretch { page, from, bounds } = stretch;
+        if bounds.begins.as_ref().is_some_and(|begins| !begins()) {
+            return Self { hook, made: Err(NotMade::NoMemory) };
+        }
         if let Some(script) = newer {
             hook.take_up(script);
         }
-        let Stretch { page, from, bounds } = stretch;
         let made = match hook.run_part(&page, from, &bounds, is_wanted) {
             Ok(Made { outputs, logs, dropped, drop_reasons, failed, is_last }) => {
                 let batch = Batch::new(page, Part { first: from, is_last }, outputs, logs, dropped);
                 Ok((Batch { drop_reasons, ..batch }, failed))
             }
-            Err(error) => Err(UnreadablePage { page, error }),
+            Err(error) => Err(NotMade::Unreadable(Box::new(UnreadablePage { page, error }))),
         };
         Self { hook, made }
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::core::batch::{Batch, Part};
-use crate::script::hook::threads::HookRun;
+use crate::script::hook::threads::{HookRun, NotMade};
 
 /// Ten bytes for each log: `"log 0003"`.
 const SCRIPT: &str = "function process(log, meta)
@@ -113,8 +113,18 @@ fn a_torn_page_is_not_delivered_in_parts() {
     let group = logs(&["", ""]).body;
     page.body = [&group[..], &group[..group.len() - 1]].concat().into();
     let ran = HookRun::of(quick(SCRIPT), None, Stretch { page, from: 0, bounds: bytes(1) }, &|| true);
-    let unreadable = ran.made.unwrap_err();
+    let Err(NotMade::Unreadable(unreadable)) = ran.made else { panic!("the page is damaged") };
     assert_eq!(unreadable.page.cursor, Cursor::new("c0"), "or its first part would be delivered with every pull");
+}
+
+#[test]
+fn a_part_without_memory_for_its_events_does_not_begin() {
+    let bounds = Bounds { begins: Some(Arc::new(|| false)), ..Bounds::NONE };
+    let HookRun { made, hook } =
+        HookRun::of(quick(SCRIPT), None, Stretch { page: logs(&[""]), from: 0, bounds }, &|| true);
+    assert!(matches!(made, Err(NotMade::NoMemory)));
+    let ran = HookRun::of(hook, None, Stretch::whole(logs(&[""])), &|| true);
+    assert_eq!(ran.made.unwrap().0.logs, 1, "the hook can be used");
 }
 
 #[test]

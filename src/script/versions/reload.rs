@@ -12,6 +12,7 @@ pub use super::trial::{Dried, Figures, Passed, Refused, Trial};
 use super::probation::Probation;
 use super::samples::Samples;
 use crate::core::event::Formats;
+use crate::script::hook::most_bytes_of_log;
 use crate::script::{Config, Hook, HookError, HookPanic, HookRun, HookThreads, Meta, Script, Stretch};
 
 /// One script for all shards; each shard has its own hook.
@@ -157,6 +158,12 @@ impl Hooks {
     /// Records the current problem with the script's file, or that there is none.
     pub fn say(&self, trouble: Option<String>) {
         self.history().reloads.trouble = trouble;
+    }
+
+    /// Maximum number of bytes of the events of one log.
+    #[must_use]
+    pub fn most_bytes_of_log(&self) -> usize {
+        most_bytes_of_log(&self.config)
     }
 
     /// A hook for a shard, with a new Lua state.

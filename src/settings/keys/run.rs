@@ -25,8 +25,8 @@ pub const DRAIN_TIMEOUT: Key<Duration> = Key::duration("run.drain_timeout", Dura
     .means("how long a stop, or the release of a shard, may take to deliver and save what is in flight");
 
 pub const MEMORY: Key<usize> = Key::size("run.memory", 64 * MIB, 1024 * GIB).default("64MiB").means(
-    "maximum size of logs and events in flight, over all shards; Lua VMs are extra, and so are, in each \
-     shard, the events of one log that does not fit any more: nothing is pulled then until as much is free again",
+    "maximum size of logs and events in flight, over all shards; Lua VMs are extra, and so are the events of one \
+     log that does not fit any more: nothing else is pulled or processed then until as much is free again",
 );
 
 pub const HOOK_THREADS: Key<u16> = Key::count("run.hook_threads", 1, 256)
