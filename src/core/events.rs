@@ -51,6 +51,13 @@ impl Events {
         self.logs[event]
     }
 
+    /// The numbers of the events that were made from log number `log`: the events are in the order of their logs.
+    #[must_use]
+    pub fn of_log(&self, log: u32) -> std::ops::Range<usize> {
+        let start = self.logs.partition_point(|of| *of < log);
+        start..start + self.logs[start..].partition_point(|of| *of == log)
+    }
+
     /// Bytes of memory that the events hold.
     #[must_use]
     pub fn weight(&self) -> usize {

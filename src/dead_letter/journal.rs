@@ -50,9 +50,15 @@ impl Journal {
         }
     }
 
-    /// Appends complete lines. When it returns `Ok`, they are on disk in the file at the path.
-    pub(super) fn append(mut self, lines: &[u8]) -> Result<Self, StoreError> {
-        let outcome = self.file.write_all(lines).and_then(|()| self.file.sync_data());
+    /// Appends complete lines with one sync. When it returns `Some`, they are on disk in the file at the path. `None`:
+    /// the file was moved or changed meanwhile, and the lines may be where nobody reads them.
+    pub(super) fn append<'a>(mut self, lines: impl IntoIterator<Item = &'a [u8]>) -> Result<Option<Self>, StoreError> {
+        let mut added = 0;
+        let written = lines.into_iter().try_for_each(|lines| {
+            added += lines.len() as u64;
+            self.file.write_all(lines)
+        });
+        let outcome = written.and_then(|()| self.file.sync_data());
         if let Err(error) = outcome {
             // The caller retries with the same lines, so the rest of this write would be a duplicate with an
             // incomplete last line. After a failed sync, the kernel may also treat the pages as clean and never write
@@ -63,12 +69,9 @@ impl Journal {
             }
             return Err(StoreError::of("write to", &self.path)(error));
         }
-        self.len += lines.len() as u64;
-        if self.is_current().map_err(StoreError::of("look at", &self.path))? {
-            Ok(self)
-        } else {
-            Err(StoreError::of("write to", &self.path)(io::Error::other("the file was replaced meanwhile")))
-        }
+        self.len += added;
+        let is_current = self.is_current().map_err(StoreError::of("look at", &self.path))?;
+        Ok(is_current.then_some(self))
     }
 
     /// Makes sure that the file ends with a complete line.

@@ -1,16 +1,15 @@
 //! The events that an isolated destination missed, for delivery when it is back.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::task::spawn_blocking;
 
-use super::replay_claim::{ClaimError, ReplayClaim};
-use super::{Letter, Reason, Record, Unreadable};
-use crate::core::destination_name::DestinationName;
+use super::Record;
+use super::replay_claim::ClaimError;
+use super::shared_claim::MissedInDirectory;
 
-/// The missed events of a destination. While it exists, nobody else can replay dead letters of the same store.
+/// The missed events of a destination. While it exists, no other process can replay dead letters of the same store.
 pub trait MissedDeadLetters: Send {
     /// The next missed events in the order in which they were written, at most `most`. Empty when there are no more.
     ///
@@ -31,74 +30,47 @@ pub trait MissedDeadLetters: Send {
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), ClaimError>>;
 }
 
-/// The dead letters of a directory.
+/// Reads the missed events of a directory on blocking threads.
 pub(super) struct DirectoryMissed {
     /// `None` only while a thread uses it.
-    claim: Option<ClaimOfOne>,
-}
-
-struct ClaimOfOne {
-    claim: ReplayClaim,
-    letters: Box<dyn Iterator<Item = Result<Letter, Unreadable>> + Send>,
-    destination: DestinationName,
+    missed: Option<MissedInDirectory>,
 }
 
 impl DirectoryMissed {
-    /// Claims the dead letters of a directory.
-    pub(super) async fn take(dir: PathBuf, destination: DestinationName) -> Result<Self, ClaimError> {
-        let take = move || -> Result<ClaimOfOne, ClaimError> {
-            let claim = ReplayClaim::take(&dir)?;
-            let letters = Box::new(claim.letters()?);
-            Ok(ClaimOfOne { claim, letters, destination })
-        };
-        Ok(Self { claim: Some(blocking(take).await?) })
+    /// Claims them with `take`.
+    pub(super) async fn take(
+        take: impl FnOnce() -> Result<MissedInDirectory, ClaimError> + Send + 'static,
+    ) -> Result<Self, ClaimError> {
+        Ok(Self { missed: Some(blocking(take).await?) })
     }
 
-    /// Runs `work` on the claim on a blocking thread.
     async fn with<T: Send + 'static>(
         &mut self,
-        work: impl FnOnce(&mut ClaimOfOne) -> Result<T, ClaimError> + Send + 'static,
+        work: impl FnOnce(&mut MissedInDirectory) -> Result<T, ClaimError> + Send + 'static,
     ) -> Result<T, ClaimError> {
-        let mut claim = self.claim.take().expect("it is put back below");
-        let (claim, done) = blocking(move || {
-            let done = work(&mut claim);
-            (claim, done)
+        let mut missed = self.missed.take().expect("it is put back below");
+        let (missed, done) = blocking(move || {
+            let done = work(&mut missed);
+            (missed, done)
         })
         .await;
-        self.claim = Some(claim);
+        self.missed = Some(missed);
         done
     }
 }
 
 impl MissedDeadLetters for DirectoryMissed {
     fn next(&mut self, most: usize) -> BoxFuture<'_, Result<Vec<Record>, ClaimError>> {
-        Box::pin(self.with(move |one| Ok(one.next(most))))
+        Box::pin(self.with(move |missed| missed.next(most)))
     }
 
     fn settle(&mut self, letters: Arc<[Record]>) -> BoxFuture<'_, Result<(), ClaimError>> {
-        Box::pin(self.with(move |one| Ok(one.claim.note_delivered(letters.iter())?)))
+        Box::pin(self.with(move |missed| missed.settle(&letters)))
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), ClaimError>> {
-        let ClaimOfOne { claim, .. } = self.claim.expect("no thread uses it");
-        Box::pin(blocking(move || Ok(claim.close()?)))
-    }
-}
-
-impl ClaimOfOne {
-    /// Skips unreadable lines; they stay in the file.
-    fn next(&mut self, most: usize) -> Vec<Record> {
-        let mut next = Vec::new();
-        while next.len() < most {
-            let Some(found) = self.letters.next() else { break };
-            let Ok(Letter { record, .. }) = found else { continue };
-            let is_missed =
-                record.reason == Reason::DestinationDown && record.destination.as_ref() == Some(&self.destination);
-            if is_missed && !self.claim.is_delivered(&record) {
-                next.push(record);
-            }
-        }
-        next
+        let missed = self.missed.expect("no thread uses it");
+        Box::pin(blocking(move || missed.close()))
     }
 }
 

@@ -32,10 +32,12 @@ mod open_dead_letters;
 mod reader;
 mod record;
 mod replay_claim;
+mod shared_claim;
 mod store;
 mod take_over;
 #[cfg(test)]
 mod tests;
+mod write_queue;
 
 use std::fmt;
 use std::sync::Arc;
@@ -51,6 +53,7 @@ pub use open_dead_letters::{DeadLettersOnDisk, OpenDeadLetters};
 pub use reader::{Letter, ReadError, Reader, Unreadable};
 pub use record::{LogOrigin, Reason, Record, UnknownReason};
 pub use replay_claim::{ClaimError, ReplayClaim};
+pub use shared_claim::MissedInDirectory;
 pub use store::{Config, DirectoryStore, OpenError, directories, is_in_use, was_used};
 
 /// The file of dead letters in its directory.
@@ -61,17 +64,18 @@ const LOCK_FILE: &str = "dead-letters.lock";
 
 /// A store for dead letters: a disk, or a model of one in tests.
 pub trait DeadLetterStore: fmt::Debug + Send + Sync {
-    /// Stores all of the dead letters or none. After `Ok`, a checkpoint may move past them.
+    /// Stores all of the dead letters of one or several batches, in this order, or none. After `Ok`, a checkpoint may
+    /// move past them.
     ///
     /// # Errors
     /// [`StoreError`]: nothing was stored, so no checkpoint may move past them. Retry later with the same dead
     /// letters.
-    fn keep(&self, letters: Arc<[Record]>) -> BoxFuture<'static, Result<(), StoreError>>;
+    fn keep(&self, letters: Vec<Arc<[Record]>>) -> BoxFuture<'static, Result<(), StoreError>>;
 
     /// Claims the events that this destination missed while it was down.
     ///
     /// # Errors
-    /// [`ClaimError`]: another replay uses this store, or the dead letters cannot be read.
+    /// [`ClaimError`]: a replay of another process uses this store, or the dead letters cannot be read.
     fn missed(
         &self,
         destination: &DestinationName,

@@ -2,9 +2,10 @@
 //!
 //! A replay may run while the forwarder writes to the same directory. The replay renames the file of dead letters to
 //! `dead-letters.1.jsonl` and so on. The forwarder notices this before it reports a dead letter as written, and
-//! starts a new file. Delivered dead letters are recorded in `replayed.jsonl` before they count as delivered. They
+//! writes it to a new file. Delivered dead letters are recorded in `replayed.jsonl` before they count as delivered. They
 //! are removed from the files when the replay ends, or when the next one begins.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -46,19 +47,40 @@ impl ReplayClaim {
     /// # Errors
     /// [`ClaimError`]; no dead letter is lost.
     pub fn take(dir: &Path) -> Result<Self, ClaimError> {
+        let claim = Self::of_earlier(dir)?;
+        claim.set_aside()?;
+        claim.mend()?;
+        Ok(claim)
+    }
+
+    /// Claims the dead letters that earlier replays have set aside. Completes an interrupted replay first.
+    pub(super) fn of_earlier(dir: &Path) -> Result<Self, ClaimError> {
         fs::read_dir(dir).map_err(ReadError::of(dir))?;
         named_file::check_dir(dir).map_err(StoreError::of("work in", dir))?;
         let path = dir.join("replay.lock");
         let lock = named_file::lock(&path).map_err(StoreError::of("lock", &path))?;
         let lock = lock.ok_or_else(|| ClaimError::Busy(dir.to_owned()))?;
-        settle(dir)?;
-        set_aside(dir)?;
-        for path in files(dir).map_err(StoreError::of("list", dir))? {
-            // This makes the file name durable. An incomplete last line is not a dead letter, and its writer now
-            // writes to another file.
-            Journal::open(&path)?;
-        }
+        settle(dir, |_| true)?;
         Ok(Self { dir: dir.to_owned(), delivered: Delivered::default(), _lock: lock })
+    }
+
+    /// Renames the file that is being written, and so claims its dead letters too.
+    pub(super) fn set_aside(&self) -> Result<(), StoreError> {
+        set_aside(&self.dir)
+    }
+
+    /// Makes the names of the files durable. An incomplete last line is not a dead letter, and its writer now writes to
+    /// another file.
+    pub(super) fn mend(&self) -> Result<(), StoreError> {
+        files(&self.dir).map_err(StoreError::of("list", &self.dir))?.iter().try_for_each(|path| {
+            Journal::open(path)?;
+            Ok(())
+        })
+    }
+
+    /// The files of the claimed dead letters, oldest first.
+    pub(super) fn files(&self) -> Result<Vec<PathBuf>, StoreError> {
+        files(&self.dir).map_err(StoreError::of("list", &self.dir))
     }
 
     /// The dead letters in the order in which they were written.
@@ -107,7 +129,14 @@ impl ReplayClaim {
     /// # Errors
     /// [`StoreError`]: the next replay removes them.
     pub fn close(self) -> Result<(), StoreError> {
-        settle(&self.dir)
+        settle(&self.dir, |_| true)
+    }
+
+    /// Removes the delivered dead letters from the files. Those that are not in `changed` have none.
+    pub(super) fn settle(&mut self, changed: &BTreeSet<PathBuf>) -> Result<(), StoreError> {
+        settle(&self.dir, |path| changed.contains(path))?;
+        self.delivered = Delivered::default();
+        Ok(())
     }
 }
 
@@ -127,11 +156,12 @@ fn set_aside(dir: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Removes the delivered dead letters from the files that were set aside, and then the record of their delivery.
-fn settle(dir: &Path) -> Result<(), StoreError> {
+/// Removes the delivered dead letters from the files that were set aside, and then the record of their delivery. Only
+/// files for which `may_have` returns true are read.
+fn settle(dir: &Path, may_have: impl Fn(&Path) -> bool) -> Result<(), StoreError> {
     let names = dir.join(DELIVERED_FILE);
     let delivered = Delivered::read(dir).map_err(StoreError::of("read", &names))?;
-    for path in files(dir).map_err(StoreError::of("list", dir))? {
+    for path in files(dir).map_err(StoreError::of("list", dir))?.into_iter().filter(|path| may_have(path)) {
         rewrite(&path, &delivered).map_err(StoreError::of("rewrite", &path))?;
     }
     match fs::remove_file(&names) {

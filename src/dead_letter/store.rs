@@ -10,13 +10,18 @@ use futures_util::future::BoxFuture;
 use super::journal::{Journal, Limit, StoreError};
 use super::missed::{DirectoryMissed, MissedDeadLetters};
 use super::replay_claim::ClaimError;
+use super::shared_claim::{MissedInDirectory, SharedClaim};
 use super::take_over::take_over;
+use super::write_queue::{QueuedWrite, WriteQueue};
 use super::{DeadLetterStore, FILE, LOCK_FILE, Record, codec, delivered};
 use crate::core::destination_name::DestinationName;
 use crate::core::named_file;
 
 /// Maximum number of forwarders that may share a base directory.
 const MAX_FORWARDERS: u32 = 64;
+
+/// How often a write is done again at once because the file was moved during it.
+const MAX_MOVES: u32 = 3;
 
 /// Where dead letters are written, and the size limit.
 #[derive(Debug, Clone)]
@@ -37,6 +42,9 @@ pub struct DirectoryStore {
     /// `None` after an error, and after a start with a full disk. A standard mutex: it is held during disk
     /// operations, never across an await.
     journal: Mutex<Option<Journal>>,
+    queue: WriteQueue,
+    /// The claim of the dead letters that isolated destinations missed.
+    replay: Arc<Mutex<SharedClaim>>,
     /// Released when the file is closed, at the latest when the process ends.
     _lock: File,
 }
@@ -61,7 +69,8 @@ impl DirectoryStore {
             }
             Err(StoreError::Io { doing, path, cause }) => return Err(OpenError::of(doing, &path)(cause)),
         };
-        Ok(Self { path, max_bytes: config.max_bytes, journal: Mutex::new(journal), _lock: lock })
+        let (queue, replay) = (WriteQueue::default(), Arc::default());
+        Ok(Self { path, max_bytes: config.max_bytes, journal: Mutex::new(journal), queue, replay, _lock: lock })
     }
 
     /// Opens the directory or, if another process uses it, the first free one of its subdirectories `2`, `3`, …. So
@@ -103,6 +112,7 @@ impl DirectoryStore {
     }
 
     /// Writes all of the records or none. When it returns `Ok` they are on disk, and a checkpoint may move past them.
+    /// Concurrent writes share one sync.
     ///
     /// Blocks for the disk and for the writes of other shards. In async code, call it through
     /// `tokio::task::spawn_blocking`.
@@ -113,36 +123,61 @@ impl DirectoryStore {
     /// [`StoreError`]: no checkpoint may move past these records. The failed write is undone; retry later with the
     /// same records. (If it cannot be undone, or after a crash, some records may be in the file twice, with the same
     /// id.)
-    pub fn append(&self, records: &[Record]) -> Result<(), StoreError> {
-        if records.is_empty() {
-            return Ok(());
-        }
+    pub fn append<'a>(&self, records: impl IntoIterator<Item = &'a Record>) -> Result<(), StoreError> {
         let mut lines = Vec::new();
         for record in records {
             codec::encode(record, &mut lines);
         }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let result = self.queue.push(lines);
         // A panic while the lock is held leaves `None`, which is a valid state.
         let mut slot = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        let journal = match slot.take() {
-            Some(journal) if journal.is_current().map_err(StoreError::of("look at", &self.path))? => journal,
-            _ => Journal::open(&self.path)?,
-        };
-        let set_aside = delivered::bytes(self.dir()).map_err(StoreError::of("look at", self.dir()))?;
-        let (used, more, cap) = (journal.len().saturating_add(set_aside), lines.len() as u64, self.max_bytes);
-        if used.saturating_add(more) > cap {
-            *slot = Some(journal);
-            let limit = if more > cap { Limit::Together { more, cap } } else { Limit::Cap { used, more, cap } };
-            return Err(StoreError::Full { path: self.dir().to_owned(), limit });
+        self.queue.write_all(|writes| self.write(&mut slot, writes));
+        drop(slot);
+        result.recv().expect("a thread that writes for others does not panic")
+    }
+
+    /// Claims the events that a destination missed. Blocks for the disk.
+    ///
+    /// # Errors
+    /// [`ClaimError`]: a replay of another process uses the directory, or it cannot be read.
+    pub fn missed_by(&self, destination: &DestinationName) -> Result<MissedInDirectory, ClaimError> {
+        MissedInDirectory::take(&self.replay, self.dir(), destination.clone(), |claim| {
+            // Nobody writes while the file is renamed: no line can end up in a file that was already read.
+            let _no_writes = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+            claim.set_aside()
+        })
+    }
+
+    fn write(&self, slot: &mut Option<Journal>, writes: &[QueuedWrite]) -> Result<(), StoreError> {
+        for _ in 0..=MAX_MOVES {
+            let journal = match slot.take() {
+                Some(journal) if journal.is_current().map_err(StoreError::of("look at", &self.path))? => journal,
+                _ => Journal::open(&self.path)?,
+            };
+            let set_aside = delivered::bytes(self.dir()).map_err(StoreError::of("look at", self.dir()))?;
+            let more = writes.iter().map(|write| write.lines.len() as u64).sum();
+            let (used, cap) = (journal.len().saturating_add(set_aside), self.max_bytes);
+            if used.saturating_add(more) > cap {
+                *slot = Some(journal);
+                let limit = if more > cap { Limit::Together { more, cap } } else { Limit::Cap { used, more, cap } };
+                return Err(StoreError::Full { path: self.dir().to_owned(), limit });
+            }
+            *slot = journal.append(writes.iter().map(|write| write.lines.as_slice()))?;
+            if slot.is_some() {
+                return Ok(());
+            }
         }
-        *slot = Some(journal.append(&lines)?);
-        Ok(())
+        Err(StoreError::of("write to", &self.path)(io::Error::other("the file is moved again and again")))
     }
 }
 
 impl DeadLetterStore for Arc<DirectoryStore> {
-    fn keep(&self, letters: Arc<[Record]>) -> BoxFuture<'static, Result<(), StoreError>> {
+    fn keep(&self, letters: Vec<Arc<[Record]>>) -> BoxFuture<'static, Result<(), StoreError>> {
         let store = Self::clone(self);
-        let written = tokio::task::spawn_blocking(move || store.append(&letters));
+        let written = tokio::task::spawn_blocking(move || store.append(letters.iter().flat_map(|batch| &**batch)));
         // A panic of the thread is passed on to the caller; nothing was reported as written.
         Box::pin(async move { written.await.unwrap_or_else(|panic| panic!("{panic}")) })
     }
@@ -151,7 +186,8 @@ impl DeadLetterStore for Arc<DirectoryStore> {
         &self,
         destination: &DestinationName,
     ) -> BoxFuture<'static, Result<Box<dyn MissedDeadLetters>, ClaimError>> {
-        let taken = DirectoryMissed::take(self.dir().to_owned(), destination.clone());
+        let (store, destination) = (Self::clone(self), destination.clone());
+        let taken = DirectoryMissed::take(move || store.missed_by(&destination));
         Box::pin(async move { Ok(Box::new(taken.await?) as Box<dyn MissedDeadLetters>) })
     }
 }

@@ -37,7 +37,7 @@ pub enum IsolationMode {
     Direct,
     /// Events become dead letters.
     DeadLettering,
-    /// Missed events are delivered; newer ones wait in memory.
+    /// Missed events are delivered, and newer ones after them.
     Returning,
 }
 

@@ -56,21 +56,26 @@ pub enum OnError {
 }
 
 impl<S: Source, K: Destination> Shard<S, K> {
-    /// Writes the records to disk, retrying until that works. `None`: it did not work and the shard must stop.
-    pub(super) async fn keep(&self, records: &Arc<[Record]>) -> Option<()> {
+    /// Writes the records to disk, retrying until that works, and with them those of later batches that wait for the
+    /// disk. Drops `queued` once later batches may add theirs. `None`: it did not work and the shard must stop.
+    pub(super) async fn keep(&self, records: &Arc<[Record]>, queued: impl Sized) -> Option<()> {
         if records.is_empty() {
             return Some(());
         }
+        let number = self.letter_queue.push(Arc::clone(records));
+        drop(queued);
         // One batch of the shard at a time: what blocks one blocks all of them, and it is logged once.
         let mut retry_log = self.writing.lock().await;
         let mut paused = None;
-        loop {
-            match self.pipeline.dead_letters.keep.keep(Arc::clone(records)).await {
+        // After a failure the first batch is written alone: it needs less room.
+        while let Some(batches) = self.letter_queue.next(number, paused.is_some()) {
+            let count = batches.len();
+            match self.pipeline.dead_letters.keep.keep(batches).await {
                 Ok(()) => {
+                    self.letter_queue.wrote(count);
                     retry_log.recovered();
-                    self.pipeline.taps.keeps(&self.name, records);
                     self.account.goes_on(Wait::Disk);
-                    return Some(());
+                    paused = None;
                 }
                 Err(error) => {
                     paused.get_or_insert_with(|| self.pause());
@@ -79,6 +84,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 }
             }
         }
+        self.pipeline.taps.keeps(&self.name, records);
+        Some(())
     }
 
     /// Sends copies of records that are on disk, if the settings want them. `None`: the tenure ended first.
@@ -262,9 +269,9 @@ fn of_rejected(
 ) {
     for UndeliveredEvent { output, event, reason, code, message } in rejected {
         let of_log = &batch.outputs[*output].output().events;
-        let events: Vec<usize> = (0..of_log.len()).filter(|&event| of_log.log_of(event) == log).collect();
+        let events = of_log.of_log(log);
         let delivered = events.len() - rejected.iter().filter(|other| other.output == *output).count();
-        let number = events.partition_point(|other| other < event);
+        let number = event - events.start;
         let mut message = message.clone();
         if delivered > 0 {
             let of = events.len();

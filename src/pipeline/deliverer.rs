@@ -185,8 +185,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
         self.account.timings.end_to_end.observe(Duration::from_secs(seconds), u64::from(batch.logs));
     }
 
-    /// Delivers a batch, and frees its memory. `before` resolves when the previous batch is finished; dropping `done`
-    /// reports that this one is.
+    /// Delivers a batch, and frees its memory. `before` resolves when the dead letters of the previous batch are queued,
+    /// or it has none; dropping `done` reports the same of this one.
     async fn deliver(
         &self,
         in_flight: InFlight,
@@ -195,7 +195,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
     ) -> Finished {
         let InFlight { batch, script, dead_letters, room } = in_flight;
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let finished = self.finish(&batch, &script, &dead_letters, before).await;
+        let finished = self.finish(&batch, &script, &dead_letters, before, done).await;
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         if matches!(finished, Finished::Durable(_)) {
             if batch.part.is_last {
@@ -203,7 +203,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
             }
             self.time(&batch);
         }
-        drop((batch, room, done));
+        drop((batch, room));
         finished
     }
 
@@ -214,6 +214,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         script: &str,
         failed: &[Failed],
         before: Option<oneshot::Receiver<Infallible>>,
+        done: oneshot::Sender<Infallible>,
     ) -> Finished {
         let Some(Sent { rejected, missing }) = self.send_all(batch).await else { return Finished::Abandoned };
         let halts = |event: &UndeliveredEvent| self.pipeline.destinations[event.output].on_reject == OnReject::Halt;
@@ -224,21 +225,21 @@ impl<S: Source, K: Destination> Shard<S, K> {
             Ok(rejected) => rejected,
             Err(finished) => return finished,
         };
-        // Missed events are written in shard order, one batch at a time.
+        // Missed events are written in shard order.
         if let Some(before) = before.filter(|_| !missing.is_empty()) {
             let Err(_) = before.await;
         }
-        let mut turns = Vec::new();
+        let mut rooms = Vec::new();
         for (output, missing) in &missing {
-            turns.push(missing.turn().await);
+            rooms.push(missing.room(batch.outputs[*output].bytes()).await);
             let health = self.pipeline.destinations[*output].destination.health();
             undelivered.extend(UndeliveredEvent::missed(*output, batch.outputs[*output].len(), &health));
         }
         let records = self.records(batch, script, failed, &undelivered).into();
-        if self.keep(&records).await.is_none() {
+        if self.keep(&records, done).await.is_none() {
             return Finished::GivenUp;
         }
-        drop(turns);
+        drop((rooms, missing));
         if self.copy(&records).await.is_none() {
             return Finished::Abandoned;
         }

@@ -1,43 +1,28 @@
-//! Decides whether the events of an isolated destination wait for it or become its dead letters, so that the others
-//! continue.
-//!
-//! ```text
-//!            down, and its share of memory is full                 it answers again
-//!   Direct ───────────────────────────────────────▶ DeadLettering ──────────────────▶ Returning
-//!     ▲                                                   ▲       its share is full     │ │
-//!     │                                                   └─────────────────────────────┘ │
-//!     └──────────────────── no missed events are left ────────────────────────────────────┘
-//! ```
-//!
-//! Missed events are delivered before newer ones: while it is returning, newer events wait.
+//! Lets the batches of all shards wait for an isolated destination, or give it up. [`Course`] decides.
 
 use std::time::Duration;
 
-use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::course::{Course, Pass};
 use crate::destination::IsolationMode;
 
 /// How often a waiting batch checks its limits.
 const LOOKUP_INTERVAL: Duration = Duration::from_millis(250);
 
+/// Memory for the dead letters that are written at the same time, in KiB. It is beside `run.memory`.
+const WRITING_KIB: u32 = 32 << 10;
+
+/// Memory that a dead letter takes for each byte of its event: the log, the event, and the line of both.
+const PER_BYTE: usize = 4;
+
 /// What happens to the events of an isolated destination.
 #[derive(Debug)]
 pub struct Isolation {
-    /// Bytes that may wait for the destination before the rest becomes dead letters.
-    most: usize,
-    state: watch::Sender<State>,
-    /// Locked by the batch whose events are being written: one at a time, in order.
-    writing: Mutex<()>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct State {
-    mode: IsolationMode,
-    /// Bytes that wait.
-    waiting: usize,
-    /// Batches that are being written as dead letters.
-    writing: usize,
+    course: watch::Sender<Course>,
+    /// Memory for dead letters that are being written.
+    writing: Semaphore,
 }
 
 /// The limits of waiting, for one batch.
@@ -49,61 +34,63 @@ pub(super) struct WaitLimits<'a> {
 }
 
 impl Isolation {
-    /// For a destination for which up to `most` bytes may wait. It is returning until it is known that it missed
-    /// nothing.
+    /// For a destination for which up to `most` bytes may wait.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        let state = State { mode: IsolationMode::Returning, waiting: 0, writing: 0 };
-        Self { most, state: watch::Sender::new(state), writing: Mutex::default() }
+        Self { course: watch::Sender::new(Course::new(most)), writing: Semaphore::new(WRITING_KIB as usize) }
     }
 
     /// The current mode.
     #[must_use]
     pub fn mode(&self) -> IsolationMode {
-        self.state.borrow().mode
+        self.course.borrow().mode()
     }
 
     /// Resolves while the destination gets its events directly.
     pub(super) async fn is_direct(&self) {
-        let mut state = self.state.subscribe();
-        let _ = state.wait_for(|state| state.mode == IsolationMode::Direct).await;
+        let mut course = self.course.subscribe();
+        let _ = course.wait_for(|course| course.mode() == IsolationMode::Direct).await;
     }
 
     /// Resolves once the destination may have missed something.
     pub(super) async fn has_missed(&self) {
-        let mut state = self.state.subscribe();
-        let _ = state.wait_for(|state| state.mode != IsolationMode::Direct).await;
+        let mut course = self.course.subscribe();
+        let _ = course.wait_for(|course| course.mode() != IsolationMode::Direct).await;
     }
 
     /// `bytes` wait for the destination until the returned value is dropped.
     pub(super) fn waits(&self, bytes: usize) -> Waiting<'_> {
-        // No task needs to be woken: this one checks by itself.
-        self.state.send_if_modified(|state| {
-            state.waiting += bytes;
-            false
-        });
+        self.silently(|course| course.waits(bytes));
         Waiting { isolation: self, bytes }
     }
 
-    /// The destination answers again: newer events wait while the missed ones are delivered.
-    pub(super) fn returns(&self) {
-        self.state.send_modify(|state| {
-            if state.mode == IsolationMode::DeadLettering {
-                state.mode = IsolationMode::Returning;
-            }
-        });
+    /// The destination answers again.
+    pub(super) fn answers(&self) {
+        self.course.send_modify(Course::answers);
     }
 
-    /// All missed events have just been delivered. Returns whether newer events go there directly now: not while
-    /// others are still being written as dead letters.
-    pub(super) fn goes_direct(&self) -> bool {
-        self.state.send_if_modified(|state| {
-            let is_through = state.mode == IsolationMode::Returning && state.writing == 0;
-            if is_through {
-                state.mode = IsolationMode::Direct;
-            }
-            is_through
-        })
+    /// The destination has been down for long while missed events were delivered.
+    pub(super) fn is_gone(&self) {
+        self.course.send_modify(Course::is_gone);
+    }
+
+    /// A pass over the missed events begins.
+    pub(super) fn begins(&self) -> Pass {
+        self.course.borrow().begins()
+    }
+
+    /// The pass has delivered the `found` events that it found. Returns the mode after it.
+    pub(super) fn ends(&self, pass: Pass, found: usize) -> IsolationMode {
+        self.course.send_modify(|course| course.ends(pass, found));
+        self.mode()
+    }
+
+    /// Changes something that no task waits for.
+    fn silently(&self, change: impl FnOnce(&mut Course)) {
+        self.course.send_if_modified(|course| {
+            change(course);
+            false
+        });
     }
 }
 
@@ -118,20 +105,13 @@ impl<'a> Waiting<'a> {
     pub(super) async fn is_given_up(&self, limits: WaitLimits<'_>) -> Missing<'a> {
         let mut looks = interval(LOOKUP_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut changes = self.isolation.state.subscribe();
+        let mut changes = self.isolation.course.subscribe();
         loop {
-            let is_missed = self.isolation.state.send_if_modified(|state| {
-                let is_spent = state.waiting >= self.isolation.most || (limits.is_pressed)();
-                let gives_up = match state.mode {
-                    IsolationMode::DeadLettering => true,
-                    IsolationMode::Direct => is_spent && (limits.is_down)(),
-                    IsolationMode::Returning => is_spent,
-                };
-                if gives_up {
-                    state.mode = IsolationMode::DeadLettering;
-                    state.writing += 1;
-                }
-                gives_up
+            let mut is_missed = false;
+            self.isolation.course.send_if_modified(|course| {
+                let mode = course.mode();
+                is_missed = course.gives_up(self.bytes, (limits.is_down)(), (limits.is_pressed)());
+                course.mode() != mode || (is_missed && mode == IsolationMode::Returning)
             });
             if is_missed {
                 return Missing { isolation: self.isolation };
@@ -146,11 +126,7 @@ impl<'a> Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        // No task needs to be woken: they check by themselves.
-        self.isolation.state.send_if_modified(|state| {
-            state.waiting -= self.bytes;
-            false
-        });
+        self.isolation.silently(|course| course.waits_no_more(self.bytes));
     }
 }
 
@@ -161,14 +137,15 @@ pub(super) struct Missing<'a> {
 }
 
 impl<'a> Missing<'a> {
-    /// Waits for the turn to write.
-    pub(super) async fn turn(&self) -> MutexGuard<'a, ()> {
-        self.isolation.writing.lock().await
+    /// Waits until there is memory for the dead letters of `bytes` bytes of events.
+    pub(super) async fn room(&self, bytes: usize) -> SemaphorePermit<'a> {
+        let kib = u32::try_from(bytes.saturating_mul(PER_BYTE) >> 10).unwrap_or(u32::MAX);
+        self.isolation.writing.acquire_many(kib.clamp(1, WRITING_KIB)).await.expect("it is never closed")
     }
 }
 
 impl Drop for Missing<'_> {
     fn drop(&mut self) {
-        self.isolation.state.send_modify(|state| state.writing -= 1);
+        self.isolation.silently(Course::is_written);
     }
 }

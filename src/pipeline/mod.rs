@@ -15,12 +15,14 @@
 mod breaker;
 mod checkpoint;
 mod copies;
+mod course;
 mod dead_letters;
 mod deliverer;
 mod error_throttle;
 mod fetch_interval;
 mod in_flight;
 mod isolation;
+mod letter_queue;
 mod page_size;
 mod parts;
 mod reader;
@@ -56,6 +58,7 @@ pub use copies::Copies;
 pub use dead_letters::{DeadLetterPolicy, OnError};
 pub use fetch_interval::FetchInterval;
 pub use isolation::Isolation;
+use letter_queue::LetterQueue;
 pub use parts::SLOW_PAGE;
 pub use returning::{MissedEvents, bring_back};
 pub use route::{OnReject, Route};
@@ -165,6 +168,7 @@ pub async fn run<S: Source, K: Destination>(
     account.acquired();
     let shard = Shard {
         rejects: Mutex::new(Breaker::new(pipeline.dead_letters.max_share)),
+        letter_queue: LetterQueue::default(),
         writing: tokio::sync::Mutex::new(retry_log(&name, "write dead letters")),
         id,
         name: name.clone(),
@@ -205,7 +209,9 @@ struct Shard<S, K> {
     in_flight: AtomicUsize,
     /// Number of batches that have waited long for the copies of their dead letters.
     late_copies: AtomicUsize,
-    /// Locked by the batch whose dead letters are being written.
+    /// Dead letters that wait to be written.
+    letter_queue: LetterQueue,
+    /// Locked by the batch that writes dead letters: its own, and those that wait behind it.
     writing: tokio::sync::Mutex<RetryLog>,
 }
 

@@ -1,9 +1,11 @@
 //! Replays the missed events of an isolated destination before any newer ones.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use tracing::info;
@@ -13,11 +15,12 @@ use super::copies::Copies;
 use super::dead_letters::reason_of;
 use crate::core::batch::{Events, Output};
 use crate::core::cause::{Cause, Retry};
+use crate::core::cursor::ShardId;
 use crate::core::lease::{Lease, Tenure};
 use crate::core::retry_log::RetryLog;
 use crate::core::stop::stop;
 use crate::dead_letter::{ClaimError, DeadLetterStore, Record};
-use crate::destination::{Destination, IsolationMode, Outcome, Rejected};
+use crate::destination::{Destination, Health, IsolationMode, Outcome, Rejected};
 
 /// Number of dead letters that are delivered and recorded together. A crash repeats at most this many.
 const TOGETHER: usize = 500;
@@ -25,16 +28,20 @@ const TOGETHER: usize = 500;
 /// Time between two probes of the destination.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Time between two checks of the store while events are being written to it.
+/// Time between two passes while events are being written.
 const LOOKUP_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Missed events of a destination.
-enum Missed {
-    Nothing,
-    /// There are some; it is not known whether the destination accepts them.
-    Kept,
-    /// The number of events that are being delivered now.
-    Brought(usize),
+/// A pass ends early if the destination was down at this many probes in a row.
+const MAX_FAILED_PROBES: u32 = 6;
+
+/// What a pass over the missed events found.
+enum Found {
+    /// It is not known whether the destination accepts them.
+    Some,
+    /// All of them were delivered: this many.
+    Delivered(usize),
+    /// The destination went down. This many were delivered.
+    Down(usize),
 }
 
 /// The stored missed events, and what is needed to deliver them.
@@ -57,35 +64,46 @@ pub async fn bring_back<K: Destination>(lost: MissedEvents<'_, K>, number: usize
     let tenure = Tenure::new(Lease::endless(Instant::now()), over);
     let mut retry_log =
         RetryLog::new(format!("destination {}: cannot replay its missed events", route.name), number as u64);
-    let mut answers = false;
+    let (mut answers, mut delivered) = (false, 0);
     loop {
         isolation.has_missed().await;
         if isolation.mode() == IsolationMode::DeadLettering {
             answer(&route.destination).await;
             answers = true;
-            isolation.returns();
+            isolation.answers();
         }
+        let pass = isolation.begins();
         match bring(&lost, route, answers, &tenure).await {
-            Ok(Missed::Nothing) => {
-                retry_log.recovered();
-                if isolation.goes_direct() {
-                    answers = false;
-                } else {
-                    sleep(LOOKUP_INTERVAL).await;
-                }
-            }
-            Ok(Missed::Kept) => {
+            Ok(Found::Some) => {
                 answer(&route.destination).await;
                 answers = true;
             }
-            Ok(Missed::Brought(events)) => {
+            Ok(Found::Delivered(found)) => {
                 retry_log.recovered();
-                info!(destination = %route.name, events, "delivered the events that the destination had missed");
+                delivered += found;
+                if isolation.ends(pass, found) == IsolationMode::Direct {
+                    say(route, delivered);
+                    (answers, delivered) = (false, 0);
+                } else if found == 0 {
+                    sleep(LOOKUP_INTERVAL).await;
+                }
+            }
+            Ok(Found::Down(found)) => {
+                retry_log.recovered();
+                say(route, delivered + found);
+                delivered = 0;
+                isolation.is_gone();
             }
             Err(error) => {
                 retry_log.pause(&Cause::new(error.to_string()), Retry::SOON).await;
             }
         }
+    }
+}
+
+fn say<K>(route: &Route<K>, events: usize) {
+    if events > 0 {
+        info!(destination = %route.name, events, "delivered the events that the destination had missed");
     }
 }
 
@@ -96,29 +114,46 @@ async fn answer(destination: &impl Destination) {
     }
 }
 
-/// Delivers all stored events of the destination, if it answers.
+/// Resolves when the destination has been down for long.
+async fn is_down_for_long(destination: &impl Destination) {
+    let mut failed = 0;
+    while failed < MAX_FAILED_PROBES {
+        sleep(PROBE_INTERVAL).await;
+        let is_down = matches!(destination.health(), Health::Down { .. } | Health::Refusing { .. });
+        failed = if is_down { failed + 1 } else { 0 };
+    }
+}
+
+/// Delivers the events that are stored now, if the destination answers.
 async fn bring<K: Destination>(
     lost: &MissedEvents<'_, K>,
     route: &Route<K>,
     answers: bool,
     tenure: &Tenure,
-) -> Result<Missed, ClaimError> {
+) -> Result<Found, ClaimError> {
     let mut letters = lost.letters.missed(&route.name).await?;
-    let mut brought = 0;
+    let mut delivered = 0;
     loop {
         let next = letters.next(TOGETHER).await?;
         if next.is_empty() || !answers {
             letters.close().await?;
-            return Ok(match (brought, next.is_empty()) {
-                (0, true) => Missed::Nothing,
-                (0, false) => Missed::Kept,
-                (events, _) => Missed::Brought(events),
-            });
+            return Ok(if next.is_empty() { Found::Delivered(delivered) } else { Found::Some });
         }
-        brought += next.len();
-        for of_shard in next.chunk_by(|one, other| one.origin.shard == other.origin.shard) {
-            deliver(lost, route, of_shard, tenure).await?;
+        // Only the events of one shard have an order.
+        let mut by_shard = BTreeMap::<ShardId, Vec<&Record>>::new();
+        for letter in &next {
+            by_shard.entry(letter.origin.shard).or_default().push(letter);
         }
+        let delivers = try_join_all(by_shard.values().map(|letters| deliver(lost, route, letters, tenure)));
+        tokio::select! {
+            done = delivers => done?,
+            // Some of them may be delivered again. Others can replay meanwhile.
+            () = is_down_for_long(&route.destination) => {
+                letters.close().await?;
+                return Ok(Found::Down(delivered));
+            }
+        };
+        delivered += next.len();
         letters.settle(next.into()).await?;
     }
 }
@@ -127,7 +162,7 @@ async fn bring<K: Destination>(
 async fn deliver<K: Destination>(
     lost: &MissedEvents<'_, K>,
     route: &Route<K>,
-    letters: &[Record],
+    letters: &[&Record],
     tenure: &Tenure,
 ) -> Result<(), ClaimError> {
     let mut events = Events::default();
@@ -143,11 +178,11 @@ async fn deliver<K: Destination>(
         // This tenure never ends.
         Outcome::Abandoned => std::future::pending().await,
     };
-    let refused: Vec<Record> = rejected.iter().map(|refused| refuse(&letters[refused.event], refused)).collect();
+    let refused: Vec<Record> = rejected.iter().map(|refused| refuse(letters[refused.event], refused)).collect();
     route.account.replayed(letters.len() - refused.len(), refused.len());
     if !refused.is_empty() {
         let refused: Arc<[Record]> = refused.into();
-        lost.letters.keep(Arc::clone(&refused)).await?;
+        lost.letters.keep(vec![Arc::clone(&refused)]).await?;
         if let Some(copies) = lost.copies {
             // The tenure does not end.
             copies.send(lost.destinations, &refused, tenure).await;

@@ -110,3 +110,81 @@ fn files_in(dir: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+/// An event of log number `log` that `destination` missed.
+fn missed(log: u32, destination: &str) -> Record {
+    let destination = Some(DestinationName::new(destination).unwrap());
+    Record { reason: Reason::DestinationDown, destination, ..record(log) }
+}
+
+fn missed_by(store: &DirectoryStore, destination: &str) -> MissedInDirectory {
+    store.missed_by(&DestinationName::new(destination).unwrap()).unwrap()
+}
+
+#[test]
+fn several_destinations_get_what_they_missed_at_the_same_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    store.append(&[record(0), missed(1, "b"), missed(1, "c"), missed(2, "b"), missed(2, "c")]).unwrap();
+    let mut first = missed_by(&store, "b");
+    assert_eq!(first.next(1).unwrap(), [missed(1, "b")]);
+    let mut second = missed_by(&store, "c");
+    assert!(ReplayClaim::take(dir.path()).is_err(), "no other process replays meanwhile");
+    let all = second.next(10).unwrap();
+    assert_eq!(all, [missed(1, "c"), missed(2, "c")]);
+    second.settle(&all).unwrap();
+    second.close().unwrap();
+    first.settle(&[missed(1, "b")]).unwrap();
+    assert_eq!(first.next(10).unwrap(), [missed(2, "b")]);
+    first.close().unwrap();
+    assert_eq!(readable(dir.path()), [record(0), missed(2, "b")]);
+    take(dir.path());
+}
+
+#[test]
+fn a_file_without_missed_events_of_a_destination_is_neither_read_for_it_again_nor_rewritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    store.append(&[record(0), missed(1, "c")]).unwrap();
+    assert!(missed_by(&store, "b").next(10).unwrap().is_empty());
+    let file = dir.path().join("dead-letters.1.jsonl");
+    let inode = || std::os::unix::fs::MetadataExt::ino(&fs::metadata(&file).unwrap());
+    let before = inode();
+    store.append(&[missed(2, "b")]).unwrap();
+    let mut again = missed_by(&store, "b");
+    let all = again.next(10).unwrap();
+    assert_eq!(all, [missed(2, "b")]);
+    again.settle(&all).unwrap();
+    again.close().unwrap();
+    assert_eq!(inode(), before);
+    assert_eq!(readable(dir.path()), [record(0), missed(1, "c")]);
+    assert_eq!(missed_by(&store, "c").next(10).unwrap(), [missed(1, "c")], "it is read for the other one");
+}
+
+#[test]
+fn a_replay_of_the_own_process_that_renames_the_file_does_not_disturb_the_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let replayer = scope.spawn(|| {
+            let mut got = Vec::new();
+            loop {
+                let is_last = done.load(std::sync::atomic::Ordering::Acquire);
+                let mut replay = missed_by(&store, "b");
+                let next = replay.next(1_000).unwrap();
+                replay.settle(&next).unwrap();
+                replay.close().unwrap();
+                got.extend(next.iter().map(|record| record.origin.log));
+                if is_last && next.is_empty() {
+                    return got;
+                }
+            }
+        });
+        for log in 0..200 {
+            store.append(&[missed(log, "b")]).unwrap();
+        }
+        done.store(true, std::sync::atomic::Ordering::Release);
+        assert_eq!(replayer.join().unwrap(), (0..200).collect::<Vec<_>>(), "in order, each once");
+    });
+}

@@ -226,24 +226,40 @@ pub(super) struct Memory {
     pub(super) full: Arc<Mutex<bool>>,
     /// Dead letters that were offered while it was full.
     pub(super) refused: Arc<Mutex<BTreeSet<String>>>,
+    /// Duration of a write; zero if writes take no time.
+    pub(super) each: Arc<Mutex<Duration>>,
+    pub(super) turn: Arc<tokio::sync::Mutex<()>>,
+    /// Number of writes so far.
+    pub(super) writes: Arc<Mutex<u32>>,
+    /// Number of claims of missed events that exist.
+    pub(super) claims: Arc<Mutex<u32>>,
 }
 
 impl DeadLetterStore for Memory {
-    fn keep(&self, letters: Arc<[Record]>) -> BoxFuture<'static, Result<(), StoreError>> {
+    fn keep(&self, letters: Vec<Arc<[Record]>>) -> BoxFuture<'static, Result<(), StoreError>> {
         let memory = self.clone();
         Box::pin(async move {
+            let letters = letters.iter().flat_map(|batch| &**batch);
+            let each = *memory.each.lock().unwrap();
+            if !each.is_zero() {
+                let _turn = memory.turn.lock().await;
+                sleep(each).await;
+            }
+            *memory.writes.lock().unwrap() += 1;
             if *memory.full.lock().unwrap() {
-                memory.refused.lock().unwrap().extend(letters.iter().map(Record::id));
+                memory.refused.lock().unwrap().extend(letters.map(Record::id));
                 let limit = Limit::Disk(io::Error::from(io::ErrorKind::StorageFull));
                 return Err(StoreError::Full { path: "/letters".into(), limit });
             }
-            memory.kept.lock().unwrap().extend(letters.iter().cloned());
+            memory.kept.lock().unwrap().extend(letters.cloned());
             Ok(())
         })
     }
 
     fn missed(&self, to: &DestinationName) -> BoxFuture<'static, Result<Box<dyn MissedDeadLetters>, ClaimError>> {
-        let missed = MissedInMemory { kept: Arc::clone(&self.kept), to: to.clone(), given: 0 };
+        *self.claims.lock().unwrap() += 1;
+        let claims = Arc::clone(&self.claims);
+        let missed = MissedInMemory { kept: Arc::clone(&self.kept), to: to.clone(), given: 0, claims };
         Box::pin(std::future::ready(Ok(Box::new(missed) as _)))
     }
 }
@@ -253,6 +269,13 @@ pub(super) struct MissedInMemory {
     pub(super) kept: Arc<Mutex<Vec<Record>>>,
     pub(super) to: DestinationName,
     pub(super) given: usize,
+    pub(super) claims: Arc<Mutex<u32>>,
+}
+
+impl Drop for MissedInMemory {
+    fn drop(&mut self) {
+        *self.claims.lock().unwrap() -= 1;
+    }
 }
 
 impl MissedDeadLetters for MissedInMemory {

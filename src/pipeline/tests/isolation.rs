@@ -83,3 +83,65 @@ async fn events_that_a_recovered_isolated_destination_rejects_become_its_dead_le
     let events = bench.pipeline.destinations[1].account.read();
     assert_eq!((events.missed, events.replayed, events.rejected), (3, 2, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_missed_events_of_waiting_batches_are_written_together_in_shard_order() {
+    let bench = start_isolated(1, &numbered(0, 100));
+    *bench.memory.each.lock().unwrap() = Duration::from_secs(1);
+    *bench.pipeline.destinations[1].destination.down.lock().unwrap() = true;
+    seconds(60).await;
+    assert_eq!(bench.counts().dead_lettered, 100);
+    let writes = *bench.memory.writes.lock().unwrap();
+    assert!(writes <= 10, "{writes} writes for 100 batches");
+    let events: Vec<_> = bench.letters().iter().map(|letter| letter.event.clone().unwrap()).collect();
+    assert!(events.is_sorted(), "{events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_an_isolated_destination_receives_what_it_missed_the_others_wait_for_nothing() {
+    let bench = start_isolated(4_000, &numbered(0, 400));
+    let [first, second] = &*bench.pipeline.destinations else { panic!("two destinations") };
+    *bench.pipeline.source.trip.lock().unwrap() = Duration::from_secs(1);
+    *second.destination.down.lock().unwrap() = true;
+    seconds(100).await;
+    *second.destination.down.lock().unwrap() = false;
+    // It takes 4 minutes for the backlog.
+    *second.destination.each.lock().unwrap() = Duration::from_secs(60);
+    seconds(120).await;
+    assert_eq!(second.isolation.as_ref().unwrap().mode(), IsolationMode::Returning);
+    let behind = |taken: usize| 220 - taken as i64;
+    assert!(behind(first.destination.taken.lock().unwrap().len()) < 5);
+    assert!(220 - bench.saved().unwrap() < 5, "the checkpoint moves: {:?}", bench.saved());
+    *second.destination.each.lock().unwrap() = Duration::ZERO;
+    seconds(400).await;
+    let expected: Vec<String> = (0..400).map(|number| format!("{number:03}")).collect();
+    assert_eq!(*second.destination.taken.lock().unwrap(), expected, "in order, and each once");
+    assert_eq!(second.isolation.as_ref().unwrap().mode(), IsolationMode::Direct);
+    assert!(bench.letters().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_ends_when_the_destination_is_down_for_long_so_that_others_can_replay() {
+    let bench = start_isolated(1, &numbered(0, 5));
+    let second = &bench.pipeline.destinations[1];
+    *second.destination.down.lock().unwrap() = true;
+    seconds(10).await;
+    // It answers a probe, and takes nothing.
+    *second.destination.down.lock().unwrap() = false;
+    *second.destination.stuck.lock().unwrap() = Some("000");
+    seconds(10).await;
+    *second.destination.down.lock().unwrap() = true;
+    assert_eq!(
+        (second.isolation.as_ref().unwrap().mode(), *bench.memory.claims.lock().unwrap()),
+        (IsolationMode::Returning, 1)
+    );
+    seconds(40).await;
+    assert_eq!(
+        (second.isolation.as_ref().unwrap().mode(), *bench.memory.claims.lock().unwrap()),
+        (IsolationMode::DeadLettering, 0)
+    );
+    *second.destination.stuck.lock().unwrap() = None;
+    *second.destination.down.lock().unwrap() = false;
+    seconds(10).await;
+    assert_eq!(*second.destination.taken.lock().unwrap(), ["000", "001", "002", "003", "004"]);
+}

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use forwarder::core::destination_name::DestinationName;
 use forwarder::dead_letter::{
-    ClaimError, Config, DeadLetterStore, DirectoryStore, Letter, Limit, MissedDeadLetters, Reason, Record, ReplayClaim,
-    StoreError, Unreadable,
+    ClaimError, Config, DeadLetterStore, DirectoryStore, Limit, MissedDeadLetters, MissedInDirectory, Record,
+    StoreError,
 };
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
@@ -45,7 +45,7 @@ impl std::fmt::Debug for SimLetters {
 }
 
 impl DeadLetterStore for SimLetters {
-    fn keep(&self, letters: Arc<[Record]>) -> BoxFuture<'static, Result<(), StoreError>> {
+    fn keep(&self, letters: Vec<Arc<[Record]>>) -> BoxFuture<'static, Result<(), StoreError>> {
         let (world, member, store) = (self.world.clone(), self.member.clone(), Arc::clone(&self.store));
         Box::pin(async move {
             let delay = world.lock().rng.millis(1, 400);
@@ -53,21 +53,20 @@ impl DeadLetterStore for SimLetters {
             world.bug(&member, Call::Keep);
             let mut world = world.lock();
             let full = Instant::now() < world.disk_full_until || (world.trouble && world.rng.one_in(10));
-            world.note(format!("{member} has {} dead letters, the disk is full: {full}", letters.len()));
+            let count: usize = letters.iter().map(|batch| batch.len()).sum();
+            world.note(format!("{member} has {count} dead letters, the disk is full: {full}"));
             if full {
                 world.full_disks += 1;
                 let limit = Limit::Disk(io::Error::from(io::ErrorKind::StorageFull));
                 return Err(StoreError::Full { path: store.dir().to_owned(), limit });
             }
-            store.append(&letters)
+            store.append(letters.iter().flat_map(|batch| &**batch))
         })
     }
 
     fn missed(&self, to: &DestinationName) -> BoxFuture<'static, Result<Box<dyn MissedDeadLetters>, ClaimError>> {
-        let missed = ReplayClaim::take(self.store.dir()).and_then(|claim| {
-            let letters = Box::new(claim.letters()?);
-            Ok(Box::new(Missed { claim, letters, to: to.clone(), worlds: self.worlds.clone() })
-                as Box<dyn MissedDeadLetters>)
+        let missed = self.store.missed_by(to).map(|missed| {
+            Box::new(Missed { missed, to: to.clone(), worlds: self.worlds.clone() }) as Box<dyn MissedDeadLetters>
         });
         Box::pin(std::future::ready(missed))
     }
@@ -75,23 +74,14 @@ impl DeadLetterStore for SimLetters {
 
 /// The events that a destination missed.
 struct Missed {
-    claim: ReplayClaim,
-    letters: Box<dyn Iterator<Item = Result<Letter, Unreadable>> + Send>,
+    missed: MissedInDirectory,
     to: DestinationName,
     worlds: Worlds,
 }
 
 impl MissedDeadLetters for Missed {
     fn next(&mut self, most: usize) -> BoxFuture<'_, Result<Vec<Record>, ClaimError>> {
-        let (claim, to) = (&self.claim, &self.to);
-        let letters = self.letters.by_ref().filter_map(Result::ok).map(|letter| letter.record);
-        let is_missed = |letter: &Record| {
-            letter.reason == Reason::DestinationDown
-                && letter.destination.as_ref() == Some(to)
-                && !claim.is_delivered(letter)
-        };
-        let next = letters.filter(is_missed).take(most).collect();
-        Box::pin(std::future::ready(Ok(next)))
+        Box::pin(std::future::ready(self.missed.next(most)))
     }
 
     fn settle(&mut self, letters: Arc<[Record]>) -> BoxFuture<'_, Result<(), ClaimError>> {
@@ -102,11 +92,10 @@ impl MissedDeadLetters for Missed {
             let log = text(&log.1);
             self.worlds.of(&log).lock().is_replayed(self.to.as_str(), &event, &log, letter.origin.event);
         }
-        let noted = self.claim.note_delivered(letters.iter()).map_err(ClaimError::from);
-        Box::pin(std::future::ready(noted))
+        Box::pin(std::future::ready(self.missed.settle(&letters)))
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), ClaimError>> {
-        Box::pin(std::future::ready(self.claim.close().map_err(ClaimError::from)))
+        Box::pin(std::future::ready(self.missed.close()))
     }
 }
