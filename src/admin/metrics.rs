@@ -347,9 +347,14 @@ fn memory(out: &mut Exposition, memory: Memory) {
 }
 
 fn letters(out: &mut Exposition, snapshot: &Snapshot) {
-    out.family("forwarder_dead_letters_open", Kind::Gauge, "Dead letters on disk that no replay has delivered");
+    out.family("forwarder_dead_letters_open", Kind::Gauge, "Dead letters on disk that wait for an operator");
     if let Some(letters) = &snapshot.letters {
         out.value(&[], letters.open);
+    }
+    let help = "Events on disk that isolated destinations missed; they are delivered by themselves";
+    out.family("forwarder_dead_letters_missed", Kind::Gauge, help);
+    if let Some(letters) = &snapshot.letters {
+        out.value(&[], letters.missed);
     }
     out.family("forwarder_dead_letters_bytes", Kind::Gauge, "Bytes of the files that hold dead letters");
     if let Some(letters) = &snapshot.letters {

@@ -145,7 +145,7 @@ fn of_destination(destination: &DestinationStatus, is_alone: bool, at: Instant) 
         None if is_alone => ("logs wait in SLS", Effect::Pauses, WAITS),
         None => ("all logs wait in SLS", Effect::Pauses, WAITS),
         Some(IsolationMode::Direct) => (
-            "the others continue: its events wait in memory while there is room",
+            "the others continue: its events wait in memory while there is room, and the checkpoint waits for them",
             Effect::Flows,
             "when that memory is used up, its events become dead letters, and are replayed when it is back",
         ),

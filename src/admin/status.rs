@@ -53,6 +53,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
         "sources": sources.iter().map(source).collect::<Vec<_>>(),
         "destinations": destinations.iter().map(destination).collect::<Vec<_>>(),
         "open_dead_letters": letters.as_ref().map(|letters| letters.open),
+        "missed_dead_letters": letters.as_ref().map(|letters| letters.missed),
         "memory": {
             "used": snapshot.memory.used,
             "limit": snapshot.memory.limit,

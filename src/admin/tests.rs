@@ -121,7 +121,7 @@ pub(super) fn snapshot() -> Snapshot {
     Snapshot {
         sources: vec![source],
         destinations: vec![to("siem", Health::Down { since: Instant::now(), cause: "siem: refused".into() })],
-        letters: Some(DeadLettersOnDisk { open: 2, bytes: 900, ..DeadLettersOnDisk::default() }),
+        letters: Some(DeadLettersOnDisk { open: 2, missed: 5, bytes: 900, ..DeadLettersOnDisk::default() }),
         open_gaps: 0,
         lag_change: None,
         drop_reasons: dropped_for("health <check>", 7),

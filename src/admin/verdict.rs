@@ -9,6 +9,7 @@ use super::reason::{Effect, Reason, State};
 use super::reasons::reasons;
 use super::snapshot::{Snapshot, SourceSnapshot};
 use crate::core::duration::roughly;
+use crate::destination::{Health, IsolationMode};
 
 /// From this lag on a shard is catching up; a smaller lag is normal.
 const BEHIND: Duration = Duration::from_secs(60);
@@ -27,8 +28,11 @@ const LOSING: Duration = Duration::from_secs(24 * 3_600);
 pub(super) enum Headline {
     /// Logs are delivered as they arrive.
     Delivering,
-    /// Logs are delivered late, and the lag shrinks: the time until it is gone, if known.
+    /// Logs are delivered late, and the lag shrinks, or it is not known whether it does: the time until it is gone, if
+    /// known.
     CatchingUp(Option<Duration>),
+    /// Logs are delivered late, and the lag does not shrink.
+    Late,
     /// There is nothing to do, or something is not known yet.
     Waiting,
     /// No logs are delivered.
@@ -45,6 +49,7 @@ impl fmt::Display for Headline {
             Self::Delivering => f.write_str("Delivering"),
             Self::CatchingUp(None) => f.write_str("Catching up"),
             Self::CatchingUp(Some(left)) => write!(f, "Catching up ({} left)", roughly(*left)),
+            Self::Late => f.write_str("Delivering late"),
             Self::Waiting => f.write_str("Waiting"),
             Self::Paused => f.write_str("Paused"),
             Self::Losing(within) => write!(f, "Losing logs in {}", roughly(*within)),
@@ -96,21 +101,36 @@ pub(super) fn verdict(snapshot: &Snapshot) -> Verdict {
         _ if is_lost => Headline::Lost,
         Some(within) => Headline::Losing(within),
         None if is_paused => Headline::Paused,
-        None if waits => Headline::Waiting,
-        None if lag >= BEHIND => Headline::CatchingUp(left(lag, snapshot.lag_change)),
+        None if waits || (lag >= BEHIND && waits_in_memory(snapshot)) => Headline::Waiting,
+        None if lag >= BEHIND => match snapshot.lag_change {
+            Some(change) if change > -STEADY => Headline::Late,
+            change => Headline::CatchingUp(left(lag, change)),
+        },
         None => Headline::Delivering,
     };
     if let Some(within) = losing {
         let text = format!("the oldest logs that wait in SLS expire in {}", roughly(within));
         let reason = Reason::new(State::Trouble, text).so(Effect::Flows, "expired logs are lost");
         reasons.push(reason.remedy("fix the other problems first, or raise the retention of the logstore"));
-    } else if !is_paused && lag >= FAR_BEHIND && snapshot.lag_change.is_some_and(|change| change >= STEADY) {
+    } else if !is_paused
+        && !waits_in_memory(snapshot)
+        && lag >= FAR_BEHIND
+        && snapshot.lag_change.is_some_and(|change| change >= STEADY)
+    {
         let text = format!("the oldest undelivered log is {} old, and the lag grows", roughly(lag));
         let reason = Reason::new(State::Trouble, text).so(Effect::Flows, "logs arrive late, and will expire");
         reasons.push(reason.remedy("check below whether the destination or the script takes long; split shards"));
     }
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.state));
     Verdict { headline, reasons }
+}
+
+/// Whether logs wait in memory for an isolated destination, and the lag is the age of these logs. The others have them.
+fn waits_in_memory(snapshot: &Snapshot) -> bool {
+    snapshot.destinations.iter().any(|destination| {
+        destination.isolation == Some(IsolationMode::Direct)
+            && matches!(destination.health, Health::Down { .. } | Health::Refusing { .. })
+    })
 }
 
 /// The age of the oldest log of a source that is not durable.
@@ -154,7 +174,8 @@ mod tests {
     use crate::core::ledger::{Ask, Ledger, Settled, Wait};
     use crate::core::probes::ProbeStatus;
     use crate::core::source::SourceError;
-    use crate::destination::{DestinationStatus, Health, IsolationMode};
+    use crate::dead_letter::DeadLettersOnDisk;
+    use crate::destination::DestinationStatus;
     use crate::group::ShortOf;
 
     fn shard(number: u32) -> ShardName {
@@ -411,6 +432,8 @@ mod tests {
         says(&behind(30, None), "Delivering");
         says(&behind(600, None), "Catching up");
         says(&behind(600, Some(-2.5)), "Catching up (4 min left)");
+        says(&behind(100, Some(0.0)), "Delivering late");
+        says(&behind(100, Some(1.0)), "Delivering late");
         says(&with_health(Health::Unknown, well()), "Waiting");
         let down = || Health::Down { since: Instant::now(), cause: "503".into() };
         says(&with_health(down(), behind(600, Some(1.0))), "Paused");
@@ -443,6 +466,26 @@ mod tests {
     fn a_growing_lag_is_a_problem_and_a_shrinking_one_is_not() {
         assert_eq!(verdict(&behind(600, Some(-0.5))).problems(), 0);
         check(&behind(600, Some(0.5)), State::Trouble, "the oldest undelivered log is 10 min old, and the lag grows");
+    }
+
+    #[test]
+    fn a_lag_that_waits_for_an_isolated_destination_is_no_sign_of_catching_up() {
+        for (mode, headline) in [(IsolationMode::Direct, "Waiting"), (IsolationMode::DeadLettering, "Delivering late")]
+        {
+            let health = Health::Down { since: Instant::now(), cause: "refused".into() };
+            let down = DestinationStatus { isolation: Some(mode), ..to("b", health) };
+            let up = to("a", Health::Up { since: Instant::now() });
+            let snapshot = Snapshot { destinations: vec![up, down], ..behind(600, Some(1.0)) };
+            says(&snapshot, headline);
+            let text = "its events wait in memory while there is room, and the checkpoint waits for them";
+            assert_eq!(verdict(&snapshot).line().contains(text), mode == IsolationMode::Direct);
+        }
+    }
+
+    #[test]
+    fn events_that_an_isolated_destination_missed_are_nobodys_task() {
+        let letters = DeadLettersOnDisk { missed: 9, ..DeadLettersOnDisk::default() };
+        assert_eq!(verdict(&Snapshot { letters: Some(letters), ..well() }).state(), State::Well);
     }
 
     #[test]

@@ -22,9 +22,8 @@ impl DeadLetterCount {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Counts those in `dir`; never returns.
-    pub(super) async fn watch(&self, dir: &Path) {
-        let mut letters = OpenDeadLetters::new(dir);
+    /// Counts with `letters`, which counts those in `dir`; never returns.
+    pub(super) async fn watch(&self, mut letters: OpenDeadLetters, dir: &Path) {
         let mut warned = false;
         loop {
             let counted = spawn_blocking(move || {

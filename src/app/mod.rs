@@ -34,7 +34,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -232,7 +232,8 @@ impl App {
         if is_watched {
             let count = Arc::<DeadLetterCount>::default();
             let (counted, dir) = (Arc::clone(&count), letters.clone());
-            side.spawn(async move { counted.watch(&dir).await });
+            let open = shared.open_dead_letters();
+            side.spawn(async move { counted.watch(open, &dir).await });
             let observed = Observed {
                 shared: Arc::clone(&shared),
                 scripts: Arc::clone(&scripts_watch),
@@ -279,8 +280,13 @@ impl App {
             info!("{line}");
         }
         info!("{}", summary_of(&shared, &scripts_watch));
-        if let Some(hint) = summary::dead_letters(&shared.ledger, &letters) {
-            warn!("{hint}");
+        // Nothing was written to most of them.
+        if shared.ledger.total().dead_lettered > 0 {
+            let mut open = shared.open_dead_letters();
+            match spawn_blocking(move || open.look()).await.unwrap_or_else(|panic| panic!("{panic}")) {
+                Ok(found) => summary::say_dead_letters(&found, &letters),
+                Err(error) => warn!(dir = %letters.display(), "the dead letters cannot be counted: {error}"),
+            }
         }
         match drained {
             Drained::Clean => Ok(()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::source_list::SourceList;
 use crate::core::budget::SharedBudget;
 use crate::core::ledger::Ledger;
-use crate::dead_letter::DirectoryStore;
+use crate::dead_letter::{DirectoryStore, OpenDeadLetters};
 use crate::destination::registry::AnyDestination;
 use crate::pipeline::tap::Taps;
 use crate::pipeline::{Copies, Route};
@@ -33,4 +33,12 @@ pub(super) struct Shared {
     pub(super) sources: SourceList,
     /// The open taps.
     pub(super) taps: Arc<Taps>,
+}
+
+impl Shared {
+    /// Counts the open dead letters of this process, and apart from them what isolated destinations missed.
+    pub(super) fn open_dead_letters(&self) -> OpenDeadLetters {
+        let isolated = self.destinations.iter().filter(|route| route.isolation.is_some());
+        OpenDeadLetters::new(self.letters.dir(), isolated.map(|route| route.name.to_string()).collect())
+    }
 }

@@ -6,12 +6,14 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
+use tracing::{info, warn};
 
 use crate::core::count::{bytes, count};
 use crate::core::cursor::{ShardName, SourceName};
 use crate::core::destination_account::SILENCE;
 use crate::core::duration::in_words;
 use crate::core::ledger::{Counts, Ledger, ShardLedger};
+use crate::dead_letter::DeadLettersOnDisk;
 use crate::destination::{DestinationStatus, Health};
 use crate::script::Reloads;
 
@@ -102,12 +104,27 @@ pub fn script(version: &str, reloads: &Reloads) -> String {
     text
 }
 
-/// Where to find the dead letters of this process; nothing if it wrote none.
+/// Says at the end where the dead letters are, if there are any.
+pub(super) fn say_dead_letters(found: &DeadLettersOnDisk, dir: &Path) {
+    if let Some(open) = dead_letters(found.open, dir) {
+        warn!("{open}");
+    }
+    if let Some(missed) = missed_events(found, dir) {
+        info!("{missed}");
+    }
+}
+
+/// Where to find this many dead letters; nothing if there are none.
 #[must_use]
-pub fn dead_letters(ledger: &Ledger, dir: &Path) -> Option<String> {
-    let letters = ledger.total().dead_lettered;
-    let (written, dir) = (count(letters, "dead letter"), dir.display());
-    (letters > 0).then(|| format!("{written} in {dir}; to see why: forwarder dlq list --dir {dir}"))
+pub fn dead_letters(number: u64, dir: &Path) -> Option<String> {
+    let (letters, dir) = (count(number, "dead letter"), dir.display());
+    (number > 0).then(|| format!("{letters} in {dir}; to see why: forwarder dlq list --dir {dir}"))
+}
+
+fn missed_events(found: &DeadLettersOnDisk, dir: &Path) -> Option<String> {
+    let (missed, dir) = (count(found.missed, "event"), dir.display());
+    (found.missed > 0)
+        .then(|| format!("{missed} that isolated destinations missed in {dir}; delivered after the next start"))
 }
 
 /// A line for each shard: `shard audit/3: pulled 10 = delivered 6 + …, lag 5 s`.
@@ -233,14 +250,16 @@ mod tests {
     }
 
     #[test]
-    fn dead_letters_are_mentioned_only_when_there_are_some() {
-        let ledger = Ledger::default();
-        assert_eq!(dead_letters(&ledger, Path::new("/d")), None);
-        let account = ledger.account(&shard(2));
-        account.pulled(3, 1, None);
-        account.settled(Settled { dead_lettered: 2, ..Settled::default() }, None);
+    fn at_the_end_dead_letters_and_missed_events_are_mentioned_apart_and_only_when_there_are_some() {
+        let said = |open, missed| {
+            let found = DeadLettersOnDisk { open, missed, ..DeadLettersOnDisk::default() };
+            (dead_letters(open, Path::new("/d")), missed_events(&found, Path::new("/d")))
+        };
+        assert_eq!(said(0, 0), (None, None));
         let expected = "2 dead letters in /d; to see why: forwarder dlq list --dir /d";
-        assert_eq!(dead_letters(&ledger, Path::new("/d")).unwrap(), expected);
+        assert_eq!(said(2, 0), (Some(expected.to_owned()), None));
+        let expected = "3 events that isolated destinations missed in /d; delivered after the next start";
+        assert_eq!(said(0, 3), (None, Some(expected.to_owned())));
     }
 
     #[test]

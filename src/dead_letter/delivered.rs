@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Record;
+use super::{Reason, Record};
 use crate::core::named_file;
 
 /// The file with the ids of delivered dead letters.
@@ -16,6 +16,21 @@ pub(super) const DELIVERED_FILE: &str = "replayed.jsonl";
 /// The dead letters of a directory that a replay has delivered.
 #[derive(Debug, Default)]
 pub(super) struct Delivered(pub(super) BTreeSet<Name>);
+
+/// A line of [`DELIVERED_FILE`].
+#[derive(Serialize)]
+pub(super) struct DeliveredLine<'a> {
+    /// Comes first, so that lines are counted by it as in the files of dead letters.
+    reason: Reason,
+    #[serde(flatten)]
+    name: &'a Name,
+}
+
+impl<'a> DeliveredLine<'a> {
+    pub(super) fn of(record: &Record, name: &'a Name) -> Self {
+        Self { reason: record.reason, name }
+    }
+}
 
 /// Identifies a dead letter. Its `id` is unique within its logstore.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

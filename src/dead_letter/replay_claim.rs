@@ -11,7 +11,7 @@ use std::io::{self, BufWriter, ErrorKind, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::delivered::{DELIVERED_FILE, Delivered, Name, files, number};
+use super::delivered::{DELIVERED_FILE, Delivered, DeliveredLine, Name, files, number};
 use super::journal::{Journal, StoreError};
 use super::reader::{FileReader, Letter, ReadError, Unreadable};
 use super::{Defect, FILE, Record};
@@ -107,7 +107,7 @@ impl ReplayClaim {
         let mut lines = Vec::new();
         for record in records {
             let name = Name::of(record);
-            serde_json::to_writer(&mut lines, &name).expect("writing to a Vec cannot fail");
+            serde_json::to_writer(&mut lines, &DeliveredLine::of(record, &name)).expect("writing to a Vec cannot fail");
             lines.push(b'\n');
             self.delivered.0.insert(name);
         }

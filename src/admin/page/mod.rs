@@ -112,7 +112,7 @@ fn main(snapshot: &Snapshot, history: &History, verdict: &Verdict) -> String {
 fn write_verdict(out: &mut String, verdict: &Verdict) {
     let class = match (verdict.headline, verdict.state()) {
         (Headline::Lost | Headline::Losing(_) | Headline::Paused, _) | (_, State::Stopped) => "bad",
-        (_, State::Trouble) | (Headline::CatchingUp(_), _) => "warn",
+        (_, State::Trouble) | (Headline::CatchingUp(_) | Headline::Late, _) => "warn",
         (Headline::Delivering, State::Well) => "good",
         _ => "",
     };
@@ -123,7 +123,7 @@ fn write_verdict(out: &mut String, verdict: &Verdict) {
     );
     if verdict.reasons.is_empty() {
         let words = match verdict.headline {
-            Headline::CatchingUp(_) => "Logs are delivered late; see the lag below.",
+            Headline::CatchingUp(_) | Headline::Late => "Logs are delivered late; see the lag below.",
             _ => "All is well.",
         };
         let _ = writeln!(out, "<p>{words}</p>");

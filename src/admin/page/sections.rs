@@ -174,6 +174,9 @@ pub(super) fn letters(out: &mut String, snapshot: &Snapshot) {
         None => row(out, "open", "not counted"),
         Some(letters) => {
             row(out, "open", thousands(letters.open));
+            if letters.missed > 0 {
+                row(out, "missed events", format!("{}, delivered by themselves", thousands(letters.missed)));
+            }
             if letters.open > 0 {
                 row(out, "newest", letters.newest.as_deref().unwrap_or("–"));
                 let reasons = letters.reasons.iter().map(|(reason, count)| format!("{} {reason}", thousands(*count)));

@@ -30,6 +30,7 @@ fn every_metric_has_help_and_one_line_per_shard() {
         "forwarder_joined{source=\"audit\"} 1",
         "forwarder_waiting_for_shards{source=\"audit\"} 0",
         "forwarder_dead_letters_open 2",
+        "forwarder_dead_letters_missed 5",
         "forwarder_credentials_expiry_seconds{source=\"audit\"} 2400",
         "forwarder_credentials_failures_total{source=\"audit\"} 3",
         "forwarder_sls_errors_total{source=\"audit\",call=\"pull\",code=\"Unauthorized\"} 3",

@@ -14,6 +14,7 @@ fn the_status_accounts_for_every_log_and_lists_the_problems() {
     assert_eq!((&shard["missing"], &shard["lag_seconds"]), (&0.into(), &5.into()));
     assert_eq!(shard["standstill"], "no room \"here\"");
     assert_eq!((&status["state"], &status["open_dead_letters"]), (&"trouble".into(), &2.into()));
+    assert_eq!(status["missed_dead_letters"], 5);
     assert_eq!(status["reasons"][0]["text"], "shard audit/2 is PAUSED: no room \"here\"");
     assert_eq!(shard["page_seconds"], 0);
     assert_eq!(status["dropped_by_reason"]["health <check>"], 7);

@@ -371,7 +371,7 @@ impl Backfill {
     }
 
     fn log_dead_letters(&self) {
-        if let Some(hint) = super::summary::dead_letters(&self.pipeline.ledger, &self.letters) {
+        if let Some(hint) = super::summary::dead_letters(self.pipeline.ledger.total().dead_lettered, &self.letters) {
             warn!("{hint}");
         }
     }

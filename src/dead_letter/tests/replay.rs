@@ -1,5 +1,7 @@
 //! Replays: what they take, what they remove, and what a crash leaves.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 #[test]
@@ -22,7 +24,7 @@ fn replayed_dead_letters_are_removed_once_they_are_recorded_as_delivered() {
 #[test]
 fn dead_letters_are_counted_until_a_replay_has_delivered_them() {
     let dir = tempfile::tempdir().unwrap();
-    let mut waiting = OpenDeadLetters::new(dir.path());
+    let mut waiting = OpenDeadLetters::new(dir.path(), BTreeSet::new());
     assert_eq!(waiting.look().unwrap().open, 0);
     let store = open(dir.path()).unwrap();
     store.append(&[record(1), record(2), record(3)]).unwrap();
@@ -187,4 +189,23 @@ fn a_replay_of_the_own_process_that_renames_the_file_does_not_disturb_the_writer
         done.store(true, std::sync::atomic::Ordering::Release);
         assert_eq!(replayer.join().unwrap(), (0..200).collect::<Vec<_>>(), "in order, each once");
     });
+}
+
+#[test]
+fn what_an_isolated_destination_missed_is_counted_apart_from_what_waits_for_an_operator() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    store.append(&[record(0), missed(1, "b"), missed(2, "b"), missed(3, "gone"), record(4)]).unwrap();
+    let mut counted = OpenDeadLetters::new(dir.path(), ["b".to_owned()].into());
+    let mut look = || counted.look().map(|found| (found.open, found.missed)).unwrap();
+    assert_eq!(look(), (3, 2), "nobody replays to a destination that the settings do not have");
+    let mut replay = missed_by(&store, "b");
+    let all = replay.next(1).unwrap();
+    replay.settle(&all).unwrap();
+    assert_eq!(look(), (3, 1));
+    replay.close().unwrap();
+    assert_eq!(look(), (3, 1));
+    let mut other = take(dir.path());
+    other.note_delivered([record(4)].iter()).unwrap();
+    assert_eq!(look(), (2, 1));
 }

@@ -198,7 +198,7 @@ async fn play(args: &Args) -> Result<bool, String> {
     // Logs written while the demo kept running may be newer than the last pull.
     let unsaved = if args.keep { 0 } else { places.unsaved(&sls) };
     let good = missing == 0 && unsaved == 0 && total.difference() == 0 && total.in_flight == 0;
-    if let Some(hint) = app::summary::dead_letters(&ledger, letters.path()) {
+    if let Some(hint) = app::summary::dead_letters(ledger.total().dead_lettered, letters.path()) {
         println!("\n{hint}");
     }
     if good {
