@@ -377,6 +377,9 @@ async fn all_logs_of_a_logstore_that_is_deleted_and_created_again_arrive() {
     program.signal(libc::SIGHUP);
     program.to_say("the logstore was deleted: its source ends").await;
     program.to_say("logstore single does not exist").await;
+    let metrics = || super::told::get(&program, "/metrics");
+    let is_shown = || metrics().contains("forwarder_sls_calls_total{source=\"audit-a\"");
+    until_or("the source of the pattern ends", 60, || !is_shown(), metrics).await;
     for name in ["audit-a", "single"] {
         many.sls.create_logstore("p", name);
         many.put(name, 10);
