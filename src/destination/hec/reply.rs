@@ -188,8 +188,12 @@ pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
         let mut cause = cause(reply, &parsed, hint);
         if let Some(pause) = reply.retry_after.filter(|pause| *pause >= LONG_PAUSE) {
             cause.what += &format!("; it asks for a pause of {}", in_words(pause));
+            if pause > MAX_RETRY_AFTER {
+                cause.what += &format!("; probing again in {}", in_words(MAX_RETRY_AFTER));
+            }
         }
-        Verdict::Retry { floor: floor.max(reply.retry_after), maybe_taken, cause }
+        let asked = reply.retry_after.map(|pause| pause.min(MAX_RETRY_AFTER));
+        Verdict::Retry { floor: floor.max(asked), maybe_taken, cause }
     };
     let retry = |maybe_taken: usize| retry_with(None, maybe_taken, None);
     let hold = |hint: &'static str| Verdict::Hold { cause: cause(reply, &parsed, Some(hint)) };
@@ -350,16 +354,15 @@ pub fn with_acks(mut verdict: Verdict) -> Verdict {
 /// (RFC 9110 section 10.2.3).
 pub(super) fn retry_after(value: Option<&str>, date: Option<&str>) -> Option<Duration> {
     let value = value?.trim();
-    let wait = match value.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
+    match value.parse::<u64>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => {
             let until = jiff::fmt::rfc2822::parse(value).ok()?;
             let now = jiff::fmt::rfc2822::parse(date?.trim()).ok()?;
             let seconds = until.timestamp().as_second() - now.timestamp().as_second();
-            Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+            Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
         }
-    };
-    Some(wait.min(MAX_RETRY_AFTER))
+    }
 }
 
 /// The index that an encoded event names.

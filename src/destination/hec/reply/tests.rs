@@ -309,22 +309,28 @@ fn gzip_is_switched_off_only_where_it_was_used() {
 }
 
 #[test]
-fn the_servers_retry_after_is_the_minimum() {
-    let floor = |status, seconds| {
+fn the_servers_retry_after_is_the_minimum_up_to_five_minutes() {
+    let retry = |status, seconds| {
         let reply = Reply { status, retry_after: Some(Duration::from_secs(seconds)), ..Reply::default() };
         match events(1).verdict(&reply) {
-            Verdict::Retry { floor, .. } => floor.unwrap().as_secs(),
+            Verdict::Retry { floor, cause, .. } => (floor.unwrap().as_secs(), cause.what),
             other => panic!("{other:?}"),
         }
     };
+    let floor = |status, seconds| retry(status, seconds).0;
     assert_eq!(floor(429, 7), 7);
     assert_eq!(floor(503, 7), 7);
     assert_eq!(floor(404, 1), 5);
     assert_eq!(floor(404, 9), 9);
+    let (floor, what) = retry(503, 3_600);
+    assert_eq!(floor, 300);
+    assert!(what.ends_with("; it asks for a pause of 1h; probing again in 5m"), "{what}");
+    let (_, what) = retry(503, 300);
+    assert!(what.ends_with("; it asks for a pause of 5m"), "{what}");
 }
 
 #[test]
-fn retry_after_is_seconds_or_a_date_and_has_a_maximum() {
+fn retry_after_is_seconds_or_a_date() {
     let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
     let after = |value, date| retry_after(value, date).map(|wait| wait.as_secs());
     assert_eq!(after(Some("120"), None), Some(120));
@@ -332,7 +338,7 @@ fn retry_after_is_seconds_or_a_date_and_has_a_maximum() {
     assert_eq!(after(Some("Sun, 06 Nov 1994 08:00:00 GMT"), date), Some(0));
     assert_eq!(after(Some("Sun, 06 Nov 1994 08:50:07 GMT"), None), None);
     assert_eq!(after(Some("soon"), date), None);
-    assert_eq!(after(Some("99999999999"), None), Some(300));
+    assert_eq!(after(Some("99999999999"), None), Some(99_999_999_999));
     assert_eq!(after(None, date), None);
 }
 
