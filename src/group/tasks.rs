@@ -203,7 +203,10 @@ impl<S: Source, K: Destination> Tasks<S, K> {
         let again = match joined {
             Ok((_, ShardEnd::Moved | ShardEnd::Reloaded)) => Some(Instant::now()),
             Ok((_, ShardEnd::Past)) => Some(Instant::now() + PAST_REST),
-            Ok((_, ShardEnd::Released | ShardEnd::GivenBack | ShardEnd::Over | ShardEnd::Lost)) => None,
+            Ok((
+                _,
+                ShardEnd::Released | ShardEnd::GivenBack | ShardEnd::Over | ShardEnd::CutShort | ShardEnd::Lost,
+            )) => None,
             Err(panic) => {
                 let name = self.name(shard);
                 error!(shard = %name, %panic, "BUG: the task of the shard panicked; it starts again from its checkpoint");

@@ -134,6 +134,8 @@ pub enum ShardEnd {
     GivenBack,
     /// The tenure ended; logs in flight are abandoned.
     Over,
+    /// The same during a stop, usually because its time limit was reached.
+    CutShort,
     /// The shard belongs to another consumer, or no longer exists.
     Lost,
     /// The checkpoint was changed from outside: the shard must restart from there.
@@ -149,6 +151,7 @@ impl fmt::Display for ShardEnd {
             Self::Past => "it was read to its end",
             Self::GivenBack => "it was paused or halted; undelivered logs will be pulled again",
             Self::Over => "SLS took it away; logs in flight will be pulled again",
+            Self::CutShort => "stopped with logs in flight, which will be pulled again",
             Self::Lost => "it belongs to another consumer, or no longer exists",
             Self::Moved => "its checkpoint was changed from outside; it starts again from there",
             Self::Reloaded => "it was halted, and another version of the script runs; it starts again",
@@ -182,7 +185,8 @@ pub async fn run<S: Source, K: Destination>(
         account: Arc::clone(&account),
     };
     // A lost shard drops everything at once: its next owner starts at the checkpoint.
-    let ended = tenure.or(shard.work()).await.unwrap_or(ShardEnd::Over);
+    let ended = tenure.or(shard.work()).await;
+    let ended = ended.unwrap_or(if shard.stop.is_raised() { ShardEnd::CutShort } else { ShardEnd::Over });
     account.released();
     info!(shard = %name, "shard released: {ended}");
     ended

@@ -117,3 +117,19 @@ async fn a_page_that_follows_a_deletion_of_the_logstore_is_not_taken() {
     assert_eq!(bench.task.join_next().await.unwrap().unwrap(), ShardEnd::Lost);
     assert_eq!(bench.taken(), Vec::<String>::new());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tenure_that_ends_during_a_stop_is_not_reported_as_a_shard_that_sls_took_away() {
+    for (asked, expected) in [(true, ShardEnd::CutShort), (false, ShardEnd::Over)] {
+        let mut bench = start(&[page(&["a:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
+        *bench.pipeline.destinations[0].destination.down.lock().unwrap() = true;
+        seconds(5).await;
+        if asked {
+            bench.stop.raise();
+            seconds(25).await;
+        }
+        bench.over.raise();
+        assert_eq!(bench.task.join_next().await.unwrap().unwrap(), expected);
+    }
+    assert!(!ShardEnd::CutShort.to_string().contains("SLS"));
+}
