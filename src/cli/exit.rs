@@ -8,6 +8,8 @@ use super::terminal::colour;
 use crate::core::printable::Escape;
 use crate::script::{Beside, HookError};
 
+/// Exit code if the output cannot be written.
+pub(crate) const UNWRITTEN: u8 = 1;
 /// Exit code if the user has to change something.
 pub(crate) const USAGE: u8 = 2;
 /// Exit code if something does not answer.
@@ -40,14 +42,26 @@ pub(crate) fn end_with(message: &ExitMessage) -> ExitCode {
             print(text);
             ExitCode::from(USAGE)
         }
+        ExitMessage::Unwritten(error) => unwritten(error, ExitCode::SUCCESS),
     }
 }
 
-/// Prints the output of a command, and returns its exit code. A reader that stops early, such as `head`, causes no error.
+/// Prints the output of a command, and returns its exit code.
 pub(crate) fn show(output: &str, code: ExitCode) -> ExitCode {
-    match io::stdout().write_all(output.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => end(&format!("cannot write: {error}"), INTERNAL),
-        _ => code,
+    let mut out = io::stdout().lock();
+    written(out.write_all(output.as_bytes()).and_then(|()| out.flush()), code)
+}
+
+/// The exit code of a command after its output was written, or could not be. A reader that stops early, such as `head`,
+/// causes no error.
+pub(crate) fn written(output: io::Result<()>, code: ExitCode) -> ExitCode {
+    output.map_or_else(|error| unwritten(&error, code), |()| code)
+}
+
+fn unwritten(error: &io::Error, code: ExitCode) -> ExitCode {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => code,
+        _ => end(&format!("cannot write the output: {error}"), UNWRITTEN),
     }
 }
 
@@ -62,6 +76,8 @@ pub(crate) enum ExitMessage {
     Plain(String),
     /// As rendered by [`HookError::render`], safe for a terminal.
     Drawn(String),
+    /// The output cannot be written.
+    Unwritten(io::Error),
 }
 
 impl ExitMessage {

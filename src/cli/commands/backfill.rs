@@ -12,7 +12,7 @@ use crate::app;
 use crate::app::backfill::{Backfill, BackfillRequest, Ended, Estimate, Progress, estimate, look};
 use crate::cli::commands::run::obey;
 use crate::cli::context::{machine, sources};
-use crate::cli::exit::{ExitMessage, INTERNAL, USAGE, end, end_with};
+use crate::cli::exit::{ExitMessage, INTERNAL, USAGE, end, end_with, written};
 use crate::cli::log;
 use crate::cli::signals::Signals;
 use crate::cli::source::one_of;
@@ -137,24 +137,25 @@ pub(crate) fn main(args: &Args) -> ExitCode {
     runtime.shutdown_background();
     log.close();
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(output) => written(output, ExitCode::SUCCESS),
         Err(app::Error::Script(error)) => end_with(&ExitMessage::script(&error)),
         Err(error) => end(&error.to_string(), error.exit_code()),
     }
 }
 
+/// Delivers. Returns whether its output could be written, which does not stop the delivery.
 async fn run(
     settings: &Settings,
     source: &SourceSettings,
     wanted: &BackfillRequest,
     log: log::Handle,
-) -> Result<(), app::Error> {
+) -> Result<io::Result<()>, app::Error> {
     let signals = Signals::listen().map_err(|error| app::Error::Internal(format!("cannot catch signals: {error}")))?;
     let backfill = Backfill::new(settings, source, wanted).await?;
     let (first, last) = backfill.range();
     let began = if backfill.is_resumed() { ", resumed" } else { "" };
     let at_first = backfill.progress(Duration::ZERO);
-    print_line(&format!(
+    let _ = print_line(&format!(
         "backfill of {}/{} from {} to {}{began}: {}, about {} of {} log groups left; {}",
         source.sls.project,
         source.sls.logstore,
@@ -177,12 +178,12 @@ async fn run(
         "pulled {} = delivered {} + dropped {} + dead-lettered {} + in flight {}",
         counts.pulled, counts.delivered, counts.dropped, counts.dead_lettered, counts.in_flight
     );
-    match ended {
+    let output = match ended {
         Ok(Ended::Done) => print_line(&format!("done: {ledger}")),
         Ok(Ended::Stopped) => print_line(&format!("stopped: {ledger}; the same command resumes")),
         Err(_) => print_line(&format!("{ledger}; the same command resumes")),
-    }
-    ended.map(drop)
+    };
+    ended.map(|_| output)
 }
 
 /// Lets the live job come first when the processors are busy. On Linux it applies to this thread and to those that it
@@ -193,23 +194,23 @@ fn lower_priority() -> io::Result<()> {
 }
 
 /// Shows how much it would deliver.
-async fn dry_run(source: &SourceSettings, wanted: &BackfillRequest) -> Result<(), app::Error> {
+async fn dry_run(source: &SourceSettings, wanted: &BackfillRequest) -> Result<io::Result<()>, app::Error> {
     let (sls, extents) = look(source, wanted).await?;
     let found = estimate(&sls, &extents).await.map_err(|error| app::Error::Refused(error.cause().clone()))?;
-    print_line(&format!(
+    let mut lines = vec![format!(
         "{}/{} from {} to {}; nothing is delivered",
         source.sls.project, source.sls.logstore, wanted.from, wanted.to
-    ));
+    )];
     let mut total = Estimate::default();
     for (shard, estimate) in &found {
-        print_line(&format!("shard {shard}: {}", show(estimate)));
+        lines.push(format!("shard {shard}: {}", show(estimate)));
         total.groups += estimate.groups;
         total.logs += estimate.logs;
         total.bytes += estimate.bytes;
         total.wire_bytes += estimate.wire_bytes;
     }
-    print_line(&format!("in all: {}", show(&total)));
-    Ok(())
+    lines.push(format!("in all: {}", show(&total)));
+    Ok(print_line(&lines.join("\n")))
 }
 
 fn show(estimate: &Estimate) -> String {
@@ -240,7 +241,7 @@ impl ProgressLine {
             let _ = write!(out, "\r\x1b[2K{} {}", bar(progress), line(progress)).and_then(|()| out.flush());
         } else if self.shown_at.is_none_or(|at| at.elapsed() >= LINE_INTERVAL) {
             self.shown_at = Some(Instant::now());
-            print_line(&line(progress));
+            let _ = print_line(&line(progress));
         }
     }
 
@@ -266,10 +267,9 @@ fn time(second: i64) -> String {
     Timestamp::from_second(second).map_or_else(|_| second.to_string(), |time| time.to_string())
 }
 
-fn print_line(line: &str) {
-    // A closed output does not stop the delivery.
+fn print_line(line: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    writeln!(out, "{line}").and_then(|()| out.flush())
 }
 
 #[cfg(test)]

@@ -107,7 +107,7 @@ async fn run(args: &Args, out: &mut impl Write) -> Result<bool, ExitMessage> {
     let planned = planned.map_err(|error: SeekError| ExitMessage::Plain(error.to_string()))?;
     let (planned, there): (Vec<_>, Vec<_>) = planned.into_iter().partition(|wanted| wanted.effect() != Effect::None);
     let say = |out: &mut dyn Write, line: &str| {
-        writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| ExitMessage::Plain(error.to_string()))
+        writeln!(out, "{line}").and_then(|()| out.flush()).map_err(ExitMessage::Unwritten)
     };
     say(out, &format!("consumer group {} of {}/{}:", config.group, config.project, config.logstore))?;
     for wanted in &there {

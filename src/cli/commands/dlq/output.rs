@@ -51,7 +51,7 @@ pub enum DlqError {
     #[error(transparent)]
     Replay(#[from] ReplayError),
     /// The answer cannot be written.
-    #[error("cannot write the answer: {0}")]
+    #[error("cannot write the output: {0}")]
     Output(io::Error),
 }
 

@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::cli::context::{machine, sources};
-use crate::cli::exit::{DENIED, INTERNAL, UNREACHABLE, USAGE, end};
+use crate::cli::exit::{DENIED, INTERNAL, UNREACHABLE, USAGE, end, written};
 use crate::cli::flags::SettingFlags;
 use crate::cli::source::with_found;
 use crate::cli::terminal::{colour, over, terminal_size};
@@ -72,20 +72,20 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         Ok(lookers) => lookers,
         Err(error) => return end(&error, USAGE),
     };
-    let code = runtime.block_on(async {
+    let (output, code) = runtime.block_on(async {
         loop {
             let found = join_all(lookers.iter().map(GroupReader::look)).await;
             let code = exit_code(&found);
-            let written = write(args, &lookers, &found, code);
-            if !args.watch || written.is_err() {
-                return code;
+            let output = write(args, &lookers, &found, code);
+            if !args.watch || output.is_err() {
+                return (output, code);
             }
             tokio::time::sleep(INTERVAL).await;
         }
     });
     // A hung name lookup must not delay the exit.
     runtime.shutdown_background();
-    ExitCode::from(code)
+    written(output, ExitCode::from(code))
 }
 
 type Found = Result<Group, Trouble>;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::cli::admin_client::{Place, find, get, place};
-use crate::cli::exit::{UNREACHABLE, USAGE, end};
+use crate::cli::exit::{UNREACHABLE, USAGE, end, written};
 use crate::cli::terminal::colour;
 use crate::core::printable::excerpt;
 use crate::pipeline::tap::{Kind, MAX_RATE, USUAL_RATE, query};
@@ -112,9 +112,9 @@ pub(crate) fn main(args: &Args) -> ExitCode {
             Some(line::Line::Shown(shown)) => line::text(&shown, paint),
             None => continue,
         };
-        // The reader of the output has gone.
-        if writeln!(out, "{shown}").and_then(|()| out.flush()).is_err() {
-            return ExitCode::SUCCESS;
+        let output = writeln!(out, "{shown}").and_then(|()| out.flush());
+        if output.is_err() {
+            return written(output, ExitCode::SUCCESS);
         }
         left = left.map(|left| left - 1);
         if left == Some(0) {

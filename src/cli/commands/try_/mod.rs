@@ -165,16 +165,21 @@ fn watch(
     loop {
         let now = content();
         if before.as_ref() != Some(&now) {
-            if look.paint.0 || io::stdout().is_terminal() {
-                print!("\x1b[2J\x1b[H");
+            let out = &mut io::stdout();
+            if look.paint.0 || out.is_terminal() {
+                write!(out, "\x1b[2J\x1b[H").map_err(ExitMessage::Unwritten)?;
             }
             let logs = typed.clone().map_or_else(|| samples::read(file).map_err(ExitMessage::Plain), Ok);
             let outcome = logs.and_then(|logs| try_once(&read_script(path)?, trial, &logs, look, printed));
-            if let Err(ExitMessage::Plain(text) | ExitMessage::Drawn(text)) = outcome {
-                println!("{text}");
+            match outcome {
+                Ok(_) => Ok(()),
+                Err(ExitMessage::Plain(text) | ExitMessage::Drawn(text)) => writeln!(out, "{text}"),
+                Err(ExitMessage::Unwritten(error)) => Err(error),
             }
-            println!("{}", look.paint.dim(&format!("\nwatching {} and {}", path.display(), file.display())));
-            let _ = io::stdout().flush();
+            .map_err(ExitMessage::Unwritten)?;
+            let watched = format!("\nwatching {} and {}", path.display(), file.display());
+            let written = writeln!(out, "{}", look.paint.dim(&watched)).and_then(|()| out.flush());
+            written.map_err(ExitMessage::Unwritten)?;
             before = Some(now);
         }
         std::thread::sleep(POLL_INTERVAL);
@@ -226,20 +231,23 @@ fn try_once(
         };
         match writeln!(out, "{shown}") {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(sum.failed()),
-            written => written.map_err(|error| ExitMessage::Plain(format!("cannot write: {error}")))?,
+            written => written.map_err(ExitMessage::Unwritten)?,
         }
     }
+    let mut end = String::new();
     if !look.json {
-        let _ = writeln!(out, "{}", sum.line(look.paint));
+        end = format!("{}\n", sum.line(look.paint));
         let nothing = crate::script::returns_nothing(script).filter(|_| sum.dropped == sum.logs).map(str::to_owned);
         let drop = crate::script::unused_drop(script)
             .map(|line| format!("line {line} calls drop and does not return its value: write return drop \"reason\""));
         for hint in nothing.into_iter().chain(drop) {
-            let _ = writeln!(out, "{}: {hint}", look.paint.green("hint"));
+            end += &format!("{}: {hint}\n", look.paint.green("hint"));
         }
     }
-    let _ = out.flush();
-    Ok(sum.failed())
+    match out.write_all(end.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(ExitMessage::Unwritten(error)),
+        _ => Ok(sum.failed()),
+    }
 }
 
 /// Events of one log, and why there are none.
