@@ -7,6 +7,7 @@ use super::hec::{read_hec, read_hec_format};
 use super::keys;
 use super::keys::destination::DESTINATIONS;
 use super::keys::{Key, Row};
+use super::own_file::{NamedPath, refuse_shared};
 use super::problem::Complaint;
 use super::read::Reader;
 use super::syslog::{read_syslog, read_syslog_format};
@@ -23,8 +24,8 @@ const TABLE_NAME: &str = "the name of a table is a name";
 struct Kind {
     /// Its table in the settings file, which is also the default name.
     table: &'static str,
-    /// Its required setting.
-    needs: &'static Row,
+    /// The alternative settings of its address, of which one is required.
+    address: &'static [&'static Row],
     /// Reads the settings of its connection.
     read: fn(&mut Reader<'_>, &Machine) -> Option<DestinationConfig>,
     /// Reads its format, without its address.
@@ -39,7 +40,7 @@ struct Kind {
 static KINDS: [Kind; 3] = [
     Kind {
         table: "hec",
-        needs: &keys::hec::URL.row,
+        address: &[&keys::hec::URL.row, &keys::hec::HOST.row],
         read: |reader, _| read_hec(reader).map(Box::new).map(DestinationConfig::Hec),
         format: |reader, _| Some(Arc::new(read_hec_format(reader))),
         on_reject: Some(&keys::hec::ON_REJECT),
@@ -47,7 +48,7 @@ static KINDS: [Kind; 3] = [
     },
     Kind {
         table: "syslog",
-        needs: &keys::syslog::HOST.row,
+        address: &[&keys::syslog::HOST.row],
         read: |reader, machine| read_syslog(reader, machine).map(Box::new).map(DestinationConfig::Syslog),
         format: |reader, machine| Some(Arc::new(read_syslog_format(reader, machine)?)),
         on_reject: Some(&keys::syslog::ON_REJECT),
@@ -55,7 +56,7 @@ static KINDS: [Kind; 3] = [
     },
     Kind {
         table: "file",
-        needs: &keys::file::PATH.row,
+        address: &[&keys::file::PATH.row],
         read: |reader, _| read_file(reader).map(DestinationConfig::File),
         format: |_, _| Some(Arc::new(FileFormat::default())),
         on_reject: None,
@@ -68,12 +69,19 @@ static KINDS: [Kind; 3] = [
 pub(super) fn read_destinations(reader: &mut Reader<'_>, machine: &Machine) -> Option<Vec<DestinationSettings>> {
     let found = find(reader)?;
     if found.is_empty() {
-        reader.missing(&KINDS.each_ref().map(|kind| kind.needs));
+        reader.missing(&KINDS.each_ref().map(|kind| kind.address[0]));
         return None;
     }
+    for kind in &KINDS {
+        let items: Vec<&Item> =
+            found.iter().filter(|one| one.kind.table == kind.table).filter_map(|one| one.item).collect();
+        reader.refuse_unused(&items, kind.address);
+    }
+    let files: Vec<NamedPath> = found.iter().filter_map(|one| one.file(reader)).collect();
+    refuse_shared(reader, &files);
     // All are read, so that every problem is reported.
     let is_alone = found.len() == 1;
-    let read: Vec<_> = found.into_iter().map(|one| one.read(reader, machine, is_alone)).collect();
+    let read: Vec<_> = found.iter().map(|one| one.read(reader, machine, is_alone)).collect();
     read.into_iter().collect()
 }
 
@@ -101,7 +109,7 @@ pub(super) fn read_formats(
     } else if found.is_empty() {
         found = vec![Found::table(&KINDS[0])];
     }
-    let read: Vec<_> = found.into_iter().map(|one| Some((one.name.clone(), one.format(reader, machine)?))).collect();
+    let read: Vec<_> = found.iter().map(|one| Some((one.name.clone(), one.format(reader, machine)?))).collect();
     read.into_iter().collect()
 }
 
@@ -149,7 +157,7 @@ impl<'a> Found<'a> {
         Self { name, kind, item: None }
     }
 
-    fn read(self, reader: &mut Reader<'a>, machine: &Machine, is_alone: bool) -> Option<DestinationSettings> {
+    fn read(&self, reader: &mut Reader<'a>, machine: &Machine, is_alone: bool) -> Option<DestinationSettings> {
         let kind = self.kind;
         self.within(reader, |reader, name| {
             let config = (kind.read)(reader, machine);
@@ -165,15 +173,27 @@ impl<'a> Found<'a> {
         })
     }
 
-    fn format(self, reader: &mut Reader<'a>, machine: &Machine) -> Option<Arc<dyn Preview>> {
+    fn format(&self, reader: &mut Reader<'a>, machine: &Machine) -> Option<Arc<dyn Preview>> {
         let kind = self.kind;
         self.within(reader, |reader, _| (kind.format)(reader, machine))
     }
 
-    fn within<T>(self, reader: &mut Reader<'a>, read: impl FnOnce(&mut Reader<'a>, DestinationName) -> T) -> T {
+    /// The file that it writes to, if it is one.
+    fn file(&self, reader: &mut Reader<'a>) -> Option<NamedPath> {
+        let path = &keys::file::PATH;
+        if self.kind.table != "file" {
+            return None;
+        }
+        self.within(reader, |reader, name| {
+            let name = format!("destination {name}");
+            Some(NamedPath { name, place: reader.origin(&path.row), path: reader.get(path)? })
+        })
+    }
+
+    fn within<T>(&self, reader: &mut Reader<'a>, read: impl FnOnce(&mut Reader<'a>, DestinationName) -> T) -> T {
         match self.item {
-            Some(item) => reader.within(item, |reader| read(reader, self.name)),
-            None => read(reader, self.name),
+            Some(item) => reader.within(item, |reader| read(reader, self.name.clone())),
+            None => read(reader, self.name.clone()),
         }
     }
 }

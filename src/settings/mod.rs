@@ -15,6 +15,7 @@ mod file;
 mod hec;
 mod in_force;
 mod lists;
+mod own_file;
 mod problem;
 mod raw;
 mod read;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::content;
 use super::keys;
 use super::keys::{Array, Key, Kind, Row, Setting};
+use super::own_file::NamedPath;
 use super::problem::{Complaint, Problem};
 use super::typed::{Given, Item, Layer, Typed, ValueOrigin};
 use crate::core::named_file;
@@ -201,9 +202,44 @@ impl<'a> Reader<'a> {
         self.keep_problem(complaint.at(format!("{first}, {second}")));
     }
 
+    /// Adds a problem for each common value that no item uses because every item has a value of its own for one of
+    /// these alternative settings: what it names would be left out without notice.
+    pub(super) fn refuse_unused(&mut self, items: &[&'a Item], rows: &[&'static Row]) {
+        let Some((item, _)) = items.split_first() else { return };
+        let own = |item: &'a Item| rows.iter().find_map(|row| item.values.get(row.name));
+        let Some(first) = own(item).filter(|_| items.iter().all(|item| own(item).is_some())) else { return };
+        for row in rows {
+            for given in self.typed.common.all(row.name).iter().filter(|given| given.layer != Layer::Default) {
+                let array = item.array.name;
+                let complaint = Complaint::new(
+                    format!("{} is not used, because every [[{array}]] has its own", row.name),
+                    format!("to use it too, make it another [[{array}]]; otherwise leave it out"),
+                );
+                self.keep_problem(complaint.at(format!("{}, {}", given.origin, first.origin)));
+            }
+        }
+    }
+
     /// Adds a problem at a place that is not a setting.
     pub(super) fn complain_at(&mut self, place: &str, complaint: Complaint) {
         self.keep_problem(complaint.at(place));
+    }
+
+    /// Every path in the settings except those of the events: one for each setting and item, and the settings file.
+    pub(super) fn other_paths(&self) -> Vec<NamedPath> {
+        let rows = || keys::all().filter(|row| matches!(row.kind, Kind::Path) && row.name != keys::file::PATH.row.name);
+        let values = [&self.typed.common].into_iter().chain(self.typed.items.iter().map(|item| &item.values));
+        let given = values.flat_map(|values| rows().filter_map(|row| Some((row, values.get(row.name)?))));
+        let named = given.filter_map(|(row, given)| {
+            let path = PathBuf::read(row, &(), &given.raw).ok()?;
+            Some(NamedPath { name: row.name.to_owned(), place: given.origin.to_string(), path })
+        });
+        let file = self.typed.file.iter().map(|path| NamedPath {
+            name: "the settings file".to_owned(),
+            place: path.display().to_string(),
+            path: path.clone(),
+        });
+        named.chain(file).collect()
     }
 
     /// One of two alternative settings: the one from the first layer. Neither and both are problems.

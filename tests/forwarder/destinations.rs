@@ -102,3 +102,60 @@ fn copies_of_dead_letters_go_to_an_existing_destination() {
     assert!(message.contains("no destination is called \"archive\"") && message.contains("syslog, file"), "{message}");
     assert!(Typed::new().good(&with("[syslog]\nhost = \"s\"\n")).dead_letters.to.is_none());
 }
+
+#[test]
+fn a_common_address_that_no_destination_of_its_type_uses_is_an_error_with_both_places() {
+    let typed = || Typed::new().set("FORWARDER_HEC_TOKEN", "t0ken");
+    let item = |kind: &str, key: &str| format!("[[destination]]\nname = \"dr\"\ntype = \"{kind}\"\n{key}\n");
+    let dr = item("hec", "url = \"https://b:8088\"");
+    for (common, key) in [("url = \"https://a:8088\"", "url"), ("host = \"a\"", "host")] {
+        let message = typed().error(&with(&format!("[hec]\n{common}\n{dr}")));
+        assert!(
+            message.contains(&format!("hec.{key} is not used, because every [[destination]] has its own"))
+                && message.contains(&format!("where: hec.{key} in forwarder.toml line 9, url of destination dr in ")),
+            "{message}"
+        );
+    }
+    let message = typed().set("FORWARDER_HEC_URL", "https://a:8088").error(&with(&dr));
+    assert!(message.contains("where: FORWARDER_HEC_URL in the environment, url of destination dr"), "{message}");
+    let message = typed().error(&with(&format!("[syslog]\nhost = \"a\"\n{}", item("syslog", "host = \"b\""))));
+    assert!(message.contains("syslog.host is not used"), "{message}");
+    let message = typed().error(&with(&format!("[file]\npath = \"a\"\n{}", item("file", "path = \"b\""))));
+    assert!(message.contains("file.path is not used"), "{message}");
+    let used = format!("[hec]\nurl = \"https://a:8088\"\n{dr}[[destination]]\ntype = \"hec\"\n");
+    assert_eq!(who(&typed().good(&with(&used))), ["dr: https://b:8088", "hec: https://a:8088"]);
+}
+
+#[test]
+fn the_file_of_a_destination_is_no_other_file_of_the_settings() {
+    let file = |path: &str, more: &str| with(&format!("[file]\npath = \"{path}\"\n{more}"));
+    let check = |text: &str, expected: &str, place: &str| {
+        let message = Typed::new().error(text);
+        assert!(message.contains(expected) && message.contains(place), "{message}");
+    };
+    let one = |setting: &str| format!("file.path and {setting} are one file");
+    check(
+        &file("scripts/transform.lua", ""),
+        &one("script.file"),
+        "file.path in forwarder.toml line 9, script.file in ",
+    );
+    check(&file("scripts/../forwarder.toml", ""), &one("the settings file"), "forwarder.toml");
+    check(&file("./own.log", "[log]\nfile = \"own.log\"\n"), &one("log.file"), "log.file in forwarder.toml line 11");
+    check(&file("own.log.2", "[log]\nfile = \"own.log\"\n"), &one("log.file"), "log.file in forwarder.toml line 11");
+    let hec = "[hec]\nurl = \"https://h:8088\"\ntoken_file = \"hec.token\"\n";
+    check(&file("hec.token", hec), &one("hec.token_file"), "hec.token_file in forwarder.toml line 12");
+    for (table, setting) in [("dead_letters", "dead_letters.dir"), ("state", "state.dir")] {
+        let text = file("scripts/x.jsonl", &format!("[{table}]\ndir = \"scripts\"\n"));
+        check(&text, &format!("file.path is in {setting}, where all files are the program's"), setting);
+    }
+    let two = |first: &str, second: &str| {
+        let item = |name: &str, path: &str| format!("[[destination]]\nname = \"{name}\"\ntype = \"file\"\n{path}\n");
+        with(&format!("{}{}", item("a", first), item("b", second)))
+    };
+    let both = "destination a and destination b would write to one file";
+    check(&two("path = \"o\"", "path = \"./o\""), both, "path of destination a in forwarder.toml line 11, ");
+    check(&two("path = \"o.lock\"", "path = \"o\""), both, "path of destination b in");
+    let common = two("", "").replacen("[[destination]]", "[file]\npath = \"o\"\n[[destination]]", 1);
+    check(&common, both, "file.path in forwarder.toml line 9");
+    assert_eq!(Typed::new().good(&two("path = \"o\"", "path = \"o.old\"")).destinations.len(), 2);
+}

@@ -276,3 +276,28 @@ fn settings_of_an_item_override_flags_the_environment_and_common_settings() {
     assert!(matches!(&bare.sls.credentials, Credentials::Fixed(key) if key.id == "LTAI-id"));
     assert!(!matches!(&role.sls.credentials, Credentials::Fixed(_) | Credentials::Files(_)));
 }
+
+#[test]
+fn a_common_logstore_that_no_source_uses_is_an_error_with_both_places() {
+    let item = "[[source]]\nname = \"waf\"\nproject = \"p\"\nlogstore = \"waf\"\n";
+    check(
+        &typed(),
+        &with_common("logstore = \"audit\"", item),
+        r#"
+the settings have a problem
+
+  sls.logstore is not used, because every [[source]] has its own
+    where: sls.logstore in forwarder.toml line 7, logstore of source waf in forwarder.toml line 17
+    fix:   to use it too, make it another [[source]]; otherwise leave it out
+"#,
+    );
+    let message = Typed::new().error(&sources(item));
+    for name in ["SLS_PROJECT", "SLS_LOGSTORE"] {
+        assert!(message.contains(&format!("where: {name} in the environment, ")), "{message}");
+    }
+    let message = typed().flag("sls.logstore", "audit").error(&sources(item));
+    assert!(message.contains("where: --logstore, logstore of source waf"), "{message}");
+    let inherits = "[[source]]\nproject = \"q\"\n";
+    let settings = typed().good(&with_common("logstore = \"audit\"", &format!("{item}{inherits}")));
+    assert_eq!(who(&settings), ["waf: p/waf", "audit: q/audit"]);
+}

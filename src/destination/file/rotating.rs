@@ -111,19 +111,19 @@ impl RotatingFile {
 
 impl OpenFile {
     /// Opens the file, or creates it with mode 0600. Cuts off an incomplete last line after a crash or a full disk:
-    /// it was never reported as stored, so its event is sent again.
+    /// it was never reported as stored, so its event is sent again. A file that begins with anything else is some other
+    /// file, and is refused.
     fn open(path: &Path) -> io::Result<Self> {
         let file = named_file::append(path)?;
         let found = file.metadata()?.len();
         let len = end_of_lines(&file, found)?;
+        if !begins_as_ours(&file, found)? {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it does not begin with an event: it is some other file; move it away, or set another file.path",
+            ));
+        }
         if len < found {
-            if !begins_as_ours(&file, found)? {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "it does not begin with an event, and its last line is not whole: it is some other file; move it \
-                     away, or set another file.path",
-                ));
-            }
             file.set_len(len)?;
         }
         Ok(Self { file, len })

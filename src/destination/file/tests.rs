@@ -103,13 +103,15 @@ async fn a_torn_line_of_a_crash_is_truncated_when_the_file_is_opened() {
 }
 
 #[tokio::test]
-async fn a_file_that_does_not_begin_with_an_event_is_not_truncated() {
+async fn a_file_that_does_not_begin_with_an_event_is_refused_and_not_changed() {
     let dir = TempDir::new().unwrap();
     let config = config(&dir);
-    fs::write(&config.path, "line\nuser secret").unwrap();
-    let error = FileDestination::new(&config).check().await.unwrap_err().to_string();
-    assert!(error.contains("it does not begin with an event") && error.contains("file.path"), "{error}");
-    assert_eq!(text(&config.path, ""), "line\nuser secret");
+    for content in ["line\nuser secret", "function process(log)\nend\n"] {
+        fs::write(&config.path, content).unwrap();
+        let error = FileDestination::new(&config).check().await.unwrap_err().to_string();
+        assert!(error.contains("it does not begin with an event") && error.contains("file.path"), "{error}");
+        assert_eq!(text(&config.path, ""), content);
+    }
 }
 
 #[tokio::test]
