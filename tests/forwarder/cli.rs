@@ -100,7 +100,10 @@ fn the_settings_in_force_are_shown_with_their_origin_and_without_secrets() {
     let mut command = program(&["config", "show", "--start", "end"]);
     let output = command.envs([("SLS_PROJECT", "p"), ("FORWARDER_HEC_TOKEN", "c4n4ry")]).output().unwrap();
     let shown = text(&output.stdout);
-    assert!(output.status.success() && !shown.contains("c4n4ry"), "{shown}");
+    let problems = text(&output.stderr);
+    assert!(!shown.contains("c4n4ry") && !problems.contains("c4n4ry"), "{shown}{problems}");
+    assert_eq!(output.status.code(), Some(2), "required settings are missing");
+    assert!(problems.contains("sls.logstore is missing"), "{problems}");
     for line in
         ["start = \"end\"  # --start", "project = \"p\"  # SLS_PROJECT", "token = (not shown)  # FORWARDER_HEC_TOKEN"]
     {
@@ -108,6 +111,59 @@ fn the_settings_in_force_are_shown_with_their_origin_and_without_secrets() {
     }
     let given = text(&command.arg("--given").output().unwrap().stdout);
     assert_eq!(given.matches(" = ").count(), 3, "{given}");
+}
+
+#[test]
+fn settings_in_force_with_a_problem_are_shown_with_the_error_of_a_start() {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("t.lua"), "function process(log) end\n").unwrap();
+    fs::write(directory.path().join("f.toml"), "script = \"t.lua\"\n[file]\npath = \"o\"\n").unwrap();
+    let run = |arguments: &[&str], variable: (&str, &str)| {
+        let mut command = program(arguments);
+        command.current_dir(&directory).args(["--config", "f.toml"]).envs([
+            ("SLS_ENDPOINT", "https://sls.example"),
+            ("SLS_PROJECT", "p"),
+            ("SLS_LOGSTORE", "l"),
+            ("SLS_CG", "g"),
+            ("SLS_AK_ID", "id"),
+            ("SLS_AK_KEY", "key"),
+        ]);
+        command.envs([variable]).output().unwrap()
+    };
+    let good = run(&["config", "show"], ("X", ""));
+    assert_eq!((good.status.code(), text(&good.stderr)), (Some(0), String::new()));
+    let wrong = ("FORWARDER_RUN_MEMORY", "1KB");
+    let (shown, start) = (run(&["config", "show"], wrong), run(&[], wrong));
+    assert!(text(&shown.stdout).contains("memory = \"1KB\"  # FORWARDER_RUN_MEMORY"), "{shown:?}");
+    assert!(text(&shown.stderr).contains("\"1KB\" is out of bounds"), "{shown:?}");
+    assert_eq!((shown.status.code(), &shown.stderr), (start.status.code(), &start.stderr));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn output_that_cannot_be_written_ends_with_1_and_a_message() {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("t.lua"), "function process(log) return log.a end\n").unwrap();
+    fs::write(directory.path().join("s.jsonl"), "{\"a\":\"b\"}\n").unwrap();
+    for arguments in [
+        "config example",
+        "config schema",
+        "types",
+        "man",
+        "completions bash",
+        "check",
+        "try --script t.lua s.jsonl",
+        "status --json",
+    ] {
+        let mut command = program(&arguments.split(' ').collect::<Vec<_>>());
+        command.current_dir(&directory).stdout(fs::File::create("/dev/full").unwrap());
+        command.envs([("SLS_ENDPOINT", "http://127.0.0.1:9"), ("SLS_PROJECT", "p"), ("SLS_LOGSTORE", "l")]);
+        command.envs([("SLS_CG", "g"), ("SLS_AK_ID", "id"), ("SLS_AK_KEY", "key")]);
+        let output = command.output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments}: {said}");
+        assert!(said.contains("cannot write the output: No space left on device"), "{arguments}: {said}");
+    }
 }
 
 #[test]

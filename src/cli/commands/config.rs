@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::cli::context::sources;
+use crate::cli::context::{machine, sources};
 use crate::cli::exit::{USAGE, end, show};
 use crate::cli::flags::SettingFlags;
 use crate::core::printable::printable;
@@ -29,7 +29,7 @@ pub(crate) struct Args {
 enum What {
     /// A settings file with every setting: its meaning, what it takes, its default
     Example,
-    /// The settings in force and the origin of each; secrets are not shown
+    /// The settings in force, the origin of each, and what is wrong with them; secrets are not shown
     Show(Show),
     /// The JSON schema of the settings file, for editors
     Schema,
@@ -57,7 +57,14 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         What::Show(args) => {
             let (config, environment) = sources(args.config.as_deref());
             match settings::in_force(config.as_deref(), &args.settings.0, &environment) {
-                Ok(all) => show(&shown(&all, args.given), ExitCode::SUCCESS),
+                Ok(all) => {
+                    let checked = settings::load(config.as_deref(), &args.settings.0, &environment, &machine());
+                    let code = show(&shown(&all, args.given), ExitCode::SUCCESS);
+                    match checked {
+                        Ok(_) => code,
+                        Err(error) => end(&error.to_string(), USAGE),
+                    }
+                }
                 Err(error) => end(&error.to_string(), USAGE),
             }
         }
