@@ -12,7 +12,7 @@ use super::typed::{Item, Layer, Typed, ValueOrigin, Values};
 pub(super) const LISTS: [&Row; 3] = [&keys::sls::ENDPOINTS.row, &keys::sls::PROJECTS.row, &keys::sls::LOGSTORES.row];
 
 /// The settings of one source in the lists.
-pub(super) const SINGLE: [&Row; 3] = [&keys::sls::ENDPOINT.row, &keys::sls::PROJECT.row, &keys::sls::LOGSTORE.row];
+const SINGLE: [&Row; 3] = [&keys::sls::ENDPOINT.row, &keys::sls::PROJECT.row, &keys::sls::LOGSTORE.row];
 
 /// Splits the lists, if there are any; returns their problems.
 pub(super) fn take(typed: &mut Typed) -> Vec<Problem> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::checked::{Machine, SourceScript, SourceSettings};
 use super::keys;
 use super::keys::source::SOURCES;
-use super::lists::{LISTS, SINGLE};
+use super::lists::LISTS;
 use super::problem::Complaint;
 use super::read::Reader;
 use super::sls::{read_scope, read_sls};
@@ -57,7 +57,8 @@ pub(super) fn read_places(reader: &mut Reader<'_>, machine: &Machine) -> Option<
         return Some(vec![read_place(reader, machine)?]);
     }
     if !LISTS.iter().any(|list| reader.is_given(list)) {
-        SINGLE.iter().for_each(|row| reader.refuse_unused(&items, &[row]));
+        // An endpoint or a project is a default that items may override. A logstore is something to read.
+        reader.refuse_unused(&items, &[&keys::sls::LOGSTORE.row]);
     }
     let read = items.iter().map(|item| reader.within(item, |reader| read_place(reader, machine)));
     let read: Vec<_> = read.collect();
