@@ -112,7 +112,7 @@ fn a_common_address_that_no_destination_of_its_type_uses_is_an_error_with_both_p
         let message = typed().error(&with(&format!("[hec]\n{common}\n{dr}")));
         assert!(
             message.contains(&format!("hec.{key} is not used, because every [[destination]] has its own"))
-                && message.contains(&format!("where: hec.{key} in forwarder.toml line 9, url of destination dr in ")),
+                && message.contains(&format!("where: hec.{key} in forwarder.toml line 10, url of destination dr in ")),
             "{message}"
         );
     }
@@ -137,13 +137,13 @@ fn the_file_of_a_destination_is_no_other_file_of_the_settings() {
     check(
         &file("scripts/transform.lua", ""),
         &one("script.file"),
-        "file.path in forwarder.toml line 9, script.file in ",
+        "file.path in forwarder.toml line 10, script.file in ",
     );
     check(&file("scripts/../forwarder.toml", ""), &one("the settings file"), "forwarder.toml");
-    check(&file("./own.log", "[log]\nfile = \"own.log\"\n"), &one("log.file"), "log.file in forwarder.toml line 11");
-    check(&file("own.log.2", "[log]\nfile = \"own.log\"\n"), &one("log.file"), "log.file in forwarder.toml line 11");
+    check(&file("./own.log", "[log]\nfile = \"own.log\"\n"), &one("log.file"), "log.file in forwarder.toml line 12");
+    check(&file("own.log.2", "[log]\nfile = \"own.log\"\n"), &one("log.file"), "log.file in forwarder.toml line 12");
     let hec = "[hec]\nurl = \"https://h:8088\"\ntoken_file = \"hec.token\"\n";
-    check(&file("hec.token", hec), &one("hec.token_file"), "hec.token_file in forwarder.toml line 12");
+    check(&file("hec.token", hec), &one("hec.token_file"), "hec.token_file in forwarder.toml line 13");
     for (table, setting) in [("dead_letters", "dead_letters.dir"), ("state", "state.dir")] {
         let text = file("scripts/x.jsonl", &format!("[{table}]\ndir = \"scripts\"\n"));
         check(&text, &format!("file.path is in {setting}, where all files are the program's"), setting);
@@ -153,9 +153,9 @@ fn the_file_of_a_destination_is_no_other_file_of_the_settings() {
         with(&format!("{}{}", item("a", first), item("b", second)))
     };
     let both = "destination a and destination b would write to one file";
-    check(&two("path = \"o\"", "path = \"./o\""), both, "path of destination a in forwarder.toml line 11, ");
+    check(&two("path = \"o\"", "path = \"./o\""), both, "path of destination a in forwarder.toml line 12");
     check(&two("path = \"o.lock\"", "path = \"o\""), both, "path of destination b in");
     let common = two("", "").replacen("[[destination]]", "[file]\npath = \"o\"\n[[destination]]", 1);
-    check(&common, both, "file.path in forwarder.toml line 9");
+    check(&common, both, "file.path in forwarder.toml line 10");
     assert_eq!(Typed::new().good(&two("path = \"o\"", "path = \"o.old\"")).destinations.len(), 2);
 }
