@@ -5,16 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::keys;
 use super::problem::Complaint;
-use super::read::Reader;
-
-/// A path in the settings.
-pub(super) struct NamedPath {
-    /// The setting, or what the path is.
-    pub(super) name: String,
-    /// Where it was given.
-    pub(super) place: String,
-    pub(super) path: PathBuf,
-}
+use super::read::{NamedPath, Reader};
 
 /// Directories whose files all belong to the program.
 const DIRECTORIES: [&str; 2] = [keys::dead_letters::DIR.row.name, keys::state::DIR.row.name];

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use super::content;
 use super::keys;
 use super::keys::{Array, Key, Kind, Row, Setting};
-use super::own_file::NamedPath;
 use super::problem::{Complaint, Problem};
 use super::typed::{Given, Item, Layer, Typed, ValueOrigin};
 use crate::core::named_file;
@@ -22,6 +21,15 @@ pub(super) struct Reader<'a> {
     item: Option<&'a Item>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
+}
+
+/// A path in the settings.
+pub(super) struct NamedPath {
+    /// The setting, or what the path is.
+    pub(super) name: String,
+    /// Where it was given.
+    pub(super) place: String,
+    pub(super) path: PathBuf,
 }
 
 impl<'a> Reader<'a> {
