@@ -146,7 +146,8 @@ impl Sls {
 
     /// Looks up the state of the group. From then on [`Start::End`](crate::core::cursor::Start::End) is the time at
     /// which the group was created, not the end of the shard at some later time: see [`GroupStart`]. Each
-    /// later [`Source::ensure_group`] notices whether the logstore was deleted and created again.
+    /// later [`ensure_group`](crate::core::source::Source::ensure_group) notices whether the logstore was deleted and
+    /// created again.
     ///
     /// # Errors
     /// As for every call.
