@@ -297,10 +297,10 @@ impl Sls {
             if refusal.is_group_missing() {
                 self.errors.count_missing_group();
             }
-            if refusal.is_logstore_missing() {
+            let judged = verdict(request.call, &refusal);
+            if matches!(judged, Verdict::Failed(SourceError::Absent(_))) {
                 self.errors.count_missing_logstore();
             }
-            let judged = verdict(request.call, &refusal);
             if !matches!(judged, Verdict::AlreadyDone) {
                 let status = refusal.status.to_string();
                 self.errors.count(request.call, if refusal.code.is_empty() { &status } else { &refusal.code });

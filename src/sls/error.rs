@@ -62,13 +62,6 @@ impl Refusal {
         self.code.eq_ignore_ascii_case(GROUP_MISSING)
     }
 
-    /// The logstore does not exist, or its project: it was deleted, or never created.
-    #[must_use]
-    pub fn is_logstore_missing(&self) -> bool {
-        let code = self.code.to_ascii_lowercase();
-        matches!(code.as_str(), "logstorenotexist" | "projectnotexist" | "projectnotexists")
-    }
-
     /// The key was accepted, but a right is missing.
     #[must_use]
     pub fn is_permission(&self) -> bool {
