@@ -67,8 +67,9 @@ impl GroupStart {
     /// time.
     #[must_use]
     pub fn is_of_another_logstore(&self, later: &[Shard]) -> bool {
-        let created = |shard: &Shard| self.created.get(&ShardId(shard.id)).copied();
-        later.iter().any(|shard| created(shard).is_some_and(|before| before != shard.created))
+        // 0 is unknown.
+        let before = |shard: &Shard| self.created.get(&ShardId(shard.id)).copied().filter(|created| *created != 0);
+        later.iter().any(|shard| shard.created != 0 && before(shard).is_some_and(|before| before != shard.created))
     }
 
     /// Where a shard without a checkpoint starts; `is_remade` if the group was deleted since the look.
@@ -145,6 +146,7 @@ mod tests {
         let split = [shard(0, ("00", "80"), true, BEGAN), shard(1, ("00", "40"), false, BEGAN + 9)];
         assert!(!first.is_of_another_logstore(&split));
         assert!(!first.is_of_another_logstore(&split[1..]), "shards of which all logs expired are gone");
+        assert!(!first.is_of_another_logstore(&[shard(0, ("00", "80"), false, 0)]), "the server does not say");
         assert!(first.is_of_another_logstore(&[shard(0, ("00", "80"), false, BEGAN + 9)]));
     }
 
