@@ -7,7 +7,7 @@
 //! | `/status` | the same as JSON; as a page for a browser |
 //! | `/metrics` | the same as metrics, in the text format of Prometheus |
 //! | `/live` | 200 as long as the program runs |
-//! | `/ready` | 200 while it can read from SLS and the destination does not refuse requests, else 503; with the known problems |
+//! | `/ready` | 200 while it can read from SLS and deliver, or a destination is down that comes back by itself, else 503; with the known problems |
 //! | `/tap` | events as they are processed, line by line; only over the socket, because it shows log text |
 //! | `POST /gaps/acknowledge` | acknowledges the open gaps |
 //!
@@ -27,6 +27,7 @@ mod reason;
 mod reasons;
 mod snapshot;
 mod status;
+mod unwritten;
 mod verdict;
 
 use std::io;
@@ -53,6 +54,7 @@ use verdict::{Verdict, verdict};
 
 pub use memory_wait::{REMEDY as MEMORY_REMEDY, memory_wait};
 pub use snapshot::{GroupHealth, Identity, Memory, ShardOwner, Snapshot, SourceSnapshot};
+pub use unwritten::{REMEDY as UNWRITTEN_REMEDY, unwritten};
 
 /// The observed program.
 pub trait Program: Send + Sync + 'static {

@@ -8,12 +8,13 @@ use tokio::time::Instant;
 use super::memory_wait::{REMEDY, memory_wait};
 use super::reason::{Effect, Reason, State};
 use super::snapshot::{Snapshot, SourceSnapshot};
+use super::unwritten::{self, unwritten};
 use crate::core::count::count;
 use crate::core::cursor::ShardName;
 use crate::core::destination_account::SILENCE;
 use crate::core::duration::{in_words, roughly};
 use crate::core::failing::Failing;
-use crate::core::ledger::{Ask, ShardLedger};
+use crate::core::ledger::{Ask, ShardLedger, Wait};
 use crate::destination::{DestinationStatus, Health, IsolationMode, called};
 use crate::group::ShortOf;
 use crate::pipeline::SLOW_PAGE;
@@ -34,6 +35,9 @@ const LATE_PROBE: Duration = Duration::from_secs(300);
 /// After this long a silence is a problem.
 const LONG_SILENCE: Duration = Duration::from_secs(120);
 
+const ALL_WAIT: &str = "all logs with events for it wait in SLS, and the checkpoints are not moved; nothing is lost as \
+                        long as SLS keeps the logs";
+
 const WAITS: &str = "logs wait in SLS; nothing is lost as long as SLS keeps them";
 
 /// All reasons, worst first.
@@ -46,7 +50,7 @@ pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
     }
     for destination in &snapshot.destinations {
         let is_alone = snapshot.destinations.len() == 1;
-        reasons.extend(of_destination(destination, is_alone, snapshot.at));
+        reasons.extend(of_destination(destination, is_alone, snapshot));
         let who = called(&destination.name, is_alone);
         let warn = |warning: &String| {
             Reason::new(State::Trouble, format!("{who}: {warning}"))
@@ -138,12 +142,27 @@ fn certificates(snapshot: &Snapshot) -> Vec<Reason> {
     reasons
 }
 
-fn of_destination(destination: &DestinationStatus, is_alone: bool, at: Instant) -> Option<Reason> {
+fn of_destination(destination: &DestinationStatus, is_alone: bool, snapshot: &Snapshot) -> Option<Reason> {
+    if let Some(text) = unwritten(destination, &snapshot.shards) {
+        let reason = Reason::new(State::Trouble, text).so(Effect::Pauses, ALL_WAIT);
+        return Some(reason.remedy(unwritten::REMEDY).not_ready());
+    }
     let who = called(&destination.name, is_alone);
+    let waits_for_copies = |entry: &ShardLedger| entry.held && entry.waits.contains_key(&Wait::Copies);
     let (waits, effect, consequence) = match destination.isolation {
         // A log is complete when all its destinations have it, so it delays later logs.
         None if is_alone => ("logs wait in SLS", Effect::Pauses, WAITS),
         None => ("all logs wait in SLS", Effect::Pauses, WAITS),
+        Some(_) if destination.gets_copies && snapshot.shards.values().any(waits_for_copies) => (
+            "shards wait until the copies of their dead letters are delivered there (dead_letters.to)",
+            Effect::Flows,
+            "the checkpoints of these shards are not moved, even though the destination is isolated; their logs wait in SLS",
+        ),
+        Some(_) if destination.gets_copies => (
+            "the others continue until a log becomes a dead letter: its copy must be delivered there (dead_letters.to)",
+            Effect::Flows,
+            "events that it misses are replayed when it is back; a shard with a dead letter is paused until then",
+        ),
         Some(IsolationMode::Direct) => (
             "the others continue: its events wait in memory while there is room, and the checkpoint waits for them",
             Effect::Flows,
@@ -157,12 +176,17 @@ fn of_destination(destination: &DestinationStatus, is_alone: bool, at: Instant) 
     };
     match &destination.health {
         Health::Up { .. } => match destination.isolation {
-            Some(IsolationMode::DeadLettering | IsolationMode::Returning) => {
-                let text = format!("{who} is receiving its missed events, and newer events after them");
-                Some(Reason::new(State::Waiting, text))
-            }
+            Some(IsolationMode::DeadLettering | IsolationMode::Returning) => Some(match &destination.replay_fault {
+                Some(fault) => Reason::new(State::Trouble, format!("{who} does not get its missed events: {fault}"))
+                    .so(Effect::Flows, "newer events for it wait behind them, in memory or as dead letters")
+                    .remedy("do what the message says; the missed events are then replayed by themselves"),
+                None => {
+                    let text = format!("{who} is receiving its missed events, and newer events after them");
+                    Reason::new(State::Waiting, text)
+                }
+            }),
             _ => {
-                let silent = at.saturating_duration_since(destination.events.waiting_since?);
+                let silent = snapshot.at.saturating_duration_since(destination.events.waiting_since?);
                 let text = format!("{who} has given no result for any event in flight for {}", in_words(silent));
                 let remedy = "look at the destination: it answers late, or not at all, or asked for a pause";
                 if silent >= LONG_SILENCE {
@@ -279,16 +303,18 @@ fn shards(source: &SourceSnapshot, snapshot: &Snapshot, say: &mut Vec<Reason>) {
     let held: BTreeMap<&ShardName, &ShardLedger> = of_source().filter(|(_, entry)| entry.held).collect();
     let is_all_still = held.values().all(|entry| entry.standstill().is_some());
     let effect = if is_all_still { Effect::Pauses } else { Effect::Flows };
+    let stands = |text: String| {
+        let reason = Reason::new(State::Trouble, text).so(effect, "its logs wait in SLS");
+        if is_all_still { reason.not_ready() } else { reason }
+    };
     for (shard, entry) in of_source() {
         if let Some(why) = &entry.halted {
-            let reason = Reason::new(State::Trouble, format!("shard {shard} is HALTED: {why}"));
-            say.push(reason.so(effect, "its logs wait in SLS").remedy("correct the script and save it, or restart"));
+            let text = format!("shard {shard} is HALTED: {why}");
+            say.push(stands(text).remedy("correct the script and save it, or restart"));
         }
         for why in entry.waits.values() {
-            let reason = Reason::new(State::Trouble, format!("shard {shard} is PAUSED: {why}"));
-            say.push(
-                reason.so(effect, "its logs wait in SLS").remedy("correct what it names; the shard resumes by itself"),
-            );
+            let text = format!("shard {shard} is PAUSED: {why}");
+            say.push(stands(text).remedy("correct what it names; the shard resumes by itself"));
         }
         let at_page = Duration::from_secs(entry.page_seconds());
         if at_page >= SLOW_PAGE {

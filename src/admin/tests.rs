@@ -55,6 +55,8 @@ pub(super) fn to(name: &str, health: Health) -> DestinationStatus {
         promise: Promise { label: "confirmed", sentence: "delivered means confirmed: the receiver read every byte" },
         health,
         isolation: None,
+        replay_fault: None,
+        gets_copies: false,
         certificates: CertificateEnds { server: Some(105 + 30 * 86_400), ours: None },
         events: EventCounts { delivered: 6, rejected: 2, in_flight: 1, ..EventCounts::default() },
         figures: Figures {

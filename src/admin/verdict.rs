@@ -213,15 +213,10 @@ mod tests {
         let unread = Ledger::default();
         unread.account(&shard(2)).acquired();
         check(&with_health(Health::Unknown, well()), State::Waiting, "the destination has not answered yet");
-        let down = Health::Down { since: Instant::now(), cause: "refused".into() };
-        let destinations = vec![to("a", Health::Up { since: Instant::now() }), to("b", down)];
+        let destinations = vec![to("a", Health::Up { since: Instant::now() }), to("b", down())];
         let text = "the destination b is down, all logs wait in SLS: refused";
         check(&Snapshot { destinations, ..well() }, State::Trouble, text);
-        let isolated = |mode, health| {
-            let one = DestinationStatus { isolation: Some(mode), ..to("b", health) };
-            Snapshot { destinations: vec![to("a", Health::Up { since: Instant::now() }), one], ..well() }
-        };
-        let down = || Health::Down { since: Instant::now(), cause: "refused".into() };
+        let isolated = |mode, health| with_isolated(mode, health, well());
         let text = "the destination b is down, the others continue: its events become dead letters";
         check(&isolated(IsolationMode::DeadLettering, down()), State::Trouble, text);
         says(&isolated(IsolationMode::DeadLettering, down()), "Delivering");
@@ -296,11 +291,107 @@ mod tests {
         check(&held(&busy(), 3000, 0), State::Trouble, "the last one has expired");
     }
 
+    /// A destination that is up, and an isolated one in this state.
+    fn with_isolated(mode: IsolationMode, health: Health, snapshot: Snapshot) -> Snapshot {
+        let one = DestinationStatus { isolation: Some(mode), ..to("b", health) };
+        Snapshot { destinations: vec![to("a", Health::Up { since: Instant::now() }), one], ..snapshot }
+    }
+
+    fn down() -> Health {
+        Health::Down { since: Instant::now(), cause: "refused".into() }
+    }
+
     #[test]
-    fn a_process_without_shards_says_who_holds_them() {
+    fn a_process_without_shards_stands_by_and_says_who_holds_them_and_which_destination_is_down() {
         let group = GroupHealth { joined: true, waiting: Some("shards 0-3 were x's".into()), ..GroupHealth::default() };
-        let shards = BTreeMap::new();
-        check(&Snapshot { shards, ..in_group(group, well()) }, State::Waiting, "waiting: shards 0-3 were x's");
+        let standing_by = Snapshot { shards: BTreeMap::new(), ..in_group(group, well()) };
+        check(&standing_by, State::Waiting, "waiting: shards 0-3 were x's");
+        for mode in [IsolationMode::Direct, IsolationMode::DeadLettering] {
+            let snapshot = with_isolated(mode, down(), standing_by.clone());
+            check(&snapshot, State::Trouble, "the destination b is down");
+            assert!(verdict(&snapshot).line().contains("waiting: shards 0-3 were x's"));
+        }
+        says(&with_isolated(IsolationMode::DeadLettering, down(), well()), "Delivering");
+    }
+
+    #[test]
+    fn an_isolated_destination_whose_missed_events_are_not_written_pauses_everything() {
+        let ledger = Ledger::default();
+        // The other shard has nothing to deliver.
+        for number in [1, 2] {
+            ledger.account(&shard(number)).acquired();
+            ledger.account(&shard(number)).caught_up();
+        }
+        for wait in [Wait::Disk, Wait::Write] {
+            ledger.account(&shard(1)).waits(wait, "no room".into());
+            let snapshot = Snapshot { shards: ledger.read(), ..well() };
+            let snapshot = with_isolated(IsolationMode::DeadLettering, down(), snapshot);
+            let text =
+                "the destination b is down (refused), and newer events for it cannot become dead letters: no room";
+            assert!(verdict(&snapshot).line().contains(text), "{}", verdict(&snapshot).line());
+            says(&snapshot, "Paused");
+            assert!(!verdict(&snapshot).is_ready(), "an operator must make room");
+            assert!(!verdict(&snapshot).line().contains("the others continue"));
+            ledger.account(&shard(1)).goes_on(wait);
+        }
+        says(
+            &with_isolated(IsolationMode::DeadLettering, down(), Snapshot { shards: ledger.read(), ..well() }),
+            "Delivering",
+        );
+    }
+
+    #[test]
+    fn an_isolated_destination_that_gets_copies_of_dead_letters_does_not_promise_that_the_others_continue() {
+        let ledger = Ledger::default();
+        ledger.account(&shard(1)).acquired();
+        ledger.account(&shard(1)).caught_up();
+        let snapshot = || {
+            let snapshot = Snapshot { shards: ledger.read(), ..well() };
+            let mut snapshot = with_isolated(IsolationMode::DeadLettering, down(), snapshot);
+            snapshot.destinations[1].gets_copies = true;
+            snapshot
+        };
+        says(&snapshot(), "Delivering");
+        check(&snapshot(), State::Trouble, "the others continue until a log becomes a dead letter");
+        ledger.account(&shard(1)).waits(Wait::Copies, "b does not take the copies".into());
+        says(&snapshot(), "Paused");
+        let line = verdict(&snapshot()).line();
+        assert!(line.contains("is down, shards wait until the copies of their dead letters are delivered"), "{line}");
+        assert!(!line.contains("the others continue"), "{line}");
+    }
+
+    #[test]
+    fn a_destination_whose_missed_events_cannot_be_replayed_says_why() {
+        let up = Health::Up { since: Instant::now() };
+        let mut snapshot = with_isolated(IsolationMode::Returning, up, well());
+        check(&snapshot, State::Waiting, "the destination b is receiving its missed events");
+        snapshot.destinations[1].replay_fault = Some("another replay is using the dead letters in /d".into());
+        let text = "the destination b does not get its missed events: another replay is using the dead letters in /d";
+        check(&snapshot, State::Trouble, text);
+    }
+
+    #[test]
+    fn a_process_is_not_ready_while_every_shard_of_every_source_is_paused() {
+        let ledger = Ledger::default();
+        for number in [1, 2] {
+            ledger.account(&shard(number)).acquired();
+            ledger.account(&shard(number)).caught_up();
+        }
+        ledger.account(&shard(1)).waits(Wait::Disk, "no room".into());
+        let one = Snapshot { shards: ledger.read(), ..well() };
+        says(&one, "Delivering");
+        assert!(verdict(&one).is_ready());
+        ledger.account(&shard(2)).halted(1, "log 7 failed".into());
+        let mut all = Snapshot { shards: ledger.read(), ..well() };
+        says(&all, "Paused");
+        assert!(!verdict(&all).is_ready());
+        let waf = ShardName { source: SourceName::new("waf"), shard: ShardId(0) };
+        ledger.account(&waf).acquired();
+        ledger.account(&waf).caught_up();
+        all.shards = ledger.read();
+        all.sources.push(SourceSnapshot { name: "waf".into(), ..all.sources[0].clone() });
+        says(&all, "Delivering");
+        assert!(verdict(&all).is_ready());
     }
 
     #[test]
@@ -472,10 +563,7 @@ mod tests {
     fn a_lag_that_waits_for_an_isolated_destination_is_no_sign_of_catching_up() {
         for (mode, headline) in [(IsolationMode::Direct, "Waiting"), (IsolationMode::DeadLettering, "Delivering late")]
         {
-            let health = Health::Down { since: Instant::now(), cause: "refused".into() };
-            let down = DestinationStatus { isolation: Some(mode), ..to("b", health) };
-            let up = to("a", Health::Up { since: Instant::now() });
-            let snapshot = Snapshot { destinations: vec![up, down], ..behind(600, Some(1.0)) };
+            let snapshot = with_isolated(mode, down(), behind(600, Some(1.0)));
             says(&snapshot, headline);
             let text = "its events wait in memory while there is room, and the checkpoint waits for them";
             assert_eq!(verdict(&snapshot).line().contains(text), mode == IsolationMode::Direct);

@@ -11,7 +11,6 @@ mod join;
 mod last_good;
 mod listening;
 mod logstore_changes;
-mod memory_log;
 mod observe;
 mod owners;
 mod pattern_run;
@@ -27,6 +26,7 @@ mod side_tasks;
 mod source_list;
 mod source_run;
 pub mod summary;
+mod wait_log;
 mod waiting;
 
 use std::collections::BTreeSet;
@@ -62,7 +62,6 @@ use gaps::Gaps;
 use heartbeat_thread::HeartbeatThread;
 use join::Refusals;
 use listening::Listening;
-use memory_log::log_memory_waits;
 use observe::{Observed, log_destination_health, sum_up_now_and_then, summary_of};
 use run_all::{Work, run_all};
 use scripts::Scripts;
@@ -70,6 +69,7 @@ use shared::Shared;
 use side_tasks::breakdown;
 use source_list::SourceList;
 use source_run::Common;
+use wait_log::log_waits;
 
 /// Isolated destinations may use this fraction of the memory for waiting events: the others need the rest.
 const ISOLATED_SHARE: usize = 4;
@@ -254,7 +254,7 @@ impl App {
         }
         let watched = Arc::clone(&shared);
         side.spawn(async move { gaps.remember(&watched.ledger).await });
-        side.spawn(log_memory_waits(Arc::clone(&shared)));
+        side.spawn(log_waits(Arc::clone(&shared)));
         side.spawn(sum_up_now_and_then(Arc::clone(&shared), Arc::clone(&scripts_watch)));
         scripts.follow(settings.reload.force, &mut side);
 

@@ -103,13 +103,16 @@ impl admin::Program for Observed {
     }
 }
 
-fn destinations_of(shared: &Shared) -> Vec<DestinationStatus> {
+pub(super) fn destinations_of(shared: &Shared) -> Vec<DestinationStatus> {
+    let copies = shared.dead_letter_rules.to.as_ref();
     let status = |Route { name, destination, isolation, account, .. }: &Route<AnyDestination>| DestinationStatus {
         name: name.clone(),
         address: destination.address(),
         promise: destination.promise(),
         health: destination.health(),
         isolation: isolation.as_ref().map(Isolation::mode),
+        replay_fault: isolation.as_ref().and_then(Isolation::replay_fault),
+        gets_copies: copies == Some(name),
         certificates: destination.certificates(),
         events: account.read(),
         figures: destination.figures(),

@@ -185,6 +185,8 @@ mod tests {
             promise: Promise { label: "accepted", sentence: "" },
             health,
             isolation: None,
+            replay_fault: None,
+            gets_copies: false,
             certificates: CertificateEnds::default(),
             events: EventCounts::default(),
             figures: crate::destination::Figures::default(),

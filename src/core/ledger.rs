@@ -178,6 +178,8 @@ pub enum Wait {
     Destination,
     /// Dead letters cannot be written.
     Disk,
+    /// A write of dead letters takes long, its own or that of another shard.
+    Write,
     /// Copies of dead letters are not delivered.
     Copies,
 }

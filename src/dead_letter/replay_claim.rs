@@ -18,6 +18,9 @@ use super::{Defect, FILE, Record};
 use crate::core::line_file::sync_parent;
 use crate::core::named_file;
 
+/// Locked while a replay runs. The file is not removed.
+const REPLAY_LOCK: &str = "replay.lock";
+
 /// The dead letters of one directory, claimed for a replay. Only one claim can exist at a time.
 #[derive(Debug)]
 pub struct ReplayClaim {
@@ -34,7 +37,11 @@ pub enum ClaimError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// Two replays would deliver the same letters.
-    #[error("another replay is using the dead letters in {}: wait for it, or stop it", .0.display())]
+    #[error(
+        "another replay is using the dead letters in {dir} (`lsof {dir}/{REPLAY_LOCK}` shows which): wait for it, or \
+         stop it",
+        dir = .0.display()
+    )]
     Busy(PathBuf),
     /// A disk operation failed.
     #[error(transparent)]
@@ -57,7 +64,7 @@ impl ReplayClaim {
     pub(super) fn of_earlier(dir: &Path) -> Result<Self, ClaimError> {
         fs::read_dir(dir).map_err(ReadError::of(dir))?;
         named_file::check_dir(dir).map_err(StoreError::of("work in", dir))?;
-        let path = dir.join("replay.lock");
+        let path = dir.join(REPLAY_LOCK);
         let lock = named_file::lock(&path).map_err(StoreError::of("lock", &path))?;
         let lock = lock.ok_or_else(|| ClaimError::Busy(dir.to_owned()))?;
         settle(dir, |_| true)?;

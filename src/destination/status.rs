@@ -18,6 +18,10 @@ pub struct DestinationStatus {
     pub health: Health,
     /// Its mode if it is isolated; otherwise `None`.
     pub isolation: Option<IsolationMode>,
+    /// Why the events that it missed cannot be replayed at present.
+    pub replay_fault: Option<String>,
+    /// Whether it gets copies of dead letters.
+    pub gets_copies: bool,
     /// When its certificate ends, and ours.
     pub certificates: CertificateEnds,
     /// The counts of its events.

@@ -1,13 +1,9 @@
 //! Dead letters of a batch: they are on disk before the checkpoint moves past their logs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::timeout;
 
 use super::Shard;
 use super::copies::Copies;
@@ -15,15 +11,12 @@ use crate::core::batch::Batch;
 use crate::core::cause::{Cause, Retry};
 use crate::core::cursor::Cursor;
 use crate::core::destination_name::DestinationName;
-use crate::core::ledger::{Account, Wait};
+use crate::core::ledger::Wait;
 use crate::core::source::Source;
 use crate::dead_letter::{DeadLetterStore, LogOrigin, Reason, Record};
 use crate::destination::{Destination, Health, Rejected, Rejection};
 use crate::loggroup::Logs;
 use crate::script::{Failed, ScriptFault};
-
-/// Copies of dead letters that are not delivered after this time are reported.
-const LATE_COPIES: Duration = Duration::from_secs(10);
 
 /// What to do with logs that cannot be delivered.
 #[derive(Debug)]
@@ -70,7 +63,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
         // After a failure the first batch is written alone: it needs less room.
         while let Some(batches) = self.letter_queue.next(number, paused.is_some()) {
             let count = batches.len();
-            match self.pipeline.dead_letters.keep.keep(batches).await {
+            let write = self.pipeline.dead_letters.keep.keep(batches);
+            match self.late_writes.run(write, || "a write of its dead letters takes long".to_owned()).await {
                 Ok(()) => {
                     self.letter_queue.wrote(count);
                     retry_log.recovered();
@@ -92,15 +86,11 @@ impl<S: Source, K: Destination> Shard<S, K> {
     pub(super) async fn copy(&self, records: &[Record]) -> Option<()> {
         let Some(copies) = &self.pipeline.dead_letters.copies else { return Some(()) };
         let routes = &self.pipeline.destinations;
-        let mut sending = pin!(copies.send(routes, records, &self.tenure));
-        if let Ok(sent) = timeout(LATE_COPIES, &mut sending).await {
-            return sent;
-        }
-        let to = copies.route(routes);
-        let why = format!("the destination {} does not take the copies of dead letters (dead_letters.to)", to.name);
-        self.account.waits(Wait::Copies, why);
-        let _late = LateCopies::of(&self.late_copies, &self.account);
-        sending.await
+        let why = || {
+            let to = &copies.route(routes).name;
+            format!("the destination {to} does not take the copies of dead letters (dead_letters.to)")
+        };
+        self.late_copies.run(copies.send(routes, records, &self.tenure), why).await
     }
 
     /// A record for each log that the script failed on, and for each event that does not reach a destination, in page
@@ -168,27 +158,6 @@ impl<S: Source, K: Destination> Shard<S, K> {
             }
         }
         records
-    }
-}
-
-/// A batch whose copies are late. The shard waits for copies until the last such batch has them.
-struct LateCopies<'a> {
-    batches: &'a AtomicUsize,
-    account: &'a Account,
-}
-
-impl<'a> LateCopies<'a> {
-    fn of(batches: &'a AtomicUsize, account: &'a Account) -> Self {
-        batches.fetch_add(1, Ordering::Relaxed);
-        Self { batches, account }
-    }
-}
-
-impl Drop for LateCopies<'_> {
-    fn drop(&mut self) {
-        if self.batches.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.account.goes_on(Wait::Copies);
-        }
     }
 }
 

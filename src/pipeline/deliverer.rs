@@ -231,7 +231,9 @@ impl<S: Source, K: Destination> Shard<S, K> {
         }
         let mut rooms = Vec::new();
         for (output, missing) in &missing {
-            rooms.push(missing.room(batch.outputs[*output].bytes()).await);
+            let room = missing.room(batch.outputs[*output].bytes());
+            let why = || "its dead letters wait until those of other shards are written".to_owned();
+            rooms.push(self.late_writes.run(room, why).await);
             let health = self.pipeline.destinations[*output].destination.health();
             undelivered.extend(UndeliveredEvent::missed(*output, batch.outputs[*output].len(), &health));
         }

@@ -1,5 +1,6 @@
 //! Lets the batches of all shards wait for an isolated destination, or give it up. [`Course`] decides.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
@@ -23,6 +24,8 @@ pub struct Isolation {
     course: watch::Sender<Course>,
     /// Memory for dead letters that are being written.
     writing: Semaphore,
+    /// Why missed events cannot be replayed. A standard mutex: it is never held across an await.
+    replay_fault: Mutex<Option<String>>,
 }
 
 /// The limits of waiting, for one batch.
@@ -37,13 +40,28 @@ impl Isolation {
     /// For a destination for which up to `most` bytes may wait.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { course: watch::Sender::new(Course::new(most)), writing: Semaphore::new(WRITING_KIB as usize) }
+        Self {
+            course: watch::Sender::new(Course::new(most)),
+            writing: Semaphore::new(WRITING_KIB as usize),
+            replay_fault: Mutex::default(),
+        }
     }
 
     /// The current mode.
     #[must_use]
     pub fn mode(&self) -> IsolationMode {
         self.course.borrow().mode()
+    }
+
+    /// Why its missed events cannot be replayed at present, if that failed last time.
+    #[must_use]
+    pub fn replay_fault(&self) -> Option<String> {
+        self.replay_fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A pass over the missed events failed because of `fault`, or it has begun.
+    pub(super) fn set_replay_fault(&self, fault: Option<String>) {
+        *self.replay_fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
     /// Resolves while the destination gets its events directly.

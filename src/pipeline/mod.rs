@@ -22,6 +22,7 @@ mod error_throttle;
 mod fetch_interval;
 mod in_flight;
 mod isolation;
+mod late;
 mod letter_queue;
 mod page_size;
 mod parts;
@@ -46,7 +47,7 @@ use tracing::{debug, error, info, warn};
 use crate::core::budget::Budget;
 use crate::core::cursor::{Cursor, ShardId, ShardName, SourceName, Start};
 use crate::core::lease::Tenure;
-use crate::core::ledger::{Account, Ask, Ledger, Position};
+use crate::core::ledger::{Account, Ask, Ledger, Position, Wait};
 use crate::core::retry_log::RetryLog;
 use crate::core::source::{Checkpoint, Source, SourceError};
 use crate::core::stop::Stop;
@@ -58,6 +59,7 @@ pub use copies::Copies;
 pub use dead_letters::{DeadLetterPolicy, OnError};
 pub use fetch_interval::FetchInterval;
 pub use isolation::Isolation;
+use late::LateStep;
 use letter_queue::LetterQueue;
 pub use parts::SLOW_PAGE;
 pub use returning::{MissedEvents, bring_back};
@@ -177,7 +179,8 @@ pub async fn run<S: Source, K: Destination>(
         name: name.clone(),
         paused: watch::Sender::new(0),
         in_flight: AtomicUsize::new(0),
-        late_copies: AtomicUsize::new(0),
+        late_copies: LateStep::new(Wait::Copies, &account),
+        late_writes: LateStep::new(Wait::Write, &account),
         deletions: pipeline.source.deletions(),
         pipeline,
         stop,
@@ -211,8 +214,10 @@ struct Shard<S, K> {
     paused: watch::Sender<u32>,
     /// Number of batches in flight.
     in_flight: AtomicUsize,
-    /// Number of batches that have waited long for the copies of their dead letters.
-    late_copies: AtomicUsize,
+    /// The delivery of copies of dead letters.
+    late_copies: LateStep,
+    /// The write of dead letters, and the wait for it.
+    late_writes: LateStep,
     /// Dead letters that wait to be written.
     letter_queue: LetterQueue,
     /// Locked by the batch that writes dead letters: its own, and those that wait behind it.

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
-use super::Route;
 use super::copies::Copies;
 use super::dead_letters::reason_of;
+use super::{Isolation, Route};
 use crate::core::batch::{Events, Output};
 use crate::core::cause::{Cause, Retry};
 use crate::core::cursor::ShardId;
@@ -73,7 +73,7 @@ pub async fn bring_back<K: Destination>(lost: MissedEvents<'_, K>, number: usize
             isolation.answers();
         }
         let pass = isolation.begins();
-        match bring(&lost, route, answers, &tenure).await {
+        match bring(&lost, route, isolation, answers, &tenure).await {
             Ok(Found::Some) => {
                 answer(&route.destination).await;
                 answers = true;
@@ -95,6 +95,7 @@ pub async fn bring_back<K: Destination>(lost: MissedEvents<'_, K>, number: usize
                 isolation.is_gone();
             }
             Err(error) => {
+                isolation.set_replay_fault(Some(error.to_string()));
                 retry_log.pause(&Cause::new(error.to_string()), Retry::SOON).await;
             }
         }
@@ -128,10 +129,12 @@ async fn is_down_for_long(destination: &impl Destination) {
 async fn bring<K: Destination>(
     lost: &MissedEvents<'_, K>,
     route: &Route<K>,
+    isolation: &Isolation,
     answers: bool,
     tenure: &Tenure,
 ) -> Result<Found, ClaimError> {
     let mut letters = lost.letters.missed(&route.name).await?;
+    isolation.set_replay_fault(None);
     let mut delivered = 0;
     loop {
         let next = letters.next(TOGETHER).await?;

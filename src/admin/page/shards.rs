@@ -124,6 +124,7 @@ fn waits_for(entry: &ShardLedger, memory: Memory) -> &'static str {
             Some(Wait::Script) => "a script that works",
             Some(Wait::Destination) => "accepted events",
             Some(Wait::Copies) => "copies of dead letters",
+            Some(Wait::Write) => "the disk",
             Some(Wait::Disk) | None => "room for dead letters",
         },
         ShardLedger { failing, .. } if !failing.is_empty() => "SLS",

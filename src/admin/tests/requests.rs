@@ -23,7 +23,7 @@ async fn each_path_is_answered_and_an_unknown_one_gets_the_list_of_paths() {
     let seen = Arc::clone(&joined);
     let read = move || {
         let joined = seen.load(std::sync::atomic::Ordering::Relaxed);
-        in_group(GroupHealth { joined, ..GroupHealth::default() }, snapshot())
+        in_group(GroupHealth { joined, ..GroupHealth::default() }, with_letters(2, well()))
     };
     let mut serving = JoinSet::new();
     serving.spawn(serve(Some(listener), None, read));
@@ -38,7 +38,7 @@ async fn each_path_is_answered_and_an_unknown_one_gets_the_list_of_paths() {
     check("GET /live", "200", "live").await;
     check("GET /ready", "503", "not joined").await;
     joined.store(true, std::sync::atomic::Ordering::Relaxed);
-    check("GET /ready", "200", "ready; shard audit/2 is PAUSED").await;
+    check("GET /ready", "200", "ready; 2 dead letters wait").await;
     check("GET /status", "200", "\"shards\"").await;
     check("GET /metrics", "200", "forwarder_pulled_total{").await;
     let open = "Host: localhost\r\nAccept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";

@@ -231,6 +231,8 @@ pub(super) struct Memory {
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
     /// Number of writes so far.
     pub(super) writes: Arc<Mutex<u32>>,
+    /// Another process replays its dead letters.
+    pub(super) busy: Arc<Mutex<bool>>,
     /// Number of claims of missed events that exist.
     pub(super) claims: Arc<Mutex<u32>>,
 }
@@ -257,6 +259,9 @@ impl DeadLetterStore for Memory {
     }
 
     fn missed(&self, to: &DestinationName) -> BoxFuture<'static, Result<Box<dyn MissedDeadLetters>, ClaimError>> {
+        if *self.busy.lock().unwrap() {
+            return Box::pin(std::future::ready(Err(ClaimError::Busy("/letters".into()))));
+        }
         *self.claims.lock().unwrap() += 1;
         let claims = Arc::clone(&self.claims);
         let missed = MissedInMemory { kept: Arc::clone(&self.kept), to: to.clone(), given: 0, claims };

@@ -1,6 +1,7 @@
 //! An isolated destination that is down while the others continue.
 
 use super::*;
+use crate::core::ledger::Wait;
 use crate::destination::IsolationMode;
 
 #[tokio::test(start_paused = true)]
@@ -144,4 +145,45 @@ async fn a_pass_ends_when_the_destination_is_down_for_long_so_that_others_can_re
     *second.destination.down.lock().unwrap() = false;
     seconds(10).await;
     assert_eq!(*second.destination.taken.lock().unwrap(), ["000", "001", "002", "003", "004"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_waits_until_other_dead_letters_are_written_is_no_silent_wait() {
+    // The dead letters of two parts of 4 MiB may be written at the same time; three wait in memory.
+    let plan = Plan { isolated: Some(11 << 20), budget: Budget::new(1 << 26), ..Plan::to(2) };
+    let bench = start_with(plan, &[many(8, 8, "huge")], OnError::DeadLetter, OnReject::DeadLetter);
+    *bench.memory.full.lock().unwrap() = true;
+    *bench.pipeline.destinations[1].destination.down.lock().unwrap() = true;
+    seconds(60).await;
+    let waits = || bench.pipeline.ledger.read()[&bench.name()].waits.clone();
+    assert!(waits()[&Wait::Disk].contains("no room"), "{:?}", waits());
+    assert!(waits()[&Wait::Write].contains("wait until those of other shards are written"), "{:?}", waits());
+    *bench.memory.full.lock().unwrap() = false;
+    seconds(120).await;
+    assert_eq!((waits(), bench.counts().dead_lettered), (BTreeMap::new(), 8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_of_dead_letters_that_takes_long_is_no_silent_wait() {
+    let bench = start_isolated(1, &numbered(0, 1));
+    *bench.memory.each.lock().unwrap() = Duration::from_secs(60);
+    *bench.pipeline.destinations[1].destination.down.lock().unwrap() = true;
+    seconds(30).await;
+    assert_eq!(bench.standstill().as_deref(), Some("a write of its dead letters takes long"));
+    seconds(60).await;
+    assert_eq!((bench.standstill(), bench.saved()), (None, Some(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_of_another_process_that_delays_the_return_of_a_destination_is_named() {
+    let bench = start_isolated(1, &numbered(0, 5));
+    let isolation = bench.pipeline.destinations[1].isolation.as_ref().unwrap();
+    *bench.memory.busy.lock().unwrap() = true;
+    seconds(60).await;
+    assert_eq!(isolation.mode(), IsolationMode::Returning, "it is not known whether it missed something");
+    let fault = isolation.replay_fault().unwrap();
+    assert!(fault.contains("another replay is using the dead letters in /letters"), "{fault}");
+    *bench.memory.busy.lock().unwrap() = false;
+    seconds(60).await;
+    assert_eq!((isolation.replay_fault(), isolation.mode()), (None, IsolationMode::Direct));
 }

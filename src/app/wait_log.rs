@@ -1,4 +1,4 @@
-//! Logs which sources wait for memory.
+//! Logs which sources wait for memory, and which isolated destinations hold up all others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,15 +7,17 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
+use super::observe::destinations_of;
 use super::shared::Shared;
-use crate::admin::{MEMORY_REMEDY, Memory, memory_wait};
+use crate::admin::{MEMORY_REMEDY, Memory, UNWRITTEN_REMEDY, memory_wait, unwritten};
 
 /// Time between two lookups.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Logs which sources wait for memory, when that changes; never returns.
-pub(super) async fn log_memory_waits(shared: Arc<Shared>) {
-    let mut logged = LoggedWaits::default();
+/// Logs which sources wait for memory, and for which isolated destinations no dead letters are written, when that
+/// changes; never returns.
+pub(super) async fn log_waits(shared: Arc<Shared>) {
+    let (mut logged, mut logged_unwritten) = (LoggedWaits::default(), LoggedWaits::default());
     let mut ticks = interval(LOOKUP_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -33,10 +35,22 @@ pub(super) async fn log_memory_waits(shared: Arc<Shared>) {
         for source in over {
             info!(%source, "the source has memory again");
         }
+        let shards = shared.ledger.read();
+        let waits = destinations_of(&shared).into_iter().filter_map(|destination| {
+            let text = unwritten(&destination, &shards)?;
+            Some((destination.name.to_string(), text))
+        });
+        let Changes { begun, over } = logged_unwritten.changes(waits.collect());
+        for text in begun {
+            warn!("{text}; all logs with events for it wait in SLS; {UNWRITTEN_REMEDY}");
+        }
+        for destination in over {
+            info!(%destination, "the isolated destination no longer holds up the others");
+        }
     }
 }
 
-/// The sources whose wait was logged.
+/// The names of the sources or destinations whose wait was logged.
 #[derive(Debug, Default)]
 struct LoggedWaits(BTreeSet<String>);
 
@@ -45,16 +59,16 @@ struct LoggedWaits(BTreeSet<String>);
 struct Changes {
     /// The waits that are new.
     begun: Vec<String>,
-    /// The sources that wait no longer.
+    /// The names of those that wait no longer.
     over: Vec<String>,
 }
 
 impl LoggedWaits {
-    /// The changes since the last call; `waits` are the sources that wait now, with the reason.
+    /// The changes since the last call; `waits` are the names of those that wait now, with the reason.
     fn changes(&mut self, waits: BTreeMap<String, String>) -> Changes {
         let before = std::mem::replace(&mut self.0, waits.keys().cloned().collect());
-        let over = before.iter().filter(|source| !waits.contains_key(*source)).cloned().collect();
-        let begun = waits.into_iter().filter(|(source, _)| !before.contains(source)).map(|(_, text)| text);
+        let over = before.iter().filter(|name| !waits.contains_key(*name)).cloned().collect();
+        let begun = waits.into_iter().filter(|(name, _)| !before.contains(name)).map(|(_, text)| text);
         Changes { begun: begun.collect(), over }
     }
 }
