@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::reason::{Effect, Reason, State};
 use super::reasons::reasons;
-use super::snapshot::{Snapshot, SourceSnapshot};
+use super::snapshot::{GroupHealth, Snapshot, SourceSnapshot};
 use crate::core::duration::roughly;
 use crate::destination::{Health, IsolationMode};
 
@@ -35,6 +35,8 @@ pub(super) enum Headline {
     Late,
     /// There is nothing to do, or something is not known yet.
     Waiting,
+    /// Other processes have all shards.
+    StandingBy,
     /// No logs are delivered.
     Paused,
     /// Logs expire in SLS within this time, if nothing changes.
@@ -51,6 +53,7 @@ impl fmt::Display for Headline {
             Self::CatchingUp(Some(left)) => write!(f, "Catching up ({} left)", roughly(*left)),
             Self::Late => f.write_str("Delivering late"),
             Self::Waiting => f.write_str("Waiting"),
+            Self::StandingBy => f.write_str("Standing by"),
             Self::Paused => f.write_str("Paused"),
             Self::Losing(within) => write!(f, "Losing logs in {}", roughly(*within)),
             Self::Lost => f.write_str("Logs were lost"),
@@ -100,6 +103,7 @@ pub(super) fn verdict(snapshot: &Snapshot) -> Verdict {
     let headline = match losing {
         _ if is_lost => Headline::Lost,
         Some(within) => Headline::Losing(within),
+        None if stands_by(snapshot) => Headline::StandingBy,
         None if is_paused => Headline::Paused,
         None if waits || (lag >= BEHIND && waits_in_memory(snapshot)) => Headline::Waiting,
         None if lag >= BEHIND => match snapshot.lag_change {
@@ -123,6 +127,12 @@ pub(super) fn verdict(snapshot: &Snapshot) -> Verdict {
     }
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.state));
     Verdict { headline, reasons }
+}
+
+/// Whether this process is a member of its groups, and none of them gave it a shard.
+fn stands_by(snapshot: &Snapshot) -> bool {
+    let waits = |group: &GroupHealth| group.joined && group.failing.is_none() && group.waiting.is_some();
+    snapshot.sources.iter().all(|source| waits(&source.group)) && !snapshot.shards.values().any(|entry| entry.held)
 }
 
 /// Whether logs wait in memory for an isolated destination, and the lag is the age of these logs. The others have them.
@@ -164,7 +174,6 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::admin::snapshot::GroupHealth;
     use crate::admin::tests::{in_group, to, well, with_health, with_letters};
     use crate::core::budget::SourceMemory;
     use crate::core::cause::Cause;
@@ -306,9 +315,11 @@ mod tests {
         let group = GroupHealth { joined: true, waiting: Some("shards 0-3 were x's".into()), ..GroupHealth::default() };
         let standing_by = Snapshot { shards: BTreeMap::new(), ..in_group(group, well()) };
         check(&standing_by, State::Waiting, "waiting: shards 0-3 were x's");
+        says(&standing_by, "Standing by");
         for mode in [IsolationMode::Direct, IsolationMode::DeadLettering] {
             let snapshot = with_isolated(mode, down(), standing_by.clone());
             check(&snapshot, State::Trouble, "the destination b is down");
+            says(&snapshot, "Standing by");
             assert!(verdict(&snapshot).line().contains("waiting: shards 0-3 were x's"));
         }
         says(&with_isolated(IsolationMode::DeadLettering, down(), well()), "Delivering");

@@ -73,7 +73,7 @@ fn the_page_shows_the_same_with_the_problems_first() {
     alone.sources[0].owners.clear();
     let shown = page(&Snapshot { shards: Ledger::default().read(), ..alone });
     assert!(
-        shown.contains("<title>Waiting – forwarder</title>") && shown.contains("<li>waiting: x has them</li>"),
+        shown.contains("<title>Standing by – forwarder</title>") && shown.contains("<li>waiting: x has them</li>"),
         "{shown}"
     );
     assert!(shown.contains("surplus processes stand by") && !shown.contains("verdict good"), "{shown}");

@@ -139,7 +139,7 @@ async fn a_restart_under_another_name_says_who_still_holds_the_shards() {
     new.to_say("no shard is assigned yet: shards 0-1 were last saved by old").await;
     answers(&new, "/ready", "200", "ready; waiting: shards 0-1 were last saved by old").await;
     let page = get(&new, "/");
-    assert!(page.contains("<title>Waiting – forwarder</title>") && !page.contains("All is well"), "{page}");
+    assert!(page.contains("<title>Standing by – forwarder</title>") && !page.contains("All is well"), "{page}");
     answers(&new, "/metrics", "200", "forwarder_waiting_for_shards{source=\"l\"} 1\n").await;
     bench.settled().await;
     answers(&new, "/ready", "200", "ready\n").await;
