@@ -28,7 +28,7 @@ impl Owners {
     pub(super) async fn watch(&self, source: &Sls) {
         loop {
             let seen = match source.checkpoints().await {
-                Ok(saved) => saved.into_iter().map(owner).collect(),
+                Ok(saved) => saved.into_iter().map(|saved| owner(saved, source)).collect(),
                 Err(error) => {
                     // An old result must not be shown as the current one.
                     debug!(%error, "the owners of the shards cannot be looked up");
@@ -41,6 +41,9 @@ impl Owners {
     }
 }
 
-fn owner(saved: SavedAt) -> ShardOwner {
-    ShardOwner { shard: ShardId(saved.shard), consumer: saved.consumer, saved_at: saved.micros / 1_000_000 }
+fn owner(saved: SavedAt, source: &Sls) -> ShardOwner {
+    // 0 is no time.
+    let saved_at = Some(saved.micros / 1_000_000).filter(|second| *second > 0);
+    let saved_at = saved_at.map_or(0, |second| source.by_our_clock(second));
+    ShardOwner { shard: ShardId(saved.shard), consumer: saved.consumer, saved_at }
 }

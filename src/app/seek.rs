@@ -128,7 +128,7 @@ pub enum SeekError {
 ///
 /// # Errors
 /// [`SeekError`]
-pub async fn plan(sls: &Sls, group: &str, shard: Option<u32>, to: &Target, now: i64) -> Result<Vec<Move>, SeekError> {
+pub async fn plan(sls: &Sls, group: &str, shard: Option<u32>, to: &Target) -> Result<Vec<Move>, SeekError> {
     let timeout = sls.group_timeout().await?.ok_or_else(|| SeekError::NoGroup(group.to_owned()))?;
     let mut known: Vec<u32> = sls.shards().await?.into_iter().map(|shard| shard.id).collect();
     known.sort_unstable();
@@ -150,7 +150,7 @@ pub async fn plan(sls: &Sls, group: &str, shard: Option<u32>, to: &Target, now: 
             None => None,
         };
         let holder = match saved {
-            Some(saved) => holder(sls, saved, now, timeout).await?,
+            Some(saved) => holder(sls, saved, timeout).await?,
             None => None,
         };
         moves.push(Move { shard, from, to: target(sls, shard, to).await?, holder });
@@ -186,11 +186,11 @@ async fn spot(sls: &Sls, shard: ShardId, cursor: Cursor) -> Result<Spot, SourceE
 
 /// The holder of a shard. SLS reports only who saved last. A consumer that saved within the timeout of the group counts
 /// as alive; for another one, SLS is asked whether it still holds the shard.
-async fn holder(sls: &Sls, saved: &SavedAt, now: i64, timeout: Duration) -> Result<Option<Holder>, SourceError> {
+async fn holder(sls: &Sls, saved: &SavedAt, timeout: Duration) -> Result<Option<Holder>, SourceError> {
     if saved.consumer.is_empty() {
         return Ok(None);
     }
-    let saved_ago = Duration::from_secs(u64::try_from(now - saved.micros / 1_000_000).unwrap_or(0));
+    let saved_ago = Duration::from_secs(u64::try_from(sls.server_now() - saved.micros / 1_000_000).unwrap_or(0));
     if saved_ago > timeout && !sls.still_holds(saved).await? {
         return Ok(None);
     }

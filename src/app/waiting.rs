@@ -10,7 +10,6 @@ use tokio::time::sleep;
 use tracing::info;
 
 use super::group_state::GroupState;
-use super::summary::unix_now;
 use crate::core::duration::in_words;
 use crate::core::printable::excerpt;
 use crate::core::source::Source as _;
@@ -46,7 +45,7 @@ pub(super) async fn log_shard_owners(
         }
         match pipeline.source.checkpoints().await {
             Ok(saved) => {
-                let text = whose(&saved, pipeline.source.consumer(), unix_now(), group_timeout);
+                let text = whose(&saved, pipeline.source.consumer(), pipeline.source.server_now(), group_timeout);
                 let owners: BTreeSet<String> = saved.into_iter().map(|saved| saved.consumer).collect();
                 if logged.as_ref() != Some(&owners) {
                     info!(source = %pipeline.source_name, "no shard is assigned yet: {text}");

@@ -40,7 +40,7 @@ pub struct Page {
     pub first_log: u32,
     /// Whether the page reached the current end of the shard (`x-log-end-of-cursor`), if SLS sent it.
     pub at_end: Option<bool>,
-    /// When SLS received the end of this page, in unix seconds (`x-log-cursor-time`).
+    /// When SLS received the end of this page, in unix seconds by our clock (`x-log-cursor-time`).
     pub received_at: Option<i64>,
     /// Bytes that SLS read to make the page, before any query (`x-log-rawdatasize`); otherwise the size of the body.
     pub scanned_bytes: u64,

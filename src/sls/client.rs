@@ -1,5 +1,6 @@
 //! The client: the only module that sends requests to SLS.
 
+mod clock;
 mod config_error;
 mod connections;
 mod dns;
@@ -8,13 +9,11 @@ mod source;
 mod wire;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::api;
 use super::api::{Group, ReadError, SavedAt, Shard};
@@ -33,6 +32,7 @@ use crate::core::cause::Cause;
 use crate::core::cursor::{Cursor, ShardId};
 use crate::core::printable::excerpt;
 use crate::core::source::SourceError;
+use clock::{ServerClock, server_date};
 pub use config_error::ConfigError;
 pub use connections::Connections;
 pub use inspect::InspectError;
@@ -60,9 +60,7 @@ pub struct Sls {
     config: Config,
     wire: Wire,
     keys: Keys,
-    /// Seconds by which the server's clock is ahead of ours, as learned from refused requests.
-    clock_offset: AtomicI64,
-    clock_told: AtomicBool,
+    clock: ServerClock,
     /// The server refused version 1 of the signature: version 4 is used from then on.
     only_v4: AtomicBool,
     group_told: AtomicBool,
@@ -93,14 +91,25 @@ impl Sls {
             config: config.clone(),
             wire,
             keys,
-            clock_offset: AtomicI64::new(0),
-            clock_told: AtomicBool::new(false),
+            clock: ServerClock::default(),
             only_v4: AtomicBool::new(false),
             group_told: AtomicBool::new(false),
             shards_told: AtomicBool::new(false),
             errors: Arc::default(),
             first_look: Arc::default(),
         })
+    }
+
+    /// The current time by the clock of SLS, in unix seconds, as far as its replies show it.
+    #[must_use]
+    pub fn server_now(&self) -> i64 {
+        self.clock.now()
+    }
+
+    /// A moment by the clock of SLS, in unix seconds by ours.
+    #[must_use]
+    pub fn by_our_clock(&self, second: i64) -> i64 {
+        self.clock.by_ours(second)
     }
 
     /// The failed calls. Another client may share the counter.
@@ -236,7 +245,7 @@ impl Sls {
         let Some(found) = found else {
             return Err(SourceError::Lost(Cause::new(format!("shard {shard} takes no new logs"))));
         };
-        let now = u32::try_from(self.server_time().as_second()).unwrap_or(0);
+        let now = u32::try_from(self.clock.now()).unwrap_or(0);
         self.ask(&build_probe(&self.config, &found.begin_key, id, now), |_| Ok(())).await
     }
 
@@ -309,7 +318,7 @@ impl Sls {
                 Verdict::AlreadyDone => return Ok(reply),
                 Verdict::Failed(error) => return Err(error),
                 Verdict::Clock(error) => {
-                    if first && self.learn_clock(&reply) {
+                    if first && self.clock.learn(&reply) {
                         first = false;
                         continue;
                     }
@@ -362,9 +371,14 @@ impl Sls {
     ) -> Result<Reply, SourceError> {
         let mut request = request.clone();
         request.headers.push(("host", self.wire.host().to_owned()));
-        let signed = sign(&self.signature(), key, self.server_time(), &request);
+        let signed = sign(&self.signature(), key, self.clock.signing_time(), &request);
         request.headers.extend(signed);
-        self.wire.send(&request, room).await
+        let asked = Timestamp::now().as_second();
+        let reply = self.wire.send(&request, room).await?;
+        if reply.status == 200 {
+            self.clock.observe(asked, &reply);
+        }
+        Ok(reply)
     }
 
     /// The current way of signing.
@@ -384,27 +398,6 @@ impl Sls {
             return false;
         }
         tracing::info!(%region, "SLS refuses signature version 1 here: signing with version 4");
-        true
-    }
-
-    /// The wall clock, corrected by the learned offset.
-    fn server_time(&self) -> Timestamp {
-        let offset = SignedDuration::from_secs(self.clock_offset.load(Ordering::Relaxed));
-        Timestamp::now().saturating_add(offset).expect("a signed duration has no calendar units")
-    }
-
-    /// Learns the clock offset from the `Date` of a reply. Returns whether there was one.
-    fn learn_clock(&self, reply: &Reply) -> bool {
-        let Some(server) = reply.header("date").and_then(parse_http_date) else {
-            return false;
-        };
-        let ahead = server.as_second() - Timestamp::now().as_second();
-        self.clock_offset.store(ahead, Ordering::Relaxed);
-        if !self.clock_told.swap(true, Ordering::Relaxed) {
-            let side = if ahead < 0 { "behind" } else { "ahead of" };
-            let seconds = ahead.unsigned_abs();
-            tracing::warn!("the clock of SLS is {seconds} s {side} this host's: signing with its time; set this clock");
-        }
         true
     }
 
@@ -453,16 +446,6 @@ fn check_names(config: &Config) -> Result<(), ConfigError> {
         });
     }
     Ok(())
-}
-
-/// When the server answered, unix seconds by its clock.
-fn server_date(reply: &Reply) -> Option<i64> {
-    reply.header("date").and_then(parse_http_date).map(Timestamp::as_second)
-}
-
-fn parse_http_date(text: &str) -> Option<Timestamp> {
-    let civil = DateTime::strptime("%a, %d %b %Y %H:%M:%S GMT", text.trim()).ok()?;
-    Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
 #[cfg(test)]

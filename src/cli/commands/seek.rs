@@ -9,7 +9,6 @@ use jiff::Timestamp;
 
 use crate::app::seek;
 use crate::app::seek::{Effect, Move, SeekError, Spot, Target};
-use crate::app::summary::unix_now;
 use crate::cli::context::{machine, sources};
 use crate::cli::exit::{ExitMessage, USAGE, end, end_with};
 use crate::cli::source::chosen;
@@ -103,7 +102,7 @@ async fn run(args: &Args, out: &mut impl Write) -> Result<bool, ExitMessage> {
         Shard::All => None,
         Shard::One(shard) => Some(shard),
     };
-    let planned = seek::plan(&sls, &config.group, one, &to, unix_now()).await;
+    let planned = seek::plan(&sls, &config.group, one, &to).await;
     let planned = planned.map_err(|error: SeekError| ExitMessage::Plain(error.to_string()))?;
     let (planned, there): (Vec<_>, Vec<_>) = planned.into_iter().partition(|wanted| wanted.effect() != Effect::None);
     let say = |out: &mut dyn Write, line: &str| {

@@ -1,10 +1,8 @@
 //! Read-only calls, for `forwarder check` and `forwarder status`: they create, join and save nothing.
 
-use std::sync::atomic::Ordering;
-
 use jiff::Timestamp;
 
-use super::{Sls, parse_http_date};
+use super::Sls;
 use crate::core::cause::Cause;
 use crate::core::cursor::{Cursor, ShardId, Start};
 use crate::core::source::SourceError;
@@ -51,15 +49,7 @@ impl Sls {
         let key = self.keys.current().await?;
         let asked = Timestamp::now().as_second();
         let reply = self.in_time(request.call, self.attempt(&request, &key, None)).await?;
-        let Some(date) = reply.header("date").and_then(parse_http_date) else { return Ok(None) };
-        // The date was taken between the request and now, and its fraction is cut off.
-        let date = date.as_second();
-        let now = Timestamp::now().as_second();
-        let ahead = if (asked - 1..=now + 1).contains(&date) { 0 } else { date - now };
-        if ahead != 0 {
-            self.clock_offset.store(ahead, Ordering::Relaxed);
-        }
-        Ok(Some(ahead))
+        Ok(self.clock.compare(asked, &reply))
     }
 
     /// The consumer groups of the logstore.

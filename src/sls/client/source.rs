@@ -91,7 +91,7 @@ impl Source for Sls {
     async fn bound(&self, shard: ShardId, until: Start) -> Result<Bound, SourceError> {
         let read = |reply: &Reply| Ok((api::read_cursor(reply)?, server_date(reply)));
         let (cursor, date) = self.ask(&api::build_cursor(&self.config, shard, until), read).await?;
-        let now = date.unwrap_or_else(|| self.server_time().as_second());
+        let now = date.unwrap_or_else(|| self.server_now());
         let is_final = match until {
             Start::Begin | Start::End => true,
             Start::Time(second) => now >= second + SETTLING,
@@ -162,7 +162,11 @@ impl Sls {
         let reply = self.send(&request, Some(room)).await?;
         let id = reply.header("x-log-requestid").map(str::to_owned);
         match api::read_pull(&self.config, shard, cursor, reply) {
-            Ok(page) => Ok(Pulled::Page(page)),
+            Ok(page) => {
+                // All ages of logs are computed with our clock.
+                let received_at = page.received_at.map(|second| self.by_our_clock(second));
+                Ok(Pulled::Page(Page { received_at, ..page }))
+            }
             Err(ReadError::Body(error @ UnpackError::TooLarge(_))) => Ok(Pulled::TooLarge(error)),
             Err(error) => Err(self.unreadable(Call::Pull, &error, id.as_deref())),
         }

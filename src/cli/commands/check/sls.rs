@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use jiff::Timestamp;
 
 use super::finding::{Findings, Level};
 use super::network;
@@ -317,7 +316,7 @@ impl View<'_> {
     /// Checks who saved last, and whether under our name.
     fn consumers(&self, saved: &[SavedAt], shards: usize) {
         let Config { consumer, group_timeout, .. } = self.source.config;
-        let now = Timestamp::now().as_microsecond();
+        let now = self.sls.server_now() * 1_000_000;
         let age = |saved: &SavedAt| Duration::from_micros(u64::try_from(now - saved.micros).unwrap_or(0));
         let newest = saved.iter().filter(|saved| saved.micros > 0).min_by_key(|saved| age(saved));
         match newest {
@@ -368,7 +367,7 @@ impl View<'_> {
             );
             return;
         };
-        let lag = Duration::from_secs(u64::try_from(Timestamp::now().as_second() - received).unwrap_or(0));
+        let lag = Duration::from_secs(u64::try_from(self.sls.server_now() - received).unwrap_or(0));
         if let Some(kept) = days.and_then(kept_for).filter(|kept| lag > *kept / 4 * 3) {
             self.findings.warn(
                 format!(

@@ -26,6 +26,22 @@ async fn a_page_arrives_decompressed_and_query_and_processor_are_sent() {
 }
 
 #[tokio::test]
+async fn the_time_of_a_page_is_by_our_clock_even_if_that_of_the_server_is_minutes_off() {
+    let packed = lz4_flex::block::compress(b"hello");
+    for minutes in [-5, 0, 5] {
+        // Too little for the server to refuse our signatures.
+        let there = Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
+        let (date, received) = (crate::sls::sign::http_date(there), there.as_second().to_string());
+        let headers = [("date", date.as_str()), ("x-log-cursor-time", &received)];
+        let server = Server::start([Answer::Whole(page("5", &headers, &packed))]).await;
+        let sls = server.sls();
+        let age = Timestamp::now().as_second() - pull(&sls).await.unwrap().received_at.unwrap();
+        assert!((-2..=2).contains(&age), "{minutes}: {age}");
+        assert!((sls.server_now() - there.as_second()).abs() <= 2, "{minutes}");
+    }
+}
+
+#[tokio::test]
 async fn a_page_above_the_limit_is_requested_in_halves() {
     // Its body is not waited for: the headers are enough.
     let large = Answer::Drip(page("2147483647", &[("content-length", "1000000")], b""));

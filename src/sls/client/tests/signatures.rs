@@ -3,6 +3,7 @@
 use super::*;
 use crate::sls::credentials::KeyFiles;
 use crate::sls::message::Method;
+use clock::parse_http_date;
 
 /// Signs the received request again, and compares.
 #[track_caller]
