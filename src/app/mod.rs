@@ -273,7 +273,7 @@ impl App {
         beats.join()?;
         drop((consumer, socket));
         side.shutdown().await;
-        for line in summary::shards(&shared.ledger, summary::unix_now()) {
+        for line in summary::shards(&shared.ledger) {
             info!("{line}");
         }
         for line in summary::sources(&shared.ledger) {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -127,14 +128,15 @@ fn missed_events(found: &DeadLettersOnDisk, dir: &Path) -> Option<String> {
         .then(|| format!("{missed} that isolated destinations missed in {dir}; delivered after the next start"))
 }
 
-/// A line for each shard: `shard audit/3: pulled 10 = delivered 6 + …, lag 5 s`.
+/// A line for each shard, when the work has ended: `shard audit/3: pulled 10 = delivered 6 + …; its newest durable log
+/// was received at 2026-02-03T04:05:06Z`.
 #[must_use]
-pub fn shards(ledger: &Ledger, now: i64) -> Vec<String> {
+pub fn shards(ledger: &Ledger) -> Vec<String> {
     let line = |(shard, entry): (ShardName, ShardLedger)| {
         let counts = entry.counts;
         let mut line = format!("shard {shard}: {}, {} failed", equation(&counts), counts.failed);
-        if let Some(lag) = entry.lag(now) {
-            let _ = write!(line, ", lag {lag} s");
+        if let Some(to) = entry.durable_to.and_then(|second| Timestamp::from_second(second).ok()) {
+            let _ = write!(line, "; its newest durable log was received at {to}");
         }
         line
     };
@@ -268,12 +270,16 @@ mod tests {
     fn every_shard_has_a_line_of_its_own() {
         let ledger = Ledger::default();
         ledger.account(&shard(2)).pulled(3, 100, None);
-        ledger.account(&shard(1)).acquired();
+        let all = ledger.account(&shard(1));
+        all.acquired();
+        all.pulled(2, 100, Some(95));
+        all.settled(Settled { delivered: 2, ..Settled::default() }, Some(95));
+        all.released();
         let expected = [
-            "shard audit/1: pulled 0 = delivered 0 + dropped 0 + dead-lettered 0 + in flight 0, 0 failed",
+            "shard audit/1: pulled 2 = delivered 2 + dropped 0 + dead-lettered 0 + in flight 0, 0 failed; its newest durable log was received at 1970-01-01T00:01:35Z",
             "shard audit/2: pulled 3 = delivered 0 + dropped 0 + dead-lettered 0 + in flight 3, 0 failed",
         ];
-        assert_eq!(shards(&ledger, 105), expected);
+        assert_eq!(shards(&ledger), expected, "an age would not be that of a log that waits");
     }
 
     #[test]
