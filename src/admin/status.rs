@@ -17,7 +17,14 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
     let reasons: Vec<Value> = verdict
         .reasons
         .iter()
-        .map(|reason| json!({ "state": reason.state.label(), "text": reason.text, "remedy": reason.remedy }))
+        .map(|reason| {
+            json!({
+                "state": reason.state.label(),
+                "text": reason.text,
+                "consequence": reason.consequence,
+                "remedy": reason.remedy,
+            })
+        })
         .collect();
     let shards: Vec<Value> = shards
         .iter()

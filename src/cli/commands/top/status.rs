@@ -34,6 +34,8 @@ pub(super) struct Reason {
     #[serde(default)]
     pub(super) text: String,
     #[serde(default)]
+    pub(super) consequence: String,
+    #[serde(default)]
     pub(super) remedy: String,
 }
 

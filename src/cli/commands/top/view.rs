@@ -4,20 +4,28 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::keys::Key;
-use super::status::{Destination, Rates, Shard, Source, Status};
+use super::status::{Destination, Rates, Reason, Shard, Source, Status};
 use crate::cli::columns::{Column, table};
 use crate::cli::terminal::{cells, fit, wrap};
 use crate::core::count::{bytes, count, thousands};
 use crate::core::duration::roughly;
-use crate::core::printable::{excerpt, is_unprintable};
+use crate::core::printable::{excerpt, is_unprintable, printable};
 use crate::script::Paint;
 
 /// A shard whose lag is above this many seconds is catching up.
 const LATE: u64 = 60;
 
-/// Maximum lines for the reasons of the verdict, for sources and for destinations. The shards get the rest.
+/// Maximum number of reasons of the verdict that are shown, and of lines for the text of one.
 const MAX_REASONS: usize = 3;
+const MAX_TEXT: usize = 5;
+
+/// Maximum lines for sources and for destinations. The shards get the rest.
 const MAX_ROWS: usize = 4;
+
+/// The reasons may take the lines of the shards, except for the heading and the first shard. They get at least as many
+/// lines as this.
+const MIN_SHARD_LINES: usize = 2;
+const MIN_REASON_LINES: usize = 4;
 
 /// Maximum length of a filter, in characters.
 const MAX_FILTER_CHARS: usize = 60;
@@ -193,16 +201,16 @@ impl View {
             lines.extend(wrap(&text, columns).into_iter().map(|line| paint.red(&line)));
         }
         let Some(status) = &self.status else { return };
-        for reason in status.reasons.iter().take(MAX_REASONS) {
-            let remedy = if reason.remedy.is_empty() { String::new() } else { format!(": {}", reason.remedy) };
-            let text = excerpt(&format!("{}{remedy}", reason.text));
-            lines.extend(wrap(&text, columns).into_iter().take(2).map(|line| paint.yellow(&line)));
-        }
-        lines.push(String::new());
         let sources: Vec<Vec<String>> = status.sources.iter().map(|one| source(one, paint)).collect();
-        lines.extend(some(table(&SOURCES, &sources, Some(columns)), paint));
+        let sources = some(table(&SOURCES, &sources, Some(columns)), paint);
         let destinations = status.destinations.iter().map(|one| destination(one, &self.rates, paint));
-        lines.extend(some(table(&DESTINATIONS, &destinations.collect::<Vec<_>>(), Some(columns)), paint));
+        let destinations = some(table(&DESTINATIONS, &destinations.collect::<Vec<_>>(), Some(columns)), paint);
+        let others = lines.len() + 1 + sources.len() + destinations.len() + MIN_SHARD_LINES;
+        let room = rows.saturating_sub(others).max(MIN_REASON_LINES);
+        lines.extend(reasons(&status.reasons, columns, room, paint));
+        lines.push(String::new());
+        lines.extend(sources);
+        lines.extend(destinations);
         let shards = self.shards(status);
         let room = rows.saturating_sub(lines.len() + 1);
         self.scrolled = self.scrolled.min(shards.len().saturating_sub(room));
@@ -349,6 +357,46 @@ fn trouble(shard: &Shard) -> (u8, Reverse<Option<u64>>) {
     (rank, Reverse(shard.lag_seconds.filter(|_| rank < 2)))
 }
 
+/// The first reasons in at most `room` lines, and the number of further ones.
+fn reasons(all: &[Reason], columns: usize, room: usize, paint: Paint) -> Vec<String> {
+    let (mut lines, mut shown) = (Vec::new(), 0);
+    for one in all.iter().take(MAX_REASONS) {
+        // One line is for the number of further reasons.
+        let left = room.saturating_sub(1 + lines.len());
+        if shown > 0 && left < MIN_REASON_LINES {
+            break;
+        }
+        lines.extend(reason(one, columns, left).iter().map(|line| paint.yellow(line)));
+        shown += 1;
+    }
+    if shown < all.len() {
+        lines.push(paint.dim(&format!("and {} more", all.len() - shown)));
+    }
+    lines
+}
+
+/// A reason in at most `room` lines. The consequence gives way first, then the end of the text.
+fn reason(reason: &Reason, columns: usize, room: usize) -> Vec<String> {
+    let part = |label: &str, text: &str| match text {
+        "" => Vec::new(),
+        text => wrap(&format!("{label}{}", printable(text)), columns),
+    };
+    let (mut lines, consequence, remedy) =
+        (part("", &reason.text), part("So: ", &reason.consequence), part("Do: ", &reason.remedy));
+    let most = MAX_TEXT.min(room.saturating_sub(remedy.len())).max(1);
+    if lines.len() > most {
+        lines.truncate(most);
+        // One column too wide, so that it is cut and marked.
+        lines[most - 1] = fit(&format!("{:columns$}…", lines[most - 1]), columns);
+    }
+    if lines.len() + consequence.len() + remedy.len() <= room {
+        lines.extend(consequence);
+    }
+    lines.extend(remedy);
+    lines.truncate(room);
+    lines
+}
+
 /// The heading and the first rows, and the number of further rows.
 fn some(table: Vec<String>, paint: Paint) -> Vec<String> {
     let beyond = table.len().saturating_sub(1 + MAX_ROWS);
@@ -380,7 +428,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::cli::commands::top::status::{Memory, Reason};
+    use crate::cli::commands::top::status::Memory;
 
     fn status() -> Status {
         let shard = |number, lag, standstill: Option<&str>| Shard {
@@ -398,6 +446,7 @@ mod tests {
             state: "trouble".to_owned(),
             reasons: vec![Reason {
                 text: "the destination\x1b[2J is down: connection refused, and this goes on for a while".to_owned(),
+                consequence: "logs wait in SLS; nothing is lost as long as SLS keeps them".to_owned(),
                 remedy: "bring it back".to_owned(),
             }],
             sources: vec![Source { name: "audit".to_owned(), joined: true, ..Source::default() }],
@@ -442,6 +491,29 @@ mod tests {
         assert!(lines[0].starts_with("Paused  3 shards"), "{lines:#?}");
         assert!(lines.iter().any(|line| line.starts_with("audit/2  stands still")), "{lines:#?}");
         assert!(lines[23].starts_with("q quit  ? help"), "{lines:#?}");
+    }
+
+    #[test]
+    fn a_long_reason_is_wrapped_with_its_remedy_and_the_shards_give_way() {
+        let long = |text: String| Reason { text, ..status().reasons[0].clone() };
+        let several = (0..6).map(|number| Source { name: format!("s{number}"), ..Source::default() }).collect();
+        let shards: Vec<Shard> = (0..100).map(|shard| Shard { shard, ..status().shards[0].clone() }).collect();
+        let reasons = vec![long("no room for dead letters ".repeat(40)), long("second".into()), long("third".into())];
+        for (columns, sources) in [(80, status().sources), (80, several), (40, status().sources)] {
+            let mut view = view();
+            let status = Status { reasons: reasons.clone(), shards: shards.clone(), sources, ..status() };
+            view.take(Ok(status), Instant::now());
+            let lines = view.lines((24, columns), Paint(false));
+            let at = |words: &str| lines.iter().position(|line| line.starts_with(words));
+            let remedy = at("Do: bring it back").unwrap_or_else(|| panic!("{lines:#?}"));
+            assert!(lines[1].starts_with("no room for dead letters no room") && remedy > 2, "{lines:#?}");
+            assert!(lines.iter().any(|line| line.ends_with('…')), "the end of the text is left out: {lines:#?}");
+            assert!(at("audit/0").is_some(), "one shard is left: {lines:#?}");
+            assert!(at("and ").is_some() || at("third").is_some(), "{lines:#?}");
+        }
+        let lines = view().lines((24, 80), Paint(false));
+        let consequence = "So: logs wait in SLS; nothing is lost as long as SLS keeps them";
+        assert!(lines.iter().any(|line| line == consequence), "{lines:#?}");
     }
 
     #[test]
