@@ -30,5 +30,6 @@ mod stop;
 #[cfg(target_os = "linux")]
 mod sums;
 mod tap;
+mod terminal;
 mod told;
 mod top;

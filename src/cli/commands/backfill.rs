@@ -18,7 +18,7 @@ use crate::cli::signals::Signals;
 use crate::cli::source::one_of;
 use crate::core::count::{bytes, count};
 use crate::core::duration::in_words;
-use crate::core::stop::stop;
+use crate::core::stop::{Stop, stop};
 use crate::core::wildcard;
 use crate::settings;
 use crate::settings::{LogSettings, Settings, SourceSettings};
@@ -31,6 +31,9 @@ const NICENESS: i32 = 10;
 
 /// Columns of the bar.
 const BAR: usize = 30;
+
+/// Clears the line of the bar on a terminal.
+const CLEAR_LINE: &str = "\r\x1b[2K";
 
 const HELP: &str = "\
 Examples:
@@ -168,8 +171,8 @@ async fn run(
     ));
     let (stopper, stopped) = stop();
     let mut tasks = JoinSet::new();
-    tasks.spawn(obey(signals, stopper, log, settings.run.drain_timeout));
-    let mut progress_line = ProgressLine::new();
+    tasks.spawn(obey(signals, stopper, log, settings.run.drain_timeout, say_stopping));
+    let mut progress_line = ProgressLine::new(stopped.clone());
     let ended = backfill.run(stopped, |progress| progress_line.show(progress)).await;
     tasks.shutdown().await;
     progress_line.close();
@@ -223,32 +226,44 @@ fn show(estimate: &Estimate) -> String {
     )
 }
 
-/// Shows the progress: on a terminal in a line that is updated, otherwise in a line from time to time.
+/// Shows the progress until a stop is asked for: on a terminal in a line that is updated, otherwise in a line from time
+/// to time.
 struct ProgressLine {
     is_terminal: bool,
     shown_at: Option<Instant>,
+    stop: Stop,
 }
 
 impl ProgressLine {
-    fn new() -> Self {
-        Self { is_terminal: io::stdout().is_terminal(), shown_at: None }
+    fn new(stop: Stop) -> Self {
+        Self { is_terminal: io::stdout().is_terminal(), shown_at: None, stop }
     }
 
     fn show(&mut self, progress: &Progress) {
+        // A closed terminal does not stop the backfill.
+        let mut out = io::stdout().lock();
+        if self.stop.is_raised() {
+            return;
+        }
         if self.is_terminal {
-            let mut out = io::stdout().lock();
-            // A closed terminal does not stop the backfill.
-            let _ = write!(out, "\r\x1b[2K{} {}", bar(progress), line(progress)).and_then(|()| out.flush());
+            let _ = write!(out, "{CLEAR_LINE}{} {}", bar(progress), line(progress)).and_then(|()| out.flush());
         } else if self.shown_at.is_none_or(|at| at.elapsed() >= LINE_INTERVAL) {
             self.shown_at = Some(Instant::now());
-            let _ = print_line(&line(progress));
+            let _ = writeln!(out, "{}", line(progress)).and_then(|()| out.flush());
         }
     }
 
     fn close(&self) {
-        if self.is_terminal {
-            println!();
+        if self.is_terminal && !self.stop.is_raised() {
+            let _ = print_line("");
         }
+    }
+}
+
+/// Replaces the bar on a terminal, whose log has only warnings.
+fn say_stopping(stopping: &str) {
+    if io::stdout().is_terminal() {
+        let _ = print_line(&format!("{CLEAR_LINE}{stopping}"));
     }
 }
 

@@ -104,7 +104,7 @@ fn work(settings: Settings, log: log::Handle) -> Result<(), app::Error> {
         let mut tasks = JoinSet::new();
         let systemd = Systemd::of_environment();
         tasks.spawn(turn_level(levels, log.clone()));
-        tasks.spawn(obey(signals, stopper, log, settings.run.drain_timeout));
+        tasks.spawn(obey(signals, stopper, log, settings.run.drain_timeout, |_| {}));
         let app = App::new(settings)?;
         if let Some(systemd) = systemd {
             systemd.ready();
@@ -128,15 +128,22 @@ async fn notify_systemd(systemd: Systemd, leave: Stop) {
 }
 
 /// The first signal asks the program to stop; the second ends it at once. That is safe: a checkpoint never covers
-/// undelivered logs.
-pub(crate) async fn obey(mut signals: Signals, stopper: Stopper, log: log::Handle, most: Duration) {
+/// undelivered logs. `say` gets what the first one does, after the stop is raised.
+pub(crate) async fn obey(
+    mut signals: Signals,
+    stopper: Stopper,
+    log: log::Handle,
+    most: Duration,
+    say: impl Fn(&str) + Send,
+) {
     let signal = signals.next().await;
-    tracing::info!(
-        signal,
+    let stopping = format!(
         "stopping: delivering and saving logs in flight, up to {}; Ctrl-C or SIGTERM again ends it at once",
         in_words(most)
     );
+    tracing::info!(signal, "{stopping}");
     stopper.raise();
+    say(&stopping);
     let signal = signals.next().await;
     tracing::warn!(signal, "ending at once: logs in flight will be sent again");
     log.close();

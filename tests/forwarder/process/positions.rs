@@ -1,6 +1,7 @@
 //! The end position of shards, moves of checkpoints, and backfills beside the live group.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use forwarder::core::secret::Secret;
@@ -10,6 +11,7 @@ use forwarder::emulator::hec::{HecEmulator, Keep, Received};
 use super::bench::{Bench, TOKEN, command, servers, until};
 use super::kills::Dice;
 use super::program::Program;
+use super::terminal::Terminal;
 
 fn now() -> String {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().to_string()
@@ -142,10 +144,14 @@ fn ids(splunk: &HecEmulator) -> Vec<String> {
 }
 
 fn backfill(bench: &Bench, to: &HecEmulator, arguments: &[&str]) -> Program {
+    Program::start("backfill", backfill_command(bench, to, arguments))
+}
+
+fn backfill_command(bench: &Bench, to: &HecEmulator, arguments: &[&str]) -> Command {
     let mut command = command(bench.directory.path(), &bench.sls_endpoint());
     command.env("FORWARDER_HEC_URL", to.url()).env("FORWARDER_SLS_PAGE_GROUPS", "2");
     command.arg("backfill").args(arguments);
-    Program::start("backfill", command)
+    command
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,4 +268,24 @@ async fn a_backfill_counts_before_it_delivers_and_continues_after_a_stop() {
     let arrived = ids(&other);
     assert_eq!((arrived.len(), arrived.iter().collect::<BTreeSet<_>>().len()), (600, 600), "a stop repeats nothing");
     assert_eq!([0, 1, 2].map(|shard| bench.checkpoint(shard)), [None; 3], "there is no group");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_terminal_a_backfill_that_is_stopped_says_so_at_once_in_place_of_its_bar() {
+    let (bench, other) = with_another_splunk().await;
+    (0..SHARDS).for_each(|shard| bench.put(shard, 20, 10));
+    next_second().await;
+    let range = ["--from", "begin", "--to", &now(), "--rate", "5KB"];
+    let mut terminal = Terminal::start(backfill_command(&bench, &other, &range), 24, 200);
+    until("some has arrived", 30, || !ids(&other).is_empty()).await;
+    until("the bar is shown", 30, || terminal.all().contains(" logs, ")).await;
+    terminal.signal(libc::SIGINT);
+    let said = "stopping: delivering and saving logs in flight, up to ";
+    until("it says so", 5, || terminal.all().contains(said)).await;
+    assert_eq!(terminal.ends().await, Some(0));
+    until("it ends with the counts", 10, || terminal.all().contains("; the same command resumes")).await;
+    let all = terminal.all();
+    let (before, after) = all.split_once(said).unwrap();
+    assert!(before.ends_with("\r\x1b[2K"), "the bar is cleared: {all:?}");
+    assert!(!after.contains("\x1b[2K") && after.contains("\r\nstopped: pulled "), "and not drawn again: {all:?}");
 }
