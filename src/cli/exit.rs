@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use super::output::note;
 use super::terminal::colour;
 use crate::core::printable::Escape;
 use crate::script::{Beside, HookError};
@@ -30,7 +31,7 @@ pub(crate) fn end(error: &str, code: u8) -> ExitCode {
         }
         write!(Escape(&mut block), "{line}").expect("writing to a String cannot fail");
     }
-    print(&block);
+    note(&block);
     ExitCode::from(code)
 }
 
@@ -39,7 +40,7 @@ pub(crate) fn end_with(message: &ExitMessage) -> ExitCode {
     match message {
         ExitMessage::Plain(text) => end(text, USAGE),
         ExitMessage::Drawn(text) => {
-            print(text);
+            note(text);
             ExitCode::from(USAGE)
         }
         ExitMessage::Unwritten(error) => unwritten(error, ExitCode::SUCCESS),
@@ -63,11 +64,6 @@ fn unwritten(error: &io::Error, code: ExitCode) -> ExitCode {
         io::ErrorKind::BrokenPipe => code,
         _ => end(&format!("cannot write the output: {error}"), UNWRITTEN),
     }
-}
-
-/// Prints the final message. If nobody can read it, the exit code still tells the result.
-fn print(message: &str) {
-    let _ = writeln!(io::stderr(), "{message}");
 }
 
 /// Why a command cannot run.

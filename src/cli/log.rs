@@ -20,6 +20,7 @@ use fold::Folded;
 use rolling::RollingFile;
 use text::{Seconds, TextLine};
 
+use crate::cli::output::note;
 use crate::settings::{LogFormat, LogSettings};
 
 /// A log file of this size is rotated.
@@ -67,7 +68,7 @@ impl Handle {
         self.guards.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let lost = self.lost();
         if lost > 0 {
-            eprintln!("forwarder: {lost} log lines were lost, because they could not be written fast enough");
+            note(format_args!("forwarder: {lost} log lines were lost, because they could not be written fast enough"));
         }
     }
 

@@ -7,6 +7,7 @@ mod context;
 mod exit;
 mod flags;
 mod log;
+mod output;
 mod raw_terminal;
 mod signals;
 mod source;

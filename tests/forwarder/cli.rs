@@ -154,6 +154,11 @@ fn output_that_cannot_be_written_ends_with_1_and_a_message() {
         "check",
         "try --script t.lua s.jsonl",
         "status --json",
+        "demo --logs 10",
+        "emulate sls",
+        "emulate hec",
+        "emulate credentials",
+        "emulate syslog",
     ] {
         let mut command = program(&arguments.split(' ').collect::<Vec<_>>());
         command.current_dir(&directory).stdout(fs::File::create("/dev/full").unwrap());
@@ -164,6 +169,30 @@ fn output_that_cannot_be_written_ends_with_1_and_a_message() {
         assert_eq!(output.status.code(), Some(1), "{arguments}: {said}");
         assert!(said.contains("cannot write the output: No space left on device"), "{arguments}: {said}");
     }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn output_that_nobody_reads_any_more_causes_no_panic() {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("t.lua"), "function process(log) return log.a end\n").unwrap();
+    fs::write(directory.path().join("s.jsonl"), "{\"a\":\"b\"}\nnot a log\n").unwrap();
+    let run = |arguments: &str| {
+        let mut command = program(&arguments.split(' ').collect::<Vec<_>>());
+        command.current_dir(&directory);
+        command
+    };
+    for (arguments, code) in [("demo --logs 10", 1), ("emulate sls", 0), ("emulate hec", 0), ("emulate syslog", 0)] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = run(arguments).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(code), ""), "{arguments}");
+    }
+    let seen = run("try --script t.lua s.jsonl").output().unwrap();
+    assert!(text(&seen.stderr).contains("s.jsonl:2"), "{}", text(&seen.stderr));
+    let unseen = run("try --script t.lua s.jsonl").stderr(fs::File::create("/dev/full").unwrap()).output().unwrap();
+    assert_eq!(unseen.status.code(), seen.status.code());
+    assert!(text(&unseen.stdout).contains("1 sample not read"), "{}", text(&unseen.stdout));
 }
 
 #[test]

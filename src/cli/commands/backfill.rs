@@ -14,6 +14,7 @@ use crate::cli::commands::run::obey;
 use crate::cli::context::{machine, sources};
 use crate::cli::exit::{ExitMessage, INTERNAL, USAGE, end, end_with, written};
 use crate::cli::log;
+use crate::cli::output::print_line;
 use crate::cli::signals::Signals;
 use crate::cli::source::one_of;
 use crate::core::count::{bytes, count};
@@ -158,7 +159,7 @@ async fn run(
     let (first, last) = backfill.range();
     let began = if backfill.is_resumed() { ", resumed" } else { "" };
     let at_first = backfill.progress(Duration::ZERO);
-    let _ = print_line(&format!(
+    let _ = print_line(format_args!(
         "backfill of {}/{} from {} to {}{began}: {}, about {} of {} log groups left; {}",
         source.sls.project,
         source.sls.logstore,
@@ -182,9 +183,9 @@ async fn run(
         counts.pulled, counts.delivered, counts.dropped, counts.dead_lettered, counts.in_flight
     );
     let output = match ended {
-        Ok(Ended::Done) => print_line(&format!("done: {ledger}")),
-        Ok(Ended::Stopped) => print_line(&format!("stopped: {ledger}; the same command resumes")),
-        Err(_) => print_line(&format!("{ledger}; the same command resumes")),
+        Ok(Ended::Done) => print_line(format_args!("done: {ledger}")),
+        Ok(Ended::Stopped) => print_line(format_args!("stopped: {ledger}; the same command resumes")),
+        Err(_) => print_line(format_args!("{ledger}; the same command resumes")),
     };
     ended.map(|_| output)
 }
@@ -213,7 +214,7 @@ async fn dry_run(source: &SourceSettings, wanted: &BackfillRequest) -> Result<io
         total.wire_bytes += estimate.wire_bytes;
     }
     lines.push(format!("in all: {}", show(&total)));
-    Ok(print_line(&lines.join("\n")))
+    Ok(print_line(lines.join("\n")))
 }
 
 fn show(estimate: &Estimate) -> String {
@@ -263,7 +264,7 @@ impl ProgressLine {
 /// Replaces the bar on a terminal, whose log has only warnings.
 fn say_stopping(stopping: &str) {
     if io::stdout().is_terminal() {
-        let _ = print_line(&format!("{CLEAR_LINE}{stopping}"));
+        let _ = print_line(format_args!("{CLEAR_LINE}{stopping}"));
     }
 }
 
@@ -280,11 +281,6 @@ fn line(progress: &Progress) -> String {
 
 fn time(second: i64) -> String {
     Timestamp::from_second(second).map_or_else(|_| second.to_string(), |time| time.to_string())
-}
-
-fn print_line(line: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `forwarder emulate`: one part of the demo on its own port.
 
+use std::fmt::Display;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -7,8 +8,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 use super::demo::{LOGSTORE, PROJECT};
 use crate::app::summary::unix_now;
+use crate::cli::exit::written;
+use crate::cli::output::{note, print_line};
 use crate::core::named_file;
 use crate::core::named_file::MAX_SETTINGS;
 use crate::core::printable::Escape;
@@ -159,6 +164,23 @@ pub struct Listen {
     pub port: u16,
 }
 
+/// Why an emulator ended before a signal arrived.
+enum Fault {
+    Failed(io::Error),
+    /// The output cannot be written.
+    Unwritten(io::Error),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+fn say(line: impl Display) -> Result<(), Fault> {
+    print_line(line).map_err(Fault::Unwritten)
+}
+
 /// Runs until a signal arrives.
 pub(crate) fn run(args: &Args) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -167,16 +189,17 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     };
     match runtime.block_on(listen(&args.what)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Err(Fault::Failed(error)) => fail(&error),
+        Err(Fault::Unwritten(error)) => written(Err(error), ExitCode::SUCCESS),
     }
 }
 
 fn fail(error: &io::Error) -> ExitCode {
-    eprintln!("forwarder emulate: {error}");
+    note(format_args!("forwarder emulate: {error}"));
     ExitCode::FAILURE
 }
 
-async fn listen(what: &What) -> io::Result<()> {
+async fn listen(what: &What) -> Result<(), Fault> {
     match what {
         What::Sls(Sls { listen, shards, rate, key_id, elsewhere, sts }) => {
             let keys = key_pair(key_id.as_deref());
@@ -191,24 +214,24 @@ async fn listen(what: &What) -> io::Result<()> {
             .await
             .map_err(|error| listen.refused(&error))?;
             let address = emulator.address();
-            println!("SLS on http://{address}: any project and logstore, {shards} shards each");
+            say(format_args!("SLS on http://{address}: any project and logstore, {shards} shards each"))?;
             match &keys {
                 Some((id, _)) => {
-                    println!("requests must be signed with AccessKey {id} and the secret in SLS_AK_KEY")
+                    say(format_args!("requests must be signed with AccessKey {id} and the secret in SLS_AK_KEY"))?
                 }
-                None if *sts => println!("requests must be signed with a key of forwarder emulate credentials"),
-                None => println!("signatures are not checked (--key-id and SLS_AK_KEY, or --sts, turn that on)"),
+                None if *sts => say("requests must be signed with a key of forwarder emulate credentials")?,
+                None => say("signatures are not checked (--key-id and SLS_AK_KEY, or --sts, turn that on)")?,
             }
-            println!("forwarder:    SLS_ENDPOINT=http://{address}");
-            println!("Python SDK:   http_proxy=http://{address} and an http endpoint of any name");
-            println!("faults:       POST http://{address}/_emulator/faults");
-            println!("state:        GET http://{address}/_emulator/state");
+            say(format_args!("forwarder:    SLS_ENDPOINT=http://{address}"))?;
+            say(format_args!("Python SDK:   http_proxy=http://{address} and an http endpoint of any name"))?;
+            say(format_args!("faults:       POST http://{address}/_emulator/faults"))?;
+            say(format_args!("state:        GET http://{address}/_emulator/state"))?;
             if *rate > 0 {
-                println!("logs:         {rate} a second into SLS_PROJECT={PROJECT} SLS_LOGSTORE={LOGSTORE}");
+                say(format_args!("logs:         {rate} a second into SLS_PROJECT={PROJECT} SLS_LOGSTORE={LOGSTORE}"))?;
             }
             tokio::select! {
                 signal = tokio::signal::ctrl_c() => signal?,
-                refused = write(&emulator, *shards, usize::from(*rate)) => return Err(io::Error::other(refused.to_string())),
+                refused = write(&emulator, *shards, usize::from(*rate)) => return Err(io::Error::other(refused.to_string()).into()),
             }
             emulator.stop().await;
         }
@@ -219,7 +242,7 @@ async fn listen(what: &What) -> io::Result<()> {
     Ok(())
 }
 
-async fn be_collector(args: &Hec) -> io::Result<()> {
+async fn be_collector(args: &Hec) -> Result<(), Fault> {
     let token = std::env::var("FORWARDER_HEC_TOKEN").ok().filter(|token| !token.is_empty());
     let token = token.unwrap_or_else(|| DEFAULT_TOKEN.to_owned());
     let is_default = token == DEFAULT_TOKEN;
@@ -234,35 +257,36 @@ async fn be_collector(args: &Hec) -> io::Result<()> {
     let emulator = HecEmulator::start(config).await.map_err(|error| args.listen.refused(&error))?;
     let url = emulator.url();
     match args.indexers {
-        1 => println!("HEC on {url}"),
-        indexers => println!("HEC on {url}: {indexers} indexers behind a load balancer with sticky cookies"),
+        1 => say(format_args!("HEC on {url}"))?,
+        indexers => say(format_args!("HEC on {url}: {indexers} indexers behind a load balancer with sticky cookies"))?,
     }
     match is_default {
-        true => println!("token: {DEFAULT_TOKEN} (set FORWARDER_HEC_TOKEN to use another)"),
-        false => println!("token: the one in FORWARDER_HEC_TOKEN"),
+        true => say(format_args!("token: {DEFAULT_TOKEN} (set FORWARDER_HEC_TOKEN to use another)"))?,
+        false => say("token: the one in FORWARDER_HEC_TOKEN")?,
     }
     if args.ack {
-        println!("acks:    {} s after a request; set hec.ack = true to wait for them", args.ack_after);
+        say(format_args!("acks:    {} s after a request; set hec.ack = true to wait for them", args.ack_after))?;
     }
-    println!("events:  GET {url}/_emulator/events");
-    println!("faults:  POST {url}/_emulator/faults");
-    println!("state:   GET {url}/_emulator/state");
+    say(format_args!("events:  GET {url}/_emulator/events"))?;
+    say(format_args!("faults:  POST {url}/_emulator/faults"))?;
+    say(format_args!("state:   GET {url}/_emulator/state"))?;
     tokio::select! {
         signal = tokio::signal::ctrl_c() => signal?,
-        () = kill_in_turns(&emulator, args) => {}
+        killed = kill_in_turns(&emulator, args) => killed?,
     }
     emulator.stop().await;
     Ok(())
 }
 
 /// Kills the indexers one after the other, repeatedly.
-async fn kill_in_turns(emulator: &HecEmulator, args: &Hec) {
+async fn kill_in_turns(emulator: &HecEmulator, args: &Hec) -> Result<(), Fault> {
     let Some(every) = args.die_every else { return std::future::pending().await };
     for indexer in (0..usize::from(args.indexers)).cycle() {
         tokio::time::sleep(Duration::from_secs(every)).await;
-        println!("indexer {indexer} dies, and is back in a second");
+        say(format_args!("indexer {indexer} dies, and is back in a second"))?;
         emulator.faults().kill(indexer, Duration::from_secs(1));
     }
+    Ok(())
 }
 
 /// Writes generated logs, half audit logs and half web logs, until a shard accepts no more because it was split.
@@ -300,7 +324,7 @@ fn key_pair(id: Option<&str>) -> Option<(String, Secret)> {
     id.map(str::to_owned).zip(secret.map(Secret::new))
 }
 
-async fn be_credentials(args: &Credentials) -> io::Result<()> {
+async fn be_credentials(args: &Credentials) -> Result<(), Fault> {
     let emulator = CredentialsEmulator::start(credentials::Config {
         address: args.listen.address(),
         keys: key_pair(args.key_id.as_deref()),
@@ -311,28 +335,29 @@ async fn be_credentials(args: &Credentials) -> io::Result<()> {
     .await
     .map_err(|error| args.listen.refused(&error))?;
     let url = emulator.url();
-    println!("ECS metadata, role {}:  FORWARDER_SLS_METADATA_ENDPOINT={url}", args.role);
-    println!("STS:                    FORWARDER_SLS_STS_ENDPOINT={url}");
-    println!("credential URI:         ALIBABA_CLOUD_CREDENTIALS_URI={url}/credentials");
-    println!("keys are valid for {} s; forwarder emulate sls --sts takes them", args.life);
-    println!("faults:                 POST {url}/_emulator/faults");
-    println!("state:                  GET {url}/_emulator/state");
+    say(format_args!("ECS metadata, role {}:  FORWARDER_SLS_METADATA_ENDPOINT={url}", args.role))?;
+    say(format_args!("STS:                    FORWARDER_SLS_STS_ENDPOINT={url}"))?;
+    say(format_args!("credential URI:         ALIBABA_CLOUD_CREDENTIALS_URI={url}/credentials"))?;
+    say(format_args!("keys are valid for {} s; forwarder emulate sls --sts takes them", args.life))?;
+    say(format_args!("faults:                 POST {url}/_emulator/faults"))?;
+    say(format_args!("state:                  GET {url}/_emulator/state"))?;
     tokio::signal::ctrl_c().await?;
     emulator.stop().await;
     Ok(())
 }
 
-async fn be_syslog(args: &Syslog) -> io::Result<()> {
+async fn be_syslog(args: &Syslog) -> Result<(), Fault> {
     let identity = match (&args.cert, &args.key) {
         (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
         _ => None,
     };
+    let (unwritten, mut is_unwritten) = mpsc::channel(1);
     let emulator = SyslogEmulator::start(syslog::Config {
         address: args.listen.address(),
         identity,
         client_ca: args.client_ca.as_deref().map(read).transpose()?,
         keep: 0,
-        tap: args.print.then(|| Arc::new(Print) as Arc<dyn Tap>),
+        tap: args.print.then(|| Arc::new(Print(unwritten)) as Arc<dyn Tap>),
         ..syslog::Config::new(args.protocol)
     })
     .await
@@ -341,14 +366,17 @@ async fn be_syslog(args: &Syslog) -> io::Result<()> {
         _ => error,
     })?;
     let protocol = clap::ValueEnum::to_possible_value(&args.protocol).expect("every protocol has a name");
-    println!("syslog over {} on {}", protocol.get_name(), emulator.address());
+    say(format_args!("syslog over {} on {}", protocol.get_name(), emulator.address()))?;
     for fault in &args.fault {
-        println!("fault: {fault:?}");
+        say(format_args!("fault: {fault:?}"))?;
         emulator.faults().add(fault.clone());
     }
-    tokio::signal::ctrl_c().await?;
+    tokio::select! {
+        signal = tokio::signal::ctrl_c() => signal?,
+        Some(error) = is_unwritten.recv() => return Err(Fault::Unwritten(error)),
+    }
     let counts = emulator.counts();
-    println!("{} messages over {} connections", counts.messages, counts.connections);
+    say(format_args!("{} messages over {} connections", counts.messages, counts.connections))?;
     emulator.stop().await;
     Ok(())
 }
@@ -358,16 +386,19 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
-/// Prints messages as they arrive.
+/// Prints messages as they arrive, and reports if that fails.
 #[derive(Debug)]
-struct Print;
+struct Print(mpsc::Sender<io::Error>);
 
 impl Tap for Print {
     fn received(&self, message: &[u8]) {
         let mut shown = String::new();
         std::fmt::Write::write_str(&mut Escape(&mut shown), &String::from_utf8_lossy(message))
             .expect("writing to a String cannot fail");
-        println!("{shown}");
+        if let Err(error) = print_line(shown) {
+            // A fault is there already if there is no room for this one.
+            let _ = self.0.try_send(error);
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use crate::cli::commands::try_::samples;
 use crate::cli::context::{machine, sources};
 use crate::cli::exit::{ExitMessage, end_with, show};
+use crate::cli::output::note;
 use crate::core::destination_name::DestinationName;
 use crate::core::event::{DestinationFormat, Format};
 use crate::core::page::Page;
@@ -83,7 +84,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         Ok(report) => show(&report, ExitCode::SUCCESS),
         Err(Fault::Usage(said)) => end_with(&said),
         Err(Fault::Failed(why)) => {
-            eprintln!("forwarder bench: {why}");
+            note(format_args!("forwarder bench: {why}"));
             ExitCode::FAILURE
         }
     }

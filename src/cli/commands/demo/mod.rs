@@ -5,6 +5,7 @@ mod places;
 mod receiver;
 mod screen;
 
+use std::io;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ use tokio::task::JoinSet;
 use crate::app;
 use crate::app::App;
 use crate::cli::context::machine;
+use crate::cli::exit::written;
+use crate::cli::output::{note, print_line};
 use crate::core::count::thousands;
 use crate::core::named_file;
 use crate::core::secret::Secret;
@@ -106,7 +109,29 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     match played {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(error) => fail(&error),
+        Err(Fault::Failed(error)) => fail(&error),
+        // It is not known whether a log is missing.
+        Err(Fault::Unwritten(error)) => written(Err(error), ExitCode::FAILURE),
+    }
+}
+
+/// Why the demo ended early.
+enum Fault {
+    Failed(String),
+    /// The output cannot be written.
+    Unwritten(io::Error),
+}
+
+impl From<String> for Fault {
+    fn from(error: String) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Only the output fails with such an error.
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Unwritten(error)
     }
 }
 
@@ -121,12 +146,12 @@ async fn terminal_gone() {
 }
 
 fn fail(error: &str) -> ExitCode {
-    eprintln!("forwarder demo: {error}");
+    note(format_args!("forwarder demo: {error}"));
     ExitCode::FAILURE
 }
 
 /// Whether no log is missing.
-async fn play(args: &Args) -> Result<bool, String> {
+async fn play(args: &Args) -> Result<bool, Fault> {
     let script = DemoScript::find(args.script.as_deref())?;
     let text = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
     let oracle = Arc::new(Oracle::default());
@@ -142,9 +167,9 @@ async fn play(args: &Args) -> Result<bool, String> {
         .map_err(text("the embedded receiver cannot listen"))?;
 
     let places = Places::new(args.sources, args.shards);
-    println!("embedded SLS         http://{}  {}", sls.address(), places.describe());
-    println!("embedded receiver    {}", receiver.url());
-    println!("script               {}", script.path.display());
+    print_line(format_args!("embedded SLS         http://{}  {}", sls.address(), places.describe()))?;
+    print_line(format_args!("embedded receiver    {}", receiver.url()))?;
+    print_line(format_args!("script               {}", script.path.display()))?;
     let letters = DemoDeadLetters::new();
     let admin = args.admin_listen.or_else(|| args.keep.then(free_address).flatten());
     let flags = admin.iter().map(|address| ("admin.listen", address.to_string())).collect();
@@ -154,19 +179,19 @@ async fn play(args: &Args) -> Result<bool, String> {
     let mut app = App::new(settings).map_err(|error| error.to_string())?;
     let page = app.listen().await.map_err(|error| error.to_string())?;
     if let Some(address) = page {
-        println!("status page          http://{address}/");
+        print_line(format_args!("status page          http://{address}/"))?;
     }
     let (ledger, hooks) = (app.ledger(), app.hooks());
 
     let made = Instant::now();
     let mut generator = Generator::new(1, start_time(args.logs));
     fill(&sls, &places, &mut generator, &oracle, args.logs)?;
-    println!(
+    print_line(format_args!(
         "wrote {} audit and web logs into {} shards in {:.1} s\n",
         thousands(args.logs),
         places.shards(),
         made.elapsed().as_secs_f64()
-    );
+    ))?;
 
     let (stopper, stopped) = stop();
     let started = Instant::now();
@@ -178,10 +203,10 @@ async fn play(args: &Args) -> Result<bool, String> {
     let took = started.elapsed();
     screen.finish();
     let with_outage = fault.is_some_and(|at| took >= at + OUTAGE);
-    screen::report(&ledger, &receiver, &oracle, took, with_outage);
+    screen::report(&ledger, &receiver, &oracle, took, with_outage)?;
     if args.keep {
         if let Some(address) = page {
-            println!("\nstatus page: http://{address}/");
+            print_line(format_args!("\nstatus page: http://{address}/"))?;
         }
         stay(&sls, &places, &receiver, &mut generator, &script.path, &hooks, &mut running).await?;
     }
@@ -193,22 +218,22 @@ async fn play(args: &Args) -> Result<bool, String> {
     let total = ledger.total();
     let missing = oracle.missing(total.dropped + total.dead_lettered);
     if args.keep {
-        screen::ledger(&ledger, &oracle);
+        screen::ledger(&ledger, &oracle)?;
     }
     // Logs written while the demo kept running may be newer than the last pull.
     let unsaved = if args.keep { 0 } else { places.unsaved(&sls) };
     let good = missing == 0 && unsaved == 0 && total.difference() == 0 && total.in_flight == 0;
     if let Some(hint) = app::summary::dead_letters(ledger.total().dead_lettered, letters.path()) {
-        println!("\n{hint}");
+        print_line(format_args!("\n{hint}"))?;
     }
     if good {
         let checkpoints = if args.keep { "" } else { ", and every checkpoint is at the end of its shard" };
-        println!("\nnothing is missing{checkpoints}");
+        print_line(format_args!("\nnothing is missing{checkpoints}"))?;
     } else {
-        println!(
+        print_line(format_args!(
             "\nFAILED: {missing} logs missing, {unsaved} checkpoints not at the end, ledger off by {}",
             total.difference()
-        );
+        ))?;
     }
     sls.stop().await;
     receiver.stop().await;
@@ -335,14 +360,14 @@ async fn watch(
     oracle: &Oracle,
     screen: &mut Screen,
     running: &mut JoinSet<Result<(), app::Error>>,
-) -> Result<Option<Duration>, String> {
+) -> Result<Option<Duration>, Fault> {
     let started = Instant::now();
     let mut progressed = (started, 0);
     let mut fault = None;
     loop {
         tokio::select! {
             biased;
-            ended = running.join_next() => return Err(ended_early(ended)),
+            ended = running.join_next() => return Err(ended_early(ended).into()),
             () = tokio::time::sleep(POLL_INTERVAL) => {}
         }
         let total = ledger.total();
@@ -350,23 +375,23 @@ async fn watch(
         if done != progressed.1 {
             progressed = (Instant::now(), done);
         }
-        screen.show(done, &total);
+        screen.show(done, &total)?;
         // An outage after everything is delivered would have no effect.
         if fault.is_none() && done < logs && oracle.arrived() >= logs / 2 {
             fault = Some(started.elapsed());
-            screen.say(receiver.go_away());
+            screen.say(receiver.go_away())?;
         }
         if let Some(why) = ledger.read().into_values().find_map(|entry| entry.standstill().map(str::to_owned)) {
-            return Err(why);
+            return Err(why.into());
         }
         if done >= logs {
             if fault.is_none() {
-                screen.say("everything was delivered before an outage could be shown: use --logs 100000");
+                screen.say("everything was delivered before an outage could be shown: use --logs 100000")?;
             }
             return Ok(fault);
         }
         if progressed.0.elapsed() > STALL_TIMEOUT {
-            return Err(format!("no progress for {STALL_TIMEOUT:?} at {done} of {logs} logs"));
+            return Err(format!("no progress for {STALL_TIMEOUT:?} at {done} of {logs} logs").into());
         }
     }
 }
@@ -388,24 +413,29 @@ async fn stay(
     script: &Path,
     hooks: &Hooks,
     running: &mut JoinSet<Result<(), app::Error>>,
-) -> Result<(), String> {
+) -> Result<(), Fault> {
     let port = sls.address().port();
-    println!("\nStill running, and writing a few logs a second. Press Ctrl-C to stop. Meanwhile:");
-    println!();
+    print_line("\nStill running, and writing a few logs a second. Press Ctrl-C to stop. Meanwhile:")?;
+    print_line("")?;
     if let Some(how) = receiver.how_to_look() {
-        println!("  events received          {how}");
+        print_line(format_args!("  events received          {how}"))?;
     }
-    println!("  state of SLS             curl http://{}/_emulator/state", sls.address());
-    println!("  script                   edit {}: a save takes effect within seconds", script.display());
-    println!("\n  a second process, which takes over half of the shards:");
+    print_line(format_args!("  state of SLS             curl http://{}/_emulator/state", sls.address()))?;
+    print_line(format_args!(
+        "  script                   edit {}: a save takes effect within seconds",
+        script.display()
+    ))?;
+    print_line("\n  a second process, which takes over half of the shards:")?;
     let places_set = places.environment(&format!("http://{}", sls.address()));
     let places_set: Vec<String> = places_set.iter().map(|(name, value)| format!("{name}='{value}'")).collect();
-    println!("    {} SLS_CG={GROUP} \\", places_set.join(" "));
+    print_line(format_args!("    {} SLS_CG={GROUP} \\", places_set.join(" ")))?;
     let there: Vec<String> = receiver.environment().iter().map(|(name, value)| format!("{name}={value}")).collect();
-    println!("    SLS_AK_ID={KEY_ID} SLS_AK_KEY={KEY_SECRET} {} \\", there.join(" "));
-    println!("    forwarder --script {}", script.display());
-    println!("\n  the vendor's Python SDK: http_proxy=http://127.0.0.1:{port} and any http endpoint, such as");
-    println!("    LogClient('http://demo.log.example', '{KEY_ID}', '{KEY_SECRET}')\n");
+    print_line(format_args!("    SLS_AK_ID={KEY_ID} SLS_AK_KEY={KEY_SECRET} {} \\", there.join(" ")))?;
+    print_line(format_args!("    forwarder --script {}", script.display()))?;
+    print_line(format_args!(
+        "\n  the vendor's Python SDK: http_proxy=http://127.0.0.1:{port} and any http endpoint, such as"
+    ))?;
+    print_line(format_args!("    LogClient('http://demo.log.example', '{KEY_ID}', '{KEY_SECRET}')\n"))?;
     let signal = tokio::signal::ctrl_c();
     tokio::pin!(signal);
     let mut turn = 0;
@@ -414,13 +444,13 @@ async fn stay(
     loop {
         let (version, reloads) = state();
         if (&version, &reloads) != (&seen.0, &seen.1) {
-            println!("{}", app::summary::script(&version, &reloads).trim_start_matches("; "));
+            print_line(format_args!("{}", app::summary::script(&version, &reloads).trim_start_matches("; ")))?;
             seen = (version, reloads);
         }
         tokio::select! {
             biased;
             _ = &mut signal => return Ok(()),
-            ended = running.join_next() => return Err(ended_early(ended)),
+            ended = running.join_next() => return Err(ended_early(ended).into()),
             () = tokio::time::sleep(Duration::from_millis(500)) => {}
         }
         let group = if turn % 2 == 0 { generator.audit(1) } else { generator.nginx(1) };

@@ -1,5 +1,6 @@
 //! The output of the demo: a bar on a terminal, plain lines elsewhere, and the summary at the end.
 
+use std::io;
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::oracle::Oracle;
 use super::receiver::Receiver;
+use crate::cli::output::print_line;
 use crate::core::count::thousands;
 use crate::core::ledger::{Counts, Ledger};
 use crate::core::printable::Escape;
@@ -34,7 +36,7 @@ impl Screen {
         Self { bar, logs, last_line: Instant::now() }
     }
 
-    pub(super) fn show(&mut self, done: u64, total: &Counts) {
+    pub(super) fn show(&mut self, done: u64, total: &Counts) -> io::Result<()> {
         match &self.bar {
             Some(bar) => {
                 bar.set_position(done);
@@ -43,17 +45,19 @@ impl Screen {
             None if self.last_line.elapsed() >= LINE_INTERVAL => {
                 self.last_line = Instant::now();
                 let [done, logs, in_flight] = [done, self.logs, total.in_flight].map(thousands);
-                println!("{done} of {logs} logs done, {in_flight} in flight");
+                print_line(format_args!("{done} of {logs} logs done, {in_flight} in flight"))?;
             }
             None => {}
         }
+        Ok(())
     }
 
-    pub(super) fn say(&self, what: &str) {
+    pub(super) fn say(&self, what: &str) -> io::Result<()> {
         match &self.bar {
             Some(bar) => bar.println(what),
-            None => println!("{what}"),
+            None => print_line(what)?,
         }
+        Ok(())
     }
 
     pub(super) fn finish(&self) {
@@ -64,31 +68,40 @@ impl Screen {
 }
 
 /// Shows a few received events, the ledger, and the rates.
-pub(super) fn report(ledger: &Ledger, receiver: &Receiver, oracle: &Oracle, took: Duration, with_outage: bool) {
+pub(super) fn report(
+    ledger: &Ledger,
+    receiver: &Receiver,
+    oracle: &Oracle,
+    took: Duration,
+    with_outage: bool,
+) -> io::Result<()> {
     let (heading, events) = receiver.last();
-    println!("the last events, {heading}:");
+    print_line(format_args!("the last events, {heading}:"))?;
     for event in events {
-        println!("  {}", excerpt(&event));
+        print_line(format_args!("  {}", excerpt(&event)))?;
     }
 
-    self::ledger(ledger, oracle);
+    self::ledger(ledger, oracle)?;
     let total = ledger.total();
     let seconds = took.as_secs_f64();
     let rate = total.pulled as f64 / seconds;
     let megabytes = total.bytes as f64 / 1e6 / seconds;
     let with = if with_outage { ", the outage of two seconds included" } else { "" };
-    println!("{seconds:.1} s: {} logs/s, {megabytes:.1} MB/s of logs{with}", thousands(rate.round() as u64));
+    print_line(format_args!(
+        "{seconds:.1} s: {} logs/s, {megabytes:.1} MB/s of logs{with}",
+        thousands(rate.round() as u64)
+    ))
 }
 
 /// The ledger, and how often each log arrived.
-pub(super) fn ledger(ledger: &Ledger, oracle: &Oracle) {
-    println!("\nshard      pulled   delivered     dropped  dead letters   in flight   saves");
+pub(super) fn ledger(ledger: &Ledger, oracle: &Oracle) -> io::Result<()> {
+    print_line("\nshard      pulled   delivered     dropped  dead letters   in flight   saves")?;
     for (shard, entry) in ledger.read() {
-        row(&shard.to_string(), &entry.counts);
+        row(&shard.to_string(), &entry.counts)?;
     }
     let total = ledger.total();
-    row("all", &total);
-    println!("{}", arrivals(oracle.arrived(), oracle.repeats(), oracle.unexpected()));
+    row("all", &total)?;
+    print_line(format_args!("{}", arrivals(oracle.arrived(), oracle.repeats(), oracle.unexpected())))
 }
 
 /// "100,000 logs arrived, 408 of them twice": repeats must not look like a loss.
@@ -110,13 +123,13 @@ fn arrivals(arrived: u64, repeats: u64, unexpected: u64) -> String {
     format!("{} logs arrived{twice}{unknown}", thousands(arrived))
 }
 
-fn row(name: &str, counts: &Counts) {
+fn row(name: &str, counts: &Counts) -> io::Result<()> {
     let Counts { pulled, delivered, dropped, dead_lettered, in_flight, saves, .. } = *counts;
     let [pulled, delivered, dropped, dead_lettered, in_flight, saves] =
         [pulled, delivered, dropped, dead_lettered, in_flight, saves].map(thousands);
-    println!(
+    print_line(format_args!(
         "{name:<6} {pulled:>10}  {delivered:>10}  {dropped:>10}  {dead_lettered:>12}  {in_flight:>10}  {saves:>6}"
-    );
+    ))
 }
 
 fn excerpt(raw: &[u8]) -> String {

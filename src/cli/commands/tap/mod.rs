@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use crate::cli::admin_client::{Place, find, get, place};
 use crate::cli::exit::{UNREACHABLE, USAGE, end, written};
+use crate::cli::output::note;
 use crate::cli::terminal::colour;
 use crate::core::printable::excerpt;
 use crate::pipeline::tap::{Kind, MAX_RATE, USUAL_RATE, query};
@@ -102,10 +103,10 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         }
         let shown = match line::read(&text) {
             Some(line::Line::Missed(missed)) => {
-                eprintln!(
+                note(format_args!(
                     "{missed} more passed, beyond the rate of {} a second or faster than they were read",
                     args.rate
-                );
+                ));
                 continue;
             }
             Some(line::Line::Shown(_)) if args.json => String::from_utf8_lossy(text.trim_ascii_end()).into_owned(),

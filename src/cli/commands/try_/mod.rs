@@ -18,6 +18,7 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
 use crate::cli::context::{machine, sources};
 use crate::cli::exit::{ExitMessage, end_with};
+use crate::cli::output::note;
 use crate::cli::source::chosen;
 use crate::cli::terminal::{colour, terminal_width};
 use crate::core::batch::Events;
@@ -219,7 +220,7 @@ fn try_once(
             Err(why) => {
                 sum.no_log();
                 // JSON is written to standard output.
-                eprintln!("{}", printable(why));
+                note(printable(why));
                 continue;
             }
         };
