@@ -7,8 +7,8 @@ use crate::core::ledger::{ShardLedger, Wait};
 use crate::destination::{DestinationStatus, Health, IsolationMode, called};
 
 /// How the wait ends.
-pub const REMEDY: &str =
-    "bring the destination back, or correct what the message names; delivery resumes by itself, without a restart";
+pub const REMEDY: &str = "make room for dead letters as the message says; if they are those of this destination, it is \
+                          enough to bring it back";
 
 /// Why the events that an isolated destination misses are not written, if they are not, so that the others do not
 /// continue without it: `the destination q is down (refused), and its missed events cannot become dead letters: no room

@@ -8,6 +8,7 @@ use forwarder::emulator::syslog::{Config, Protocol, SyslogEmulator};
 
 use super::bench::{Bench, until_or};
 use super::program::Program;
+use super::told::get;
 
 /// Splunk gets every log, the file gets the failed ones, and syslog gets a line about each failed one as well.
 const SCRIPT: &str = r#"
@@ -118,4 +119,31 @@ async fn events_missed_by_an_isolated_destination_survive_a_stop_and_are_replaye
     let program = end(program).await;
     assert_eq!(others(), (1_000, 1_000), "the others got nothing twice");
     assert_eq!(program.says("dead letters; to see why"), 0, "none is left: {}", program.said());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_isolated_destination_without_room_for_its_dead_letters_is_reported_while_all_wait() {
+    // Its dead letters are larger than their limit, and what waits for it is larger than its share of the memory.
+    let script = "function process(log) log.pad = (\"x\"):rep(4000) return { event = log } end\n";
+    let routes = Routes::new(script).await;
+    (0..2).for_each(|shard| routes.bench.put(shard, 20, 50));
+    routes.bench.hec.faults().refuse_for(Duration::from_secs(3600));
+    let settings = [
+        ("FORWARDER_HEC_ISOLATE", "true"),
+        ("FORWARDER_DEAD_LETTERS_MAX_SIZE", "3MB"),
+        ("FORWARDER_ADMIN_LISTEN", "127.0.0.1:0"),
+    ];
+    let program = routes.start_with(&settings);
+    let why = "newer events for it cannot become dead letters: no room for dead letters in ";
+    program.to_say(why).await;
+    let status = get(&program, "/status");
+    assert!(status.contains("\"verdict\": \"Paused\"") && status.contains("the destination hec is down ("), "{status}");
+    let ready = get(&program, "/ready");
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains(why), "{ready}");
+    assert!(get(&program, "/metrics").contains("forwarder_standstill{source=\"l\",shard=\"0\"} 1\n"));
+    routes.bench.hec.faults().clear();
+    program.to_say("the isolated destination no longer holds up the others").await;
+    routes.bench.all_arrived().await;
+    let program = end(program).await;
+    assert_eq!(program.says(why), 1, "{}", program.said());
 }
