@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::{OptionFuture, join_all};
 use futures_util::stream::FuturesOrdered;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, warn};
 
@@ -17,6 +17,7 @@ use super::checkpoint::CheckpointState;
 use super::dead_letters::{UndeliveredEvent, logs_of};
 use super::in_flight::{FromReader, InFlight};
 use super::isolation::{Missing, WaitLimits};
+use super::letter_turn::{Earlier, LetterTurn};
 use super::{DelivererEnd, OnReject, PAUSED_RETRY_INTERVAL, Route, Shard, StartPoint};
 use crate::core::batch::{Batch, Events};
 use crate::core::cause::{Cause, Retry};
@@ -96,7 +97,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         let mut save_log = self.retry_log("save the checkpoint");
         let mut paused = self.paused.subscribe();
         let (mut open, mut idle, mut halted) = (true, false, false);
-        let mut last: Option<oneshot::Receiver<Infallible>> = None;
+        let mut earlier = Earlier::default();
         loop {
             let quiet = in_flight.is_empty();
             if quiet && idle {
@@ -141,9 +142,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
                 }
                 DelivererEvent::FromReader(Some(FromReader::Batch(batch))) => {
                     idle = false;
-                    let (done, next) = oneshot::channel();
-                    let before = last.replace(next);
-                    in_flight.push_back(self.deliver(batch, before, done));
+                    in_flight.push_back(self.deliver(batch, LetterTurn::next(&mut earlier)));
                 }
                 DelivererEvent::FromReader(Some(FromReader::Idle)) => idle = true,
                 DelivererEvent::FromReader(None) => open = false,
@@ -185,17 +184,11 @@ impl<S: Source, K: Destination> Shard<S, K> {
         self.account.timings.end_to_end.observe(Duration::from_secs(seconds), u64::from(batch.logs));
     }
 
-    /// Delivers a batch, and frees its memory. `before` resolves when the dead letters of the previous batch are queued,
-    /// or it has none; dropping `done` reports the same of this one.
-    async fn deliver(
-        &self,
-        in_flight: InFlight,
-        before: Option<oneshot::Receiver<Infallible>>,
-        done: oneshot::Sender<Infallible>,
-    ) -> Finished {
+    /// Delivers a batch, and frees its memory.
+    async fn deliver(&self, in_flight: InFlight, turn: LetterTurn) -> Finished {
         let InFlight { batch, script, dead_letters, room } = in_flight;
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let finished = self.finish(&batch, &script, &dead_letters, before, done).await;
+        let finished = self.finish(&batch, &script, &dead_letters, turn).await;
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         if matches!(finished, Finished::Durable(_)) {
             if batch.part.is_last {
@@ -208,15 +201,14 @@ impl<S: Source, K: Destination> Shard<S, K> {
     }
 
     /// Completes every log of the batch: its events are durable, or its dead letter is.
-    async fn finish(
-        &self,
-        batch: &Arc<Batch>,
-        script: &str,
-        failed: &[Failed],
-        before: Option<oneshot::Receiver<Infallible>>,
-        done: oneshot::Sender<Infallible>,
-    ) -> Finished {
+    async fn finish(&self, batch: &Arc<Batch>, script: &str, failed: &[Failed], turn: LetterTurn) -> Finished {
         let Some(Sent { rejected, missing }) = self.send_all(batch).await else { return Finished::Abandoned };
+        let turn = if missing.is_empty() {
+            turn.pass();
+            None
+        } else {
+            Some(turn)
+        };
         let halts = |event: &UndeliveredEvent| self.pipeline.destinations[event.output].on_reject == OnReject::Halt;
         if rejected.iter().any(halts) {
             return Finished::Rejected(Arc::clone(batch), rejected.into_iter().filter(halts).collect());
@@ -226,9 +218,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
             Err(finished) => return finished,
         };
         // Missed events are written in shard order.
-        if let Some(before) = before.filter(|_| !missing.is_empty()) {
-            let Err(_) = before.await;
-        }
+        let queued = OptionFuture::from(turn.map(LetterTurn::comes)).await;
         let mut rooms = Vec::new();
         for (output, missing) in &missing {
             let room = missing.room(batch.outputs[*output].bytes());
@@ -238,7 +228,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
             undelivered.extend(UndeliveredEvent::missed(*output, batch.outputs[*output].len(), &health));
         }
         let records = self.records(batch, script, failed, &undelivered).into();
-        if self.keep(&records, done).await.is_none() {
+        if self.keep(&records, queued).await.is_none() {
             return Finished::GivenUp;
         }
         drop((rooms, missing));

@@ -24,6 +24,7 @@ mod in_flight;
 mod isolation;
 mod late;
 mod letter_queue;
+mod letter_turn;
 mod page_size;
 mod parts;
 mod reader;

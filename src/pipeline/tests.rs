@@ -33,6 +33,7 @@ const SCRIPT: &str = r#"
 function process(log)
   if log.kind == "bad" then error("bad") end
   if log.kind == "drop" then return nil end
+  if log.kind == "first" then return { event = log.id, to = "to0" } end
   if log.kind == "two" then return { log.id, log.id .. "!" } end
   if log.kind == "huge" then return ("x"):rep(2 << 20) end
   return log.id

@@ -187,3 +187,14 @@ async fn a_replay_of_another_process_that_delays_the_return_of_a_destination_is_
     seconds(60).await;
     assert_eq!((isolation.replay_fault(), isolation.mode()), (None, IsolationMode::Direct));
 }
+
+#[tokio::test(start_paused = true)]
+async fn missed_events_stay_in_order_across_a_batch_that_has_none() {
+    let bench = start_isolated(1, &[page(&["a:keep"]), page(&["b:first"]), page(&["c:keep"])]);
+    let [first, second] = &*bench.pipeline.destinations else { panic!("two destinations") };
+    *first.destination.stuck.lock().unwrap() = Some("a");
+    *second.destination.down.lock().unwrap() = true;
+    seconds(60).await;
+    assert_eq!(*first.destination.taken.lock().unwrap(), ["b", "c"]);
+    assert!(bench.letters().is_empty(), "the batch before it is not complete: {:?}", bench.letters());
+}
