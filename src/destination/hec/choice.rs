@@ -2,6 +2,9 @@
 //!
 //! The member with the fewest outstanding bytes for its weight is next, so that a slow one gets less. A member that failed
 //! is closed: its requests go to the others at once. When its pause is over, one request goes to it as a probe.
+//!
+//! A request goes to a member that takes its size and at which it has not failed. If none of those is open, it goes to
+//! any.
 
 use tokio::time::Instant;
 
@@ -18,6 +21,8 @@ pub struct Candidate {
     pub sent: u64,
     /// Its weight relative to the others. Not 0.
     pub weight: u32,
+    /// Whether it takes requests of this size, and this one has not failed there.
+    pub suits: bool,
 }
 
 /// What to do with a request.
@@ -32,36 +37,40 @@ pub enum Choice {
 }
 
 /// Chooses a member. A request that may itself be the cause of its failure stays at `prefer`, as long as that member
-/// takes requests.
+/// takes requests and no other suits; it probes a member only when no other takes it.
 #[must_use]
 pub fn choose(candidates: &[Candidate], prefer: Option<usize>, now: Instant) -> Choice {
-    let closed = candidates.iter().enumerate().filter_map(|(number, candidate)| match candidate.state {
+    let some_suit = candidates.iter().any(|candidate| candidate.suits && candidate.state.is_open());
+    let eligible = || candidates.iter().enumerate().filter(|(_, candidate)| candidate.suits || !some_suit);
+    let closed = eligible().filter_map(|(number, candidate)| match candidate.state {
         FlowState::Closed { until } => Some((until, number)),
         _ => None,
     });
     let first_back = closed.min();
-    let is_room = |number: &usize| candidates.get(*number).is_some_and(|candidate| candidate.state == FlowState::Room);
+    let is_full = eligible().any(|(_, candidate)| candidate.state == FlowState::Full);
+    let room = || eligible().filter(|(_, candidate)| candidate.state == FlowState::Room);
+    let is_room = |number: &usize| room().any(|(with_room, _)| with_room == *number);
     if let Some(preferred) = prefer.filter(is_room) {
         return Choice::Send(preferred);
     }
+    let may_probe = prefer.is_none();
     if let Some((until, number)) = first_back
+        && may_probe
         && until <= now
     {
         return Choice::Probe(number);
     }
     let share = |bytes: u64, candidate: &Candidate| bytes as f64 / f64::from(candidate.weight);
-    let least = (0..candidates.len()).filter(is_room).min_by(|one, other| {
-        let (one, other) = (&candidates[*one], &candidates[*other]);
+    let least = room().min_by(|(_, one), (_, other)| {
         let outstanding = share(one.outstanding, one).total_cmp(&share(other.outstanding, other));
         outstanding.then(share(one.sent, one).total_cmp(&share(other.sent, other)))
     });
-    if let Some(number) = least {
+    if let Some((number, _)) = least {
         return Choice::Send(number);
     }
-    let is_full = candidates.iter().any(|candidate| candidate.state == FlowState::Full);
     match first_back {
         Some((_, number)) if !is_full => Choice::Probe(number),
-        _ => Choice::Wait(first_back.map(|(until, _)| until)),
+        _ => Choice::Wait(first_back.filter(|_| may_probe).map(|(until, _)| until)),
     }
 }
 
@@ -74,7 +83,7 @@ mod tests {
     const ROOM: FlowState = FlowState::Room;
 
     fn candidate(state: FlowState, outstanding: u64) -> Candidate {
-        Candidate { state, outstanding, sent: 0, weight: 1 }
+        Candidate { state, outstanding, sent: 0, weight: 1, suits: true }
     }
 
     fn closed(until: Instant) -> Candidate {
@@ -124,5 +133,39 @@ mod tests {
         let probing = candidate(FlowState::Probing, 0);
         assert_eq!(choose(&[probing, probing], None, now), Choice::Wait(None));
         assert_eq!(choose(&[probing, closed(soon)], None, now), Choice::Probe(1), "the other's probe may take long");
+    }
+
+    /// It does not take the request's size, or the request has failed there.
+    fn unsuited(state: FlowState) -> Candidate {
+        Candidate { suits: false, ..candidate(state, 0) }
+    }
+
+    #[test]
+    fn a_request_goes_or_waits_for_a_member_that_suits_and_to_another_only_if_none_is_open() {
+        let now = Instant::now();
+        let soon = now + Duration::from_secs(1);
+        let full = candidate(FlowState::Full, 5);
+        assert_eq!(choose(&[unsuited(ROOM), candidate(ROOM, 99)], None, now), Choice::Send(1));
+        assert_eq!(choose(&[unsuited(ROOM), full], None, now), Choice::Wait(None));
+        assert_eq!(choose(&[unsuited(ROOM), closed(soon)], None, now), Choice::Send(0));
+        let due = Candidate { suits: false, ..closed(now) };
+        assert_eq!(choose(&[due, candidate(ROOM, 99)], None, now), Choice::Send(1), "nor does it probe there");
+        assert_eq!(choose(&[due], None, now), Choice::Probe(0));
+    }
+
+    #[test]
+    fn a_request_that_failed_goes_to_another_member_and_stays_where_it_failed_last_when_there_is_none() {
+        let now = Instant::now();
+        assert_eq!(choose(&[unsuited(ROOM), candidate(ROOM, 99)], Some(0), now), Choice::Send(1));
+        assert_eq!(choose(&[unsuited(ROOM), unsuited(ROOM)], Some(1), now), Choice::Send(1));
+    }
+
+    #[test]
+    fn a_request_that_failed_probes_no_member_while_another_takes_it() {
+        let now = Instant::now();
+        assert_eq!(choose(&[unsuited(ROOM), closed(now), candidate(ROOM, 99)], Some(0), now), Choice::Send(2));
+        let full = candidate(FlowState::Full, 5);
+        assert_eq!(choose(&[unsuited(ROOM), closed(now), full], Some(0), now), Choice::Wait(None));
+        assert_eq!(choose(&[closed(now)], Some(0), now), Choice::Probe(0));
     }
 }

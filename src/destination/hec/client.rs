@@ -13,13 +13,14 @@ use super::acks::Fate;
 use super::body::SMALL_BODY;
 use super::config_error::ConfigError;
 use super::counters::HecCounts;
+use super::failures::Failures;
 use super::indexes::BadIndexes;
 use super::indexing::Acknowledgement;
 use super::member::{Load, Member};
 use super::packing::Bodies;
 use super::plan::Plan;
 use super::reply::Verdict;
-use super::requests::{FailedAt, Requests, Settled, Waits};
+use super::requests::{Requests, Settled, Waits};
 use super::roster::LookUp;
 use super::status;
 use super::tally::Suspects;
@@ -130,9 +131,9 @@ impl Hec {
         let mut under_way = FuturesUnordered::new();
         loop {
             while let Some(range) = plan.next(self.requests.members.most_bytes(Instant::now())) {
-                let failed = suspects.of(&range);
+                let failures = suspects.of(&range).unwrap_or_default();
                 let fallback = self.bad_indexes.fallback().filter(|_| plan.is_rerouted(&range));
-                under_way.push(self.requests.send(batch, range, fallback, failed, tenure).boxed());
+                under_way.push(self.requests.send(batch, range, fallback, failures, tenure).boxed());
             }
             if under_way.is_empty() && !waiting.is_empty() && plan.is_plain() {
                 match bodies {
@@ -174,8 +175,8 @@ impl Hec {
     }
 
     /// Applies the verdict on a request to the plan. Returns its wait for an acknowledgement.
-    fn settle(&self, plan: &mut Plan<'_>, suspects: &mut Suspects<FailedAt>, settled: Settled) -> Option<Waits> {
-        let Settled { range, verdict, failed, waits } = settled;
+    fn settle(&self, plan: &mut Plan<'_>, suspects: &mut Suspects<Failures>, settled: Settled) -> Option<Waits> {
+        let Settled { range, verdict, member, failures, waits } = settled;
         match &verdict {
             Verdict::Accepted { .. } if plan.is_rerouted(&range) => self.requests.counters.rerouted(range.len()),
             Verdict::Index { index, code, reason } => {
@@ -183,15 +184,15 @@ impl Hec {
             }
             _ => {}
         }
-        let member = failed.as_ref().map(|failed| Arc::clone(&failed.member));
-        if let (Verdict::Halve, Some(failed)) = (&verdict, failed) {
-            suspects.add(range.clone(), failed);
+        if verdict == Verdict::Halve {
+            suspects.add(range.clone(), failures);
         }
-        if let Some(bytes) = plan.settle(range, verdict) {
-            let what = "larger requests get no answer; sending no larger ones for now";
-            let members = self.members();
-            let learning = members.iter().filter(|one| member.as_ref().is_none_or(|member| Arc::ptr_eq(one, member)));
-            learning.for_each(|member| member.learn(bytes, Instant::now(), what));
+        let suspect = suspects.of(&range);
+        if let Some(bytes) = plan.settle(range, verdict)
+            && suspect.as_ref().and_then(Failures::last).is_some_and(|failed| Arc::ptr_eq(failed, &member))
+        {
+            // What another member accepts says nothing about the one where the request failed.
+            member.learn(bytes, Instant::now(), "larger requests get no answer; sending no larger ones for now");
         }
         waits
     }

@@ -2,7 +2,8 @@
 //!
 //! The limit grows by one for every round of successes that filled it, and is halved when the collector shows load
 //! (AIMD, as TCP does). A failure closes the flow: one request probes, the others wait for it. When a probe fails
-//! too, the limit restarts at one and doubles per round up to half of where it was (slow start).
+//! too, the limit restarts at one and doubles per round up to half of where it was (slow start). It also restarts
+//! after a timeout that may be the fault of the request.
 
 use tokio::time::{Duration, Instant};
 
@@ -62,11 +63,29 @@ pub enum FlowState {
     Probing,
 }
 
+impl FlowState {
+    /// Whether requests may be sent, at once or when another has ended.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Room | Self::Full)
+    }
+}
+
 /// The right to send one request. It is returned with the result of the request.
 #[derive(Debug)]
 pub struct Ticket {
     cuts: u64,
     probe: bool,
+    /// The request counts against the limit.
+    under_way: bool,
+}
+
+impl Ticket {
+    /// Whether the request probes a member that failed.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        self.probe
+    }
 }
 
 impl ConcurrencyLimit {
@@ -102,7 +121,7 @@ impl ConcurrencyLimit {
 
     /// Requests the right to send.
     pub fn admit(&mut self) -> Admit {
-        let ticket = Ticket { cuts: self.cuts, probe: self.closed.is_some() };
+        let ticket = Ticket { cuts: self.cuts, probe: self.closed.is_some(), under_way: true };
         match &mut self.closed {
             Some(closed) if closed.probing => Admit::Wait,
             Some(closed) => {
@@ -138,7 +157,7 @@ impl ConcurrencyLimit {
     /// The collector works, and its answer concerns only the events of the request. Returns whether the flow is open:
     /// what was sent before it closed does not open it.
     pub fn answered(&mut self, ticket: &Ticket) -> bool {
-        self.under_way -= 1;
+        self.ended(ticket);
         if ticket.probe {
             self.closed = None;
             self.busy.reset();
@@ -146,13 +165,24 @@ impl ConcurrencyLimit {
         self.closed.is_none()
     }
 
+    /// The request got no answer, and another member's will show why. The ticket is still good for one result.
+    /// `was_silent`: it timed out, so one request at a time is risked from now on.
+    pub fn doubted(&mut self, ticket: &mut Ticket, was_silent: bool) {
+        self.ended(ticket);
+        ticket.under_way = false;
+        if was_silent && ticket.cuts == self.cuts {
+            self.round = 0;
+            self.limit = 1;
+        }
+    }
+
     /// The request failed with a transient error. `floor`: the minimum pause that the collector asks for. Returns
     /// whether this is new: many requests that fail together count once.
     pub fn failed(&mut self, ticket: &Ticket, now: Instant, floor: Option<Duration>) -> bool {
-        self.under_way -= 1;
+        self.ended(ticket);
         let news = self.is_news(ticket);
         if news {
-            if ticket.probe {
+            if ticket.probe || !ticket.under_way {
                 self.restart();
             } else {
                 self.cut(ticket);
@@ -167,7 +197,7 @@ impl ConcurrencyLimit {
 
     /// The collector refuses requests until the operator changes something. Returns whether this is new.
     pub fn held(&mut self, ticket: &Ticket, now: Instant) -> bool {
-        self.under_way -= 1;
+        self.ended(ticket);
         let news = self.is_news(ticket);
         if news {
             self.restart();
@@ -179,12 +209,16 @@ impl ConcurrencyLimit {
 
     /// Nothing was sent, or the answer was not awaited.
     pub fn dropped(&mut self, ticket: &Ticket) {
-        self.under_way -= 1;
+        self.ended(ticket);
         if let Some(closed) = &mut self.closed
             && ticket.probe
         {
             closed.probing = false;
         }
+    }
+
+    fn ended(&mut self, ticket: &Ticket) {
+        self.under_way -= usize::from(ticket.under_way);
     }
 
     /// The probe decides, or the first of several requests in flight.

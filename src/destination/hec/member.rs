@@ -110,6 +110,11 @@ impl Member {
         self.limit.lock().expect("the flow does not panic")
     }
 
+    /// Whether it takes requests, at once or when another request has ended.
+    pub(super) fn is_open(&self) -> bool {
+        self.limit().state().is_open()
+    }
+
     /// Maximum size of a request, in bytes.
     pub(super) fn most_bytes(&self, now: Instant) -> usize {
         self.body_limit().bytes(now)
@@ -138,9 +143,10 @@ impl Member {
         self.unacked.load(Ordering::Relaxed)
     }
 
-    /// The state for the choice of a member.
-    pub(super) fn candidate(&self) -> Candidate {
+    /// The state for the choice of a member. `suits`: whether it takes the request's size, which has not failed there.
+    pub(super) fn candidate(&self, suits: bool) -> Candidate {
         Candidate {
+            suits,
             state: self.limit().state(),
             outstanding: self.outstanding.load(Ordering::Relaxed),
             sent: self.sent.load(Ordering::Relaxed),

@@ -8,8 +8,11 @@ use tokio::time::Instant;
 
 use super::choice::{Candidate, Choice, choose};
 use super::concurrency::{Admit, ConcurrencyLimit, FlowState, Ticket};
+use super::failures::Failures;
 use super::member::Member;
+use super::reply::Verdict;
 use super::roster::Roster;
+use super::suspicion::Failure;
 use crate::destination::Health;
 
 /// The members, and a notification that something may have changed.
@@ -51,21 +54,31 @@ impl Members {
         self.changed.notify_waiters();
     }
 
-    /// The largest request size that any of them accepts.
+    /// The largest request size that any open member accepts, or any member if none is open.
     pub(super) fn most_bytes(&self, now: Instant) -> usize {
-        self.all().iter().map(|member| member.most_bytes(now)).min().unwrap_or_default()
+        let largest = self.all().iter().map(|member| (member.is_open(), member.most_bytes(now))).max();
+        largest.map(|(_, bytes)| bytes).unwrap_or_default()
     }
 
-    /// Waits for the right to send one request, to `prefer` if that member takes it.
-    pub(super) async fn turn(&self, prefer: Option<&Arc<Member>>) -> Permit<'_> {
+    /// Whether a member at which it has not failed takes a request.
+    pub(super) fn another_takes(&self, wanted: &Wanted<'_>) -> bool {
+        let now = Instant::now();
+        let takes = |member: &Arc<Member>| member.is_open() && wanted.fits(member, now);
+        self.all().iter().any(|member| takes(member) && !wanted.failures.include(member))
+    }
+
+    /// Waits for the right to send one request.
+    pub(super) async fn turn(&self, wanted: &Wanted<'_>) -> Permit<'_> {
         loop {
             self.refresh().await;
             // Subscribes before it asks, so that no change is missed in between.
             let changed = self.changed.notified();
             let members = self.all();
-            let prefer = prefer.and_then(|prefer| members.iter().position(|member| Arc::ptr_eq(member, prefer)));
-            let candidates: Vec<Candidate> = members.iter().map(|member| member.candidate()).collect();
-            let member = match choose(&candidates, prefer, Instant::now()) {
+            let last = wanted.failures.last();
+            let prefer = last.and_then(|last| members.iter().position(|member| Arc::ptr_eq(member, last)));
+            let now = Instant::now();
+            let candidates: Vec<Candidate> = members.iter().map(|member| wanted.candidate(member, now)).collect();
+            let member = match choose(&candidates, prefer, now) {
                 Choice::Send(number) | Choice::Probe(number) => &members[number],
                 Choice::Wait(None) => {
                     changed.await;
@@ -117,6 +130,28 @@ impl Members {
     }
 }
 
+/// A request that wants to be sent.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    /// Its size.
+    pub(super) bytes: usize,
+    /// Its number of events.
+    pub(super) events: usize,
+    /// Where it failed.
+    pub(super) failures: &'a Failures,
+}
+
+impl Wanted<'_> {
+    /// Whether a member takes its size. A single event is sent whatever its size is.
+    pub(super) fn fits(&self, member: &Member, now: Instant) -> bool {
+        self.events <= 1 || self.bytes <= member.most_bytes(now)
+    }
+
+    fn candidate(&self, member: &Arc<Member>, now: Instant) -> Candidate {
+        member.candidate(self.fits(member, now) && !self.failures.avoid(member))
+    }
+}
+
 /// The right to send a request to a member. It is returned even if the request is dropped.
 #[derive(Debug)]
 pub(super) struct Permit<'a> {
@@ -129,6 +164,38 @@ impl Permit<'_> {
     /// The member.
     pub(super) fn member(&self) -> Arc<Member> {
         Arc::clone(&self.member)
+    }
+
+    /// Whether the request probes a member that failed.
+    pub(super) fn is_probe(&self) -> bool {
+        self.ticket.as_ref().is_some_and(Ticket::is_probe)
+    }
+
+    /// The request got no answer, and another member's will show why. Frees its slot.
+    pub(super) fn doubt(&mut self, how: Failure) {
+        if let Some(ticket) = &mut self.ticket {
+            self.member.limit().doubted(ticket, how == Failure::Silence);
+        }
+        self.members.changed.notify_waiters();
+    }
+
+    /// The member failed a request that was sent at this time: a transient error, or a refusal.
+    pub(super) fn fail(self, verdict: &Verdict, sent_at: Instant) {
+        let now = Instant::now();
+        let member = self.member();
+        match verdict {
+            Verdict::Retry { floor, cause, .. } => {
+                if self.settle(|flow, ticket| flow.failed(ticket, now, *floor)) {
+                    member.request_health.failed_until(sent_at, now, now + floor.unwrap_or_default(), cause);
+                }
+            }
+            Verdict::Hold { cause } => {
+                if self.settle(|flow, ticket| flow.held(ticket, now)) {
+                    member.request_health.held(now, cause);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Reports the result of the request to the member's limit, and returns its decision.

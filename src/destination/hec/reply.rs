@@ -266,6 +266,17 @@ pub fn takes_no_events(mut failed: Verdict) -> Verdict {
     failed
 }
 
+/// The same failure, for a collector whose request another one answered.
+#[must_use]
+pub(super) fn answered_elsewhere(mut failed: Verdict) -> Verdict {
+    if let Verdict::Retry { cause, .. } | Verdict::Hold { cause } = &mut failed {
+        cause.hint.get_or_insert(
+            "another collector answers the same requests: check this one, and proxies and firewalls on the way to it",
+        );
+    }
+    failed
+}
+
 /// The verdict on a request's only event that ended it this many times in a row; `failed` is the last failure.
 #[must_use]
 pub fn ended_by_its_event(failed: &Verdict, times: u32) -> Verdict {

@@ -9,15 +9,16 @@ use tokio::time::Instant;
 use super::body::{body, body_for_index, compress};
 use super::config_error::ConfigError;
 use super::counters::Counters;
+use super::doubts::Doubts;
 use super::exchange::{Answer, exchange, kept};
+use super::failures::Failures;
 use super::indexing::Acknowledgement;
 use super::member::{Load, Member};
-use super::members::{Members, Permit};
+use super::members::{Members, Permit, Wanted};
 use super::notices::Notices;
 use super::reply::{Sent, Verdict, ended_by_its_event, takes_no_events};
 use super::roster::{LookUp, Roster};
 use super::suspicion::{Failure, Next, Suspicion};
-use super::tally::FirstFailure;
 use super::timing::Timing;
 use super::{Config, Partial};
 use crate::core::backoff::Backoff;
@@ -48,8 +49,10 @@ pub(super) struct Settled {
     pub(super) range: Range<usize>,
     /// The verdict on them.
     pub(super) verdict: Verdict,
-    /// Its first failure without an answer.
-    pub(super) failed: Option<FailedAt>,
+    /// The member that decided.
+    pub(super) member: Arc<Member>,
+    /// Where it got no answer.
+    pub(super) failures: Failures,
     /// Its pending acknowledgement.
     pub(super) waits: Option<Waits>,
 }
@@ -65,14 +68,6 @@ pub(super) struct Waits {
     pub(super) load: Load,
     /// The compressed body of the request, if all its events were accepted as they are in the batch.
     pub(super) body: Option<Bytes>,
-}
-
-/// The first failure of a request, and where it failed.
-#[derive(Debug, Clone)]
-pub(super) struct FailedAt {
-    /// Where.
-    pub(super) member: Arc<Member>,
-    first: FirstFailure,
 }
 
 impl Requests {
@@ -93,13 +88,13 @@ impl Requests {
     }
 
     /// Sends these events until there is a verdict on them. `fallback`: the index that they go to instead of their
-    /// own. `failed`: the first failure of the request that they are a part of.
+    /// own. `failures`: where the request that they are a part of failed.
     pub(super) async fn send(
         &self,
         batch: &Arc<Output>,
         range: Range<usize>,
         fallback: Option<&str>,
-        mut failed: Option<FailedAt>,
+        mut failures: Failures,
         tenure: &Tenure,
     ) -> Option<Settled> {
         let plain = match fallback {
@@ -107,15 +102,20 @@ impl Requests {
             None => body(batch, &range),
         };
         let mut packed = None;
+        let bytes = batch.events.range(range.end - 1).end - batch.events.range(range.start).start;
+        let events = range.len();
         let mut suspicion = Suspicion::default();
+        let mut doubts = Doubts::default();
         let mut pause = Backoff::new(self.timing.first, self.timing.most, fastrand::u64(..));
         loop {
-            let permit = self.members.turn(failed.as_ref().map(|failed| &failed.member)).await;
+            let wanted = Wanted { bytes, events, failures: &failures };
+            let permit = doubts.beside(self.members.turn(&wanted)).await;
             let member = permit.member();
-            if failed.as_ref().is_some_and(|failed| !Arc::ptr_eq(&failed.member, &member)) {
-                // The cause at that member may not exist at this one.
+            if !wanted.fits(&member, Instant::now()) {
+                return Some(Settled { range, verdict: Verdict::Split, member, failures, waits: None });
+            }
+            if failures.go_to(&member) {
                 suspicion.clear();
-                failed = None;
             }
             let gzip = member.gzip();
             let body = match &packed {
@@ -132,49 +132,65 @@ impl Requests {
                 partial: self.partial,
             };
             let sent_at = Instant::now();
-            let Answer { verdict, failure, acknowledgement } =
-                exchange(&member, &self.counters, body, &sent, tenure).await?;
+            let exchange = exchange(&member, &self.counters, body, &sent, tenure);
+            let Answer { verdict, failure, acknowledgement } = doubts.beside(exchange).await?;
             let verdict = match (verdict, fallback) {
                 (Verdict::Index { reason, .. }, Some(index)) => fallback_refused(index, &reason),
                 (verdict, _) => verdict,
             };
-            match failure {
-                Some(how) if member.answers_empty(self.timing.probe).await => {
-                    let first = || FailedAt { member: Arc::clone(&member), first: member.tally.first_failure(sent_at) };
-                    let first = failed.get_or_insert_with(first).first;
+            let failed = failure.map(|how| (how, failures.add(&member, sent_at)));
+            match failed {
+                Some((how, _)) if self.goes_elsewhere(bytes, events, &failures) => {
+                    failures.suspect(false);
+                    self.count_retry(&verdict);
+                    if permit.is_probe() {
+                        permit.fail(&verdict, sent_at);
+                    } else {
+                        doubts.add(permit, how, verdict, sent_at, self.timing.probe);
+                    }
+                }
+                Some((how, first)) if doubts.beside(member.answers_empty(self.timing.probe)).await => {
+                    failures.suspect(true);
                     let evidence = member.tally.since(first, Instant::now());
-                    let next = suspicion.failed(how, range.len(), evidence);
+                    let next = suspicion.failed(how, events, evidence);
                     match next {
                         Next::Again => {}
-                        Next::Halve => self.notices.halving(member.url(), &verdict, plain.len(), range.len()),
+                        Next::Halve => self.notices.halving(member.url(), &verdict, plain.len(), events),
                         Next::Reject(times) => {
                             self.blame_request(&verdict, how, permit);
                             let verdict = reject_unanswered(&member, batch, &range, &verdict, times);
-                            return Some(Settled { range, verdict, failed, waits: None });
+                            return Some(Settled { range, verdict, member, failures, waits: None });
                         }
                     }
                     if evidence.is_outage(self.timing.patience) {
-                        self.note(takes_no_events(verdict), permit, sent_at, plain.len(), range.len());
+                        self.note(takes_no_events(verdict), permit, sent_at, bytes, events);
                     } else {
                         self.blame_request(&verdict, how, permit);
                         drop(load);
                         tokio::time::sleep(pause.next(None)).await;
                     }
                     if next == Next::Halve {
-                        return Some(Settled { range, verdict: Verdict::Halve, failed, waits: None });
+                        return Some(Settled { range, verdict: Verdict::Halve, member, failures, waits: None });
                     }
                 }
                 _ => {
                     suspicion.clear();
-                    failed = None;
-                    if let Some(verdict) = self.note(verdict, permit, sent_at, plain.len(), range.len()) {
+                    failures.clear();
+                    let noted = self.note(verdict, permit, sent_at, bytes, events);
+                    let wanted = Wanted { bytes, events, failures: &failures };
+                    let fits = wanted.fits(&member, Instant::now());
+                    if noted == Some(Verdict::Split) && !fits && self.members.another_takes(&wanted) {
+                        // Too large for this member only.
+                        self.counters.retry();
+                    } else if let Some(verdict) = noted {
+                        doubts.confirm();
                         let waits = acknowledgement.map(|acknowledgement| {
-                            let kept = kept(&verdict, range.len());
-                            let body = packed.filter(|_| gzip && fallback.is_none() && kept == range.len());
+                            let kept = kept(&verdict, events);
+                            let body = packed.filter(|_| gzip && fallback.is_none() && kept == events);
                             let range = range.start..range.start + kept;
                             Waits { acknowledgement, range, load: load.accepted(), body }
                         });
-                        return Some(Settled { range, verdict, failed, waits });
+                        return Some(Settled { range, verdict, member, failures, waits });
                     }
                 }
             }
@@ -190,6 +206,15 @@ impl Requests {
             // A collector that is slow with large requests gets fewer at once.
             Failure::Silence => flow.taken(ticket, true),
         });
+        self.count_retry(failed);
+    }
+
+    /// Whether a request that failed goes to another member before it is suspected.
+    fn goes_elsewhere(&self, bytes: usize, events: usize, failures: &Failures) -> bool {
+        failures.may_go_elsewhere() && self.members.another_takes(&Wanted { bytes, events, failures })
+    }
+
+    fn count_retry(&self, failed: &Verdict) {
         self.counters.retry();
         if let Verdict::Retry { maybe_taken, .. } = failed {
             self.counters.maybe_taken(*maybe_taken);
@@ -208,19 +233,9 @@ impl Requests {
         let now = Instant::now();
         let member = permit.member();
         match &verdict {
-            Verdict::Retry { floor, maybe_taken, cause } => {
-                if permit.settle(|flow, ticket| flow.failed(ticket, now, *floor)) {
-                    member.request_health.failed_until(began, now, now + floor.unwrap_or_default(), cause);
-                }
-                self.counters.retry();
-                self.counters.maybe_taken(*maybe_taken);
-                return None;
-            }
-            Verdict::Hold { cause } => {
-                if permit.settle(|flow, ticket| flow.held(ticket, now)) {
-                    member.request_health.held(now, cause);
-                }
-                self.counters.retry();
+            Verdict::Retry { .. } | Verdict::Hold { .. } => {
+                permit.fail(&verdict, began);
+                self.count_retry(&verdict);
                 return None;
             }
             verdict => {

@@ -1,9 +1,12 @@
 //! Decides whether a request without an answer from a collector is itself the cause. A pure state machine.
 //!
 //! A request that is cut off, or answered by something other than a collector, proves little by itself. The collector
-//! may be down; or a device on the way rejects the size of this request, or one of its events. So an empty request is
-//! sent after each such failure. If that is not answered either, the destination is down, and the request is not
-//! suspected. If it is answered, the request itself fails: it is sent again, then in halves, down to one event.
+//! may be down; or a device on the way rejects the size of this request, or one of its events.
+//!
+//! So the request goes to other members first. If one of them answers it, those where it failed are at fault, and the
+//! request is not suspected. If it fails there too, or no other member takes it, an empty request is sent after each
+//! failure. If that is not answered either, the destination is down, and the request is not suspected. If it is
+//! answered, the request itself fails: it is sent again, then in halves, down to one event.
 //!
 //! An event is rejected when its request was ended five times in a row while the empty ones were answered, and other
 //! events were accepted since it failed first, alone or in a larger request: each rejection uses one accepted event
@@ -12,7 +15,10 @@
 
 use std::time::Duration;
 
-/// Failures in a row after which a request of several events is halved.
+/// A request goes to this many members before it is suspected.
+const MEMBERS: usize = 3;
+
+/// Failures in a row at one member after which a request of several events is halved.
 const FAILURES_TOGETHER: u32 = 2;
 
 /// Number of times in a row that the peer must end a request of one event before the event is the cause.
@@ -57,7 +63,13 @@ pub enum Next {
     Reject(u32),
 }
 
-/// The failures of one request.
+/// Whether a request that failed at this many members may still go to others before it is suspected.
+#[must_use]
+pub fn may_go_elsewhere(failed_at: usize) -> bool {
+    failed_at < MEMBERS
+}
+
+/// The failures of one request at one member.
 #[derive(Debug, Default)]
 pub struct Suspicion {
     failures: u32,
@@ -82,7 +94,8 @@ impl Suspicion {
         }
     }
 
-    /// The empty request was not answered either: earlier failures may have been caused by the destination too.
+    /// It goes to another member, where the cause may not exist; or the empty request was not answered either, and
+    /// earlier failures may have been caused by the destination too.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
@@ -99,6 +112,11 @@ mod tests {
     fn after(failures: &[Failure], events: usize, evidence: Evidence) -> Vec<Next> {
         let mut suspicion = Suspicion::default();
         failures.iter().map(|how| suspicion.failed(*how, events, evidence)).collect()
+    }
+
+    #[test]
+    fn a_request_goes_to_three_members_before_it_is_suspected() {
+        assert_eq!([1, 2, 3, 4].map(may_go_elsewhere), [true, true, false, false]);
     }
 
     #[test]

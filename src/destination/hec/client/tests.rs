@@ -2,7 +2,9 @@
 
 mod acks;
 mod addresses;
+mod bad_members;
 mod checks;
+mod cluster;
 mod members;
 mod outages;
 mod packing;

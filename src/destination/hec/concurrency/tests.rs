@@ -23,7 +23,7 @@ fn round_of_successes(flow: &mut ConcurrencyLimit) -> usize {
     let tickets = admitted(flow);
     for _ in &tickets {
         // Each is replaced at once, so that the limit stays full.
-        flow.taken(&Ticket { cuts: flow.cuts, probe: false }, false);
+        flow.taken(&Ticket { cuts: flow.cuts, probe: false, under_way: true }, false);
         let _ = admitted(flow);
     }
     let count = tickets.len();
@@ -229,4 +229,63 @@ fn a_reply_about_single_events_also_ends_the_outage() {
     let (ticket, _) = probe(&mut flow);
     flow.answered(&ticket);
     assert!(matches!(flow.admit(), Admit::Go(_)));
+}
+
+/// The flow after this many of its requests are in doubt.
+fn doubted(flow: &mut ConcurrencyLimit, count: usize) -> Vec<Ticket> {
+    let mut tickets = admitted(flow);
+    tickets.truncate(count);
+    tickets.iter_mut().for_each(|ticket| flow.doubted(ticket, true));
+    tickets
+}
+
+#[test]
+fn after_timeouts_one_request_at_a_time_is_sent() {
+    let mut flow = flow(8);
+    let tickets = doubted(&mut flow, 4);
+    assert_eq!(flow.state(), FlowState::Room, "a doubt takes no slot");
+    assert_eq!(admitted(&mut flow).len(), 1);
+    tickets.iter().for_each(|ticket| flow.dropped(ticket));
+    assert_eq!(admitted(&mut flow).len(), 0, "a doubt is no success");
+}
+
+#[test]
+fn a_request_that_was_cut_off_takes_no_slot_while_it_is_in_doubt_and_nothing_from_others() {
+    let mut flow = flow(8);
+    let mut tickets = admitted(&mut flow);
+    flow.doubted(&mut tickets[0], false);
+    assert_eq!(admitted(&mut flow).len(), 1);
+    flow.dropped(&tickets[0]);
+    assert_eq!(admitted(&mut flow).len(), 0);
+}
+
+#[test]
+fn a_request_whose_doubt_was_its_own_fault_leaves_a_flow_that_grows_quickly() {
+    let mut flow = flow(8);
+    doubted(&mut flow, 4);
+    let rounds: Vec<_> = (0..3).map(|_| round_of_successes(&mut flow)).collect();
+    assert_eq!(rounds, [1, 2, 4]);
+}
+
+#[test]
+fn requests_in_doubt_that_were_this_members_fault_close_it_once() {
+    let (mut flow, now) = (flow(8), Instant::now());
+    let tickets = doubted(&mut flow, 4);
+    let news: Vec<_> = tickets.iter().map(|ticket| flow.failed(ticket, now, None)).collect();
+    assert_eq!(news, [true, false, false, false]);
+    let (ticket, at) = probe(&mut flow);
+    assert!(at <= now + STEP);
+    flow.taken(&ticket, false);
+    assert_eq!(admitted(&mut flow).len(), 2);
+}
+
+#[test]
+fn a_late_fault_from_before_the_probe_does_not_close_what_the_probe_opened() {
+    let (mut flow, now) = (flow(8), Instant::now());
+    let tickets = doubted(&mut flow, 2);
+    flow.failed(&tickets[0], now, None);
+    let (ticket, _) = probe(&mut flow);
+    flow.taken(&ticket, false);
+    flow.failed(&tickets[1], now, None);
+    assert!(!matches!(flow.state(), FlowState::Closed { .. }));
 }

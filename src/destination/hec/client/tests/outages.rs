@@ -84,7 +84,7 @@ async fn the_tenure_is_checked_before_every_send() {
     stopper.raise();
     // Without the race with the end of the tenure, which may be noticed late.
     let hec = hec(&collector);
-    assert!(hec.requests.send(&batch(2), 0..2, None, None, &tenure).await.is_none());
+    assert!(hec.requests.send(&batch(2), 0..2, None, Failures::default(), &tenure).await.is_none());
     assert!(collector.seen().is_empty());
 }
 

@@ -101,6 +101,27 @@ async fn an_event_that_kills_its_request_is_found_rejected_and_named_and_its_nei
 }
 
 #[tokio::test]
+async fn an_event_that_kills_its_request_at_every_collector_is_rejected_and_no_collector_is_at_fault() {
+    let (_log, lines) = log();
+    let act = || poisoned(|| Act::Reset);
+    let collectors = [Collector::start(act()).await, Collector::start(act()).await, Collector::start(act()).await];
+    let members = collectors.iter().map(|collector| MemberConfig { url: collector.url.clone(), weight: 1 }).collect();
+    let hec = hec_with(&Config { members, ..patient(&collectors[0].url) });
+    let Outcome::Done(rejected) = deliver(&hec, batch_with(1_000, &[617])).await else { panic!("not delivered") };
+    assert_eq!(rejected.iter().map(|rejected| rejected.event).collect::<Vec<_>>(), [617]);
+    let mut expected = names(1_000);
+    expected.remove(617);
+    let taken: Vec<String> = collectors.iter().flat_map(Collector::taken).collect();
+    assert_eq!(sorted(taken), sorted(expected), "each neighbour arrives, and once");
+    let with_all = collectors
+        .iter()
+        .map(|collector| collector.with_events().iter().filter(|seen| seen.lines().len() == 1_000).count());
+    assert_eq!(sorted(with_all.map(|count| count.to_string()).collect()), ["1", "1", "2"], "all were tried before");
+    assert!(hec.warnings().is_empty() && !lines.text().contains("is down"), "{}", lines.text());
+    deliver_all(&hec, batch(5_000)).await;
+}
+
+#[tokio::test]
 async fn a_collector_that_kills_every_request_with_events_is_down_and_no_event_is_rejected() {
     let (open, opened) = stop();
     let collector = Collector::start(move |seen, taken| {
