@@ -20,28 +20,30 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    /// It failed at this member, to which it was sent then. Returns the first failure there.
-    pub(super) fn add(&mut self, member: &Arc<Member>, sent_at: Instant) -> FirstFailure {
+    /// It failed at this member.
+    pub(super) fn add(&mut self, member: &Arc<Member>) {
         if !self.include(member) {
             self.members.push(Arc::clone(member));
         }
+    }
+
+    /// After it failed at this member, to which it was sent then, it is suspected or not. Returns the first failure
+    /// there.
+    pub(super) fn suspect(&mut self, is_suspected: bool, member: &Arc<Member>, sent_at: Instant) -> FirstFailure {
+        self.is_suspected = is_suspected;
         self.last.get_or_insert_with(|| (Arc::clone(member), member.tally.first_failure(sent_at))).1
     }
 
-    /// It goes to this member. Returns whether it failed at another one last, which is forgotten.
+    /// It goes to this member. Returns whether it failed at another one last, or was not suspected: that is forgotten.
     pub(super) fn go_to(&mut self, member: &Arc<Member>) -> bool {
-        self.last.take_if(|(last, _)| !Arc::ptr_eq(last, member)).is_some()
+        let is_suspected = self.is_suspected;
+        self.last.take_if(|(last, _)| !is_suspected || !Arc::ptr_eq(last, member)).is_some()
     }
 
     /// The last member has answered, or is down.
     pub(super) fn clear(&mut self) {
         self.last = None;
         self.is_suspected = false;
-    }
-
-    /// The request itself is suspected or not, after its last failure.
-    pub(super) fn suspect(&mut self, is_suspected: bool) {
-        self.is_suspected = is_suspected;
     }
 
     /// Whether it failed at this member.

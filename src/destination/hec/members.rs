@@ -183,17 +183,15 @@ impl Permit<'_> {
     pub(super) fn fail(self, verdict: &Verdict, sent_at: Instant) {
         let now = Instant::now();
         let member = self.member();
+        let is_news = self.settle(|flow, ticket| match verdict {
+            Verdict::Retry { floor, .. } => flow.failed(ticket, now, *floor),
+            _ => flow.held(ticket, now),
+        });
         match verdict {
-            Verdict::Retry { floor, cause, .. } => {
-                if self.settle(|flow, ticket| flow.failed(ticket, now, *floor)) {
-                    member.request_health.failed_until(sent_at, now, now + floor.unwrap_or_default(), cause);
-                }
+            Verdict::Retry { floor, cause, .. } if is_news => {
+                member.request_health.failed_until(sent_at, now, now + floor.unwrap_or_default(), cause);
             }
-            Verdict::Hold { cause } => {
-                if self.settle(|flow, ticket| flow.held(ticket, now)) {
-                    member.request_health.held(now, cause);
-                }
-            }
+            Verdict::Hold { cause } if is_news => member.request_health.held(now, cause),
             _ => {}
         }
     }

@@ -138,10 +138,13 @@ impl Requests {
                 (Verdict::Index { reason, .. }, Some(index)) => fallback_refused(index, &reason),
                 (verdict, _) => verdict,
             };
-            let failed = failure.map(|how| (how, failures.add(&member, sent_at)));
-            match failed {
-                Some((how, _)) if self.goes_elsewhere(bytes, events, &failures) => {
-                    failures.suspect(false);
+            let successes = member.tally.successes();
+            if failure.is_some() {
+                failures.add(&member);
+            }
+            match failure {
+                Some(how) if self.goes_elsewhere(bytes, events, &failures) => {
+                    failures.suspect(false, &member, sent_at);
                     self.count_retry(&verdict);
                     if permit.is_probe() {
                         permit.fail(&verdict, sent_at);
@@ -149,9 +152,9 @@ impl Requests {
                         doubts.add(permit, how, verdict, sent_at, self.timing.probe);
                     }
                 }
-                Some((how, first)) if doubts.beside(member.answers_empty(self.timing.probe)).await => {
-                    failures.suspect(true);
-                    let evidence = member.tally.since(first, Instant::now());
+                Some(how) if doubts.beside(member.answers_empty(self.timing.probe)).await => {
+                    let first = failures.suspect(true, &member, sent_at);
+                    let evidence = member.tally.between(first, successes, Instant::now());
                     let next = suspicion.failed(how, events, evidence);
                     match next {
                         Next::Again => {}

@@ -18,6 +18,10 @@ struct Counts {
     unanswered: u64,
 }
 
+/// What succeeded until a moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Successes(Counts);
+
 /// The first failure of a request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FirstFailure {
@@ -43,12 +47,18 @@ impl Tally {
         self.0.lock().expect("counting cannot panic").unanswered += 1;
     }
 
-    /// The results of other events since then.
-    pub(super) fn since(&self, first: FirstFailure, now: Instant) -> Evidence {
+    /// What succeeded until now.
+    pub(super) fn successes(&self) -> Successes {
+        Successes(self.counts())
+    }
+
+    /// The results of other events since the first failure. What is accepted after the last failure, which these
+    /// successes precede, is no evidence.
+    pub(super) fn between(&self, first: FirstFailure, Successes(last): Successes, now: Instant) -> Evidence {
         let counts = self.counts();
         let quiet_since = counts.last_accepted.map_or(first.sent, |at| at.max(first.sent));
         Evidence {
-            accepted: counts.accepted - first.counts.accepted,
+            accepted: last.accepted.saturating_sub(first.counts.accepted),
             rejected: counts.unanswered - first.counts.unanswered,
             quiet: now - quiet_since,
         }
@@ -92,27 +102,42 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn since(tally: &Tally, first: FirstFailure, now: Instant) -> Evidence {
+        tally.between(first, tally.successes(), now)
+    }
+
+    #[test]
+    fn events_accepted_after_the_last_failure_are_no_evidence() {
+        let (tally, now) = (Tally::default(), Instant::now());
+        let (before_first, first) = (tally.successes(), tally.first_failure(now));
+        tally.accepted(3, now);
+        let last = tally.successes();
+        tally.accepted(5, now);
+        assert_eq!(tally.between(first, last, now).accepted, 3);
+        assert_eq!(tally.between(tally.first_failure(now), before_first, now).accepted, 0);
+    }
+
     #[test]
     fn events_accepted_before_the_first_failure_are_no_evidence() {
         let (tally, now) = (Tally::default(), Instant::now());
         tally.accepted(5_000, now);
         tally.unanswered();
         let first = tally.first_failure(now);
-        assert_eq!((tally.since(first, now).accepted, tally.since(first, now).rejected), (0, 0));
+        assert_eq!((since(&tally, first, now).accepted, since(&tally, first, now).rejected), (0, 0));
         tally.accepted(3, now);
         tally.unanswered();
-        assert_eq!((tally.since(first, now).accepted, tally.since(first, now).rejected), (3, 1));
+        assert_eq!((since(&tally, first, now).accepted, since(&tally, first, now).rejected), (3, 1));
     }
 
     #[test]
     fn the_quiet_time_begins_with_the_failed_request_or_the_latest_accepted_one() {
         let (tally, sent) = (Tally::default(), Instant::now());
         let first = tally.first_failure(sent);
-        assert_eq!(tally.since(first, sent + 5 * SECOND).quiet, 5 * SECOND);
+        assert_eq!(since(&tally, first, sent + 5 * SECOND).quiet, 5 * SECOND);
         tally.accepted(1, sent + 3 * SECOND);
-        assert_eq!(tally.since(first, sent + 5 * SECOND).quiet, 2 * SECOND);
+        assert_eq!(since(&tally, first, sent + 5 * SECOND).quiet, 2 * SECOND);
         let later = tally.first_failure(sent + 4 * SECOND);
-        assert_eq!(tally.since(later, sent + 5 * SECOND).quiet, SECOND);
+        assert_eq!(since(&tally, later, sent + 5 * SECOND).quiet, SECOND);
     }
 
     #[test]

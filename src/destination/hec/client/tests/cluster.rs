@@ -34,6 +34,8 @@ pub enum Manner {
     OnlyPages,
     /// Requests with events are reset.
     Resets,
+    /// Requests with events are reset, and an empty one is answered after two seconds.
+    ResetsAndIsSlow,
     /// Requests above this size are reset by a device on the way.
     ResetsAbove(usize),
     /// Requests above this size are refused by the collector.
@@ -79,15 +81,21 @@ impl Cluster {
         self.0.lock().unwrap().accepted
     }
 
+    /// A client of all of them.
     pub fn client(&self) -> Arc<Hec> {
+        self.client_of(3, RETRY_TIMING)
+    }
+
+    /// A client of the first ones.
+    pub fn client_of(&self, members: usize, timing: Timing) -> Arc<Hec> {
         let member = |number| MemberConfig { url: format!("http://collector{number}:8088"), weight: 1 };
         let config = Config {
-            members: (0..3).map(member).collect(),
+            members: (0..members).map(member).collect(),
             max_body: FULL,
             transport: Some(Arc::new(self.clone())),
             ..Config::plain("http://collector0:8088", TOKEN)
         };
-        Arc::new(Hec::with(&config, RETRY_TIMING, LookUp::system()).unwrap())
+        Arc::new(Hec::with(&config, timing, LookUp::system()).unwrap())
     }
 
     async fn answer(self, request: Request) -> Result<Reply, RequestFault> {
@@ -106,6 +114,9 @@ impl Cluster {
         };
         let reset = || Err(RequestFault::Ended(Cause::new("connection reset")));
         tokio::time::sleep(pass()).await;
+        if manner == Manner::ResetsAndIsSlow && is_empty {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
         match manner {
             Manner::Hangs => {}
             Manner::OnlyPages => return reply(200, "<html>a page</html>"),
@@ -113,7 +124,7 @@ impl Cluster {
             Manner::HangsWithEvents => {}
             Manner::Floods => return reply(200, &" ".repeat(64 * 1024)),
             Manner::Page => return reply(200, "<html>a page</html>"),
-            Manner::Resets => return reset(),
+            Manner::Resets | Manner::ResetsAndIsSlow => return reset(),
             Manner::ResetsAbove(most) if request.body.len() > most => return reset(),
             Manner::RefusesAbove(most) if request.body.len() > most => return reply(413, "too large"),
             Manner::Well | Manner::ResetsAbove(_) | Manner::RefusesAbove(_) => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::cluster::{Cluster, Manner};
 use super::*;
 use crate::destination::{Rejected, Rejection};
 
@@ -166,6 +167,36 @@ async fn events_accepted_before_a_collector_began_to_kill_all_requests_are_no_ev
     let outcome = tokio::time::timeout(LONG, delivery.join_next()).await.expect("in time").unwrap().unwrap();
     assert_eq!(outcome, Outcome::Done(Vec::new()));
     assert_eq!(collector.taken().len(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_accepted_after_the_last_failure_of_an_event_is_no_evidence_against_it() {
+    let cluster = Cluster::new([Manner::ResetsAndIsSlow; 3]);
+    let hec = cluster.client_of(1, Timing { patience: 3 * LONG, ..QUICK });
+    let began = Instant::now();
+    let recover = async {
+        // The event has failed five times, and the last empty request is not answered yet.
+        tokio::time::sleep(Duration::from_millis(8_500)).await;
+        assert_eq!(cluster.sent_since(began).len(), 5);
+        cluster.set(0, Manner::Well);
+        deliver_all(&hec, batch(3)).await;
+    };
+    tokio::join!(deliver_all(&hec, batch(1)), recover);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_accepted_before_the_first_empty_request_is_answered_is_no_evidence_against_an_event() {
+    let cluster = Cluster::new([Manner::ResetsAndIsSlow; 3]);
+    let hec = cluster.client_of(1, Timing { patience: 3 * LONG, ..QUICK });
+    let recover = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        cluster.set(0, Manner::Well);
+        deliver_all(&hec, batch(3)).await;
+        cluster.set(0, Manner::ResetsAndIsSlow);
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        cluster.set(0, Manner::Well);
+    };
+    tokio::join!(deliver_all(&hec, batch(1)), recover);
 }
 
 #[tokio::test]
