@@ -1,11 +1,12 @@
 //! The health of a destination, and the log lines when it changes.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::peers::Peer;
 use super::{CheckError, Health, Outage as PastOutage};
 use crate::core::cause::Cause;
 use crate::core::duration::in_words;
@@ -32,6 +33,8 @@ pub struct HealthTracker {
     name: &'static str,
     /// Where it is.
     url: String,
+    /// If it is about a member of the destination: which, and what happens to its events while other members work.
+    member: Option<(Arc<Peer>, &'static str)>,
     state: Mutex<TrackedHealth>,
 }
 
@@ -59,7 +62,19 @@ impl HealthTracker {
     #[must_use]
     pub fn new(name: &'static str, url: String) -> Self {
         let state = TrackedHealth { health: Health::Unknown, trouble: Outage::default(), past: VecDeque::new() };
-        Self { name, url, state: Mutex::new(state) }
+        Self { name, url, member: None, state: Mutex::new(state) }
+    }
+
+    /// The same for a member of a destination. `meanwhile`: what happens to its events while other members work.
+    #[must_use]
+    pub fn of_member(name: &'static str, url: String, member: Arc<Peer>, meanwhile: &'static str) -> Self {
+        Self { member: Some((member, meanwhile)), ..Self::new(name, url) }
+    }
+
+    /// What happens to the events of this member, if others work.
+    #[must_use]
+    pub fn meanwhile(&self) -> Option<&'static str> {
+        self.member.as_ref().filter(|(member, _)| member.others_work()).map(|(_, meanwhile)| *meanwhile)
     }
 
     /// The current health.
@@ -94,6 +109,9 @@ impl HealthTracker {
             }
         }
         state.health = Health::Up { since: now };
+        if let Some((member, _)) = &self.member {
+            member.works(name);
+        }
     }
 
     /// A request that began at `began` failed, and is retried. One quick failure is not an outage yet.
@@ -110,12 +128,14 @@ impl HealthTracker {
             return;
         }
         *health = Health::Down { since, cause: cause.to_string() };
+        self.fails();
         if trouble.logged_down.is_news(cause, now, RETURN_INTERVAL) {
             let name = self.name;
             if std::mem::replace(&mut trouble.is_said_down, true) {
                 tracing::warn!(url = self.url, %cause, "{name} is still down, now for another cause");
             } else {
-                tracing::warn!(url = self.url, %cause, "{name} is down; nothing is lost, trying until it is back");
+                let so = self.meanwhile().unwrap_or("nothing is lost");
+                tracing::warn!(url = self.url, %cause, "{name} is down; {so}, trying until it is back");
             }
         }
     }
@@ -127,13 +147,15 @@ impl HealthTracker {
         let is_other = trouble.held_causes.is_news(cause, now, REMINDER_INTERVAL);
         let cause = cause.to_string();
         *health = Health::Refusing { since, cause: cause.clone() };
+        self.fails();
         let is_news = match &trouble.logged_refusal {
             Some((logged, at)) => *logged != cause && now >= *at + REMINDER_INTERVAL,
             None => true,
         };
         if is_news || is_other {
             let name = self.name;
-            tracing::warn!(url = self.url, cause, "{name} rejects our requests; checkpoint not moved, probing");
+            let so = self.meanwhile().unwrap_or("checkpoint not moved");
+            tracing::warn!(url = self.url, cause, "{name} rejects our requests; {so}, probing");
             trouble.logged_refusal = Some((cause, now));
         }
     }
@@ -150,6 +172,12 @@ impl HealthTracker {
         }
     }
 
+    fn fails(&self) {
+        if let Some((member, _)) = &self.member {
+            member.fails(self.name);
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, TrackedHealth> {
         self.state.lock().expect("no code panics while it holds the lock")
     }
@@ -157,6 +185,7 @@ impl HealthTracker {
 
 #[cfg(test)]
 mod tests {
+    use super::super::peers::Peers;
     use super::*;
     use crate::core::test_log::log;
 
@@ -206,6 +235,27 @@ mod tests {
         assert!(words[0].starts_with("is down; nothing is lost"), "{lines}");
         assert!(words[1].starts_with("rejects our requests; checkpoint not moved"), "{lines}");
         assert!(words[2].starts_with("is up again after 1h 2m 5s"), "{lines}");
+    }
+
+    #[test]
+    fn while_another_member_works_a_failure_is_not_described_as_an_outage() {
+        let (_log, lines) = log();
+        let (peers, now) = (Peers::default(), Instant::now());
+        let tracker = |number| {
+            let url = format!("https://splunk-{number}.example:8088");
+            HealthTracker::of_member("Splunk HEC", url, Arc::new(peers.join()), "the others have its events")
+        };
+        let (one, other) = (tracker(1), tracker(2));
+        one.held(now, &Cause::new("HTTP 403"));
+        other.failed(now, now + SLOW_FAILURE, &Cause::new("no reply in time"));
+        other.up(now);
+        one.failed(now, now + SLOW_FAILURE, &Cause::new("refused"));
+        let lines = lines.text();
+        let words: Vec<_> = lines.lines().map(|line| line.split("Splunk HEC ").nth(1).unwrap()).collect();
+        assert_eq!(words.len(), 4, "{lines}");
+        assert!(words[0].starts_with("rejects our requests; the others have its events, probing"), "{lines}");
+        assert!(words[1].starts_with("is down; nothing is lost, trying"), "it is the last one: {lines}");
+        assert!(words[3].starts_with("is down; the others have its events, trying"), "{lines}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod file;
 mod health;
 pub mod hec;
+mod peers;
 pub mod registry;
 mod status;
 pub mod syslog;

@@ -81,8 +81,7 @@ struct Waiter {
 
 impl Indexing {
     /// Polls `endpoint` periodically; events that are not acknowledged within `timeout` must be sent again.
-    pub(super) fn new(endpoint: Arc<Endpoint>, every: Duration, timeout: Duration) -> Self {
-        let health = HealthTracker::new("HEC indexer acknowledgement", endpoint.name().to_owned());
+    pub(super) fn new(endpoint: Arc<Endpoint>, health: HealthTracker, every: Duration, timeout: Duration) -> Self {
         let state = State { tracker: AckTracker::new(timeout), channels: BTreeMap::new(), pace: PollPace::new(every) };
         let shared = Shared {
             endpoint,
@@ -135,7 +134,12 @@ impl Indexing {
 
     /// The health of the polls.
     pub(super) fn health(&self) -> Health {
-        self.shared.health.health()
+        self.tracker().health()
+    }
+
+    /// The tracker of that health.
+    pub(super) fn tracker(&self) -> &HealthTracker {
+        &self.shared.health
     }
 
     /// Starts the polling task, unless it runs.
@@ -321,9 +325,12 @@ impl Shared {
         let waiting = self.state().tracker.waiting();
         let oldest = waiting.oldest.unwrap_or(now);
         if waiting.overdue || now >= oldest + self.late {
-            let what = "events are accepted, but the indexers do not acknowledge them; the checkpoint waits";
+            let mut what = "events are accepted, but the indexers do not acknowledge them".to_owned();
+            if self.health.meanwhile().is_none() {
+                what += "; the checkpoint waits";
+            }
             let hint = "check the indexers' queues and replication; behind a load balancer, check its sticky sessions";
-            return Some((oldest, Cause { what: what.to_owned(), hint: Some(hint) }));
+            return Some((oldest, Cause { what, hint: Some(hint) }));
         }
         None
     }

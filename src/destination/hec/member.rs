@@ -14,11 +14,13 @@ use super::concurrency::ConcurrencyLimit;
 use super::config_error::ConfigError;
 use super::endpoint::Endpoint;
 use super::indexing::Indexing;
+use super::notices::{GO_ELSEWHERE, SENT_AGAIN};
 use super::reply::{Reply, classify_empty};
 use super::request_fault::RequestFault;
 use super::tally::Tally;
 use super::{Config, MemberConfig};
 use crate::destination::health::HealthTracker;
+use crate::destination::peers::Peer;
 use crate::destination::{CheckError, Health};
 
 /// One of the collectors, with its own concurrency, health, limits and acknowledgements.
@@ -32,6 +34,7 @@ pub(super) struct Member {
     pub(super) tally: Tally,
     /// Its acknowledgements, if used.
     pub(super) acks: Option<Indexing>,
+    peer: Arc<Peer>,
     limit: Mutex<ConcurrencyLimit>,
     weight: u32,
     gzip: AtomicBool,
@@ -43,7 +46,7 @@ pub(super) struct Member {
 
 impl Member {
     /// Checks the settings and reads the files that they name. It sends nothing yet. `address`: the one to connect to,
-    /// if the name has several.
+    /// if the name has several. `peer`: itself, among the members.
     ///
     /// # Errors
     /// A setting is wrong.
@@ -51,14 +54,23 @@ impl Member {
         config: &Config,
         member: &MemberConfig,
         address: Option<IpAddr>,
+        peer: Peer,
         limit: ConcurrencyLimit,
         poll_every: Duration,
     ) -> Result<Self, ConfigError> {
         let endpoint = Arc::new(Endpoint::new(config, &member.url, address, Channel::new())?);
+        let peer = Arc::new(peer);
+        let health =
+            |name, meanwhile| HealthTracker::of_member(name, endpoint.name().to_owned(), Arc::clone(&peer), meanwhile);
+        let indexing = |timeout| {
+            let health = health("HEC indexer acknowledgement", SENT_AGAIN);
+            Indexing::new(Arc::clone(&endpoint), health, poll_every, timeout)
+        };
         Ok(Self {
-            request_health: HealthTracker::new("Splunk HEC", endpoint.name().to_owned()),
+            request_health: health("Splunk HEC", GO_ELSEWHERE),
             tally: Tally::default(),
-            acks: config.ack.map(|timeout| Indexing::new(Arc::clone(&endpoint), poll_every, timeout)),
+            acks: config.ack.map(indexing),
+            peer,
             limit: Mutex::new(limit),
             weight: member.weight.max(1),
             gzip: AtomicBool::new(config.gzip),
@@ -104,6 +116,26 @@ impl Member {
             (worse @ Health::Down { .. }, _) | (_, worse @ Health::Down { .. }) => worse,
             (sending, _) => sending,
         }
+    }
+
+    /// It gets no more requests.
+    pub(super) fn leave(&self) {
+        self.peer.leave();
+    }
+
+    /// What fails, in words; nothing while it works.
+    pub(super) fn faults(&self) -> Vec<String> {
+        let trackers = [Some(&self.request_health), self.acks.as_ref().map(Indexing::tracker)];
+        let fault = |tracker: &HealthTracker| {
+            let (does, cause) = match tracker.health() {
+                Health::Down { cause, .. } => ("is down", cause),
+                Health::Refusing { cause, .. } => ("rejects our requests", cause),
+                Health::Up { .. } | Health::Unknown => return None,
+            };
+            let so = tracker.meanwhile().map(|meanwhile| format!("; {meanwhile}")).unwrap_or_default();
+            Some(format!("{} {does}{so}: {cause}", self.url()))
+        };
+        trackers.into_iter().flatten().filter_map(fault).collect()
     }
 
     pub(super) fn limit(&self) -> MutexGuard<'_, ConcurrencyLimit> {

@@ -8,6 +8,13 @@ use tokio::time::Instant;
 
 use super::reply::Verdict;
 
+/// What happens to the events of a member that fails while others work.
+pub(super) const GO_ELSEWHERE: &str = "its events go to the other collectors";
+
+/// What happens to events that it accepted, and that are not acknowledged.
+pub(super) const SENT_AGAIN: &str =
+    "the other collectors deliver, and what it accepted is sent again after hec.ack_timeout";
+
 /// How often the halving of requests is logged: the search for an event that kills its request needs many of them.
 const HALVING_REMINDER: Duration = Duration::from_secs(60);
 

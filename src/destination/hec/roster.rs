@@ -21,6 +21,7 @@ use super::proxy;
 use super::timing::Timing;
 use super::{Config, MemberConfig};
 use crate::core::backoff::Backoff;
+use crate::destination::peers::Peers;
 
 /// Maximum time that a lookup may delay the request that triggers it.
 const ADDRESS_LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -91,6 +92,7 @@ struct MembersOfUrl {
 struct Maker {
     config: Config,
     timing: Timing,
+    peers: Peers,
 }
 
 impl Roster {
@@ -99,7 +101,7 @@ impl Roster {
     /// # Errors
     /// A setting is wrong.
     pub(super) fn new(config: &Config, timing: Timing, look_up: LookUp) -> Result<Self, ConfigError> {
-        let maker = Maker { config: config.clone(), timing };
+        let maker = Maker { config: config.clone(), timing, peers: Peers::default() };
         let of_url = |url: &MemberConfig| {
             let member = Arc::new(maker.make(url, None)?);
             Ok(MembersOfUrl {
@@ -215,6 +217,7 @@ impl State {
             let leave: BTreeMap<Option<IpAddr>, Arc<Member>> = leave;
             for member in leave.into_values() {
                 tracing::info!(url = member.url(), "HEC: no more requests are sent this way");
+                member.leave();
                 self.leaving.push(Arc::downgrade(&member));
                 is_changed = true;
             }
@@ -231,7 +234,7 @@ impl Maker {
         let busy = Backoff::new(timing.first, timing.most, fastrand::u64(..));
         let hold = Backoff::new(timing.hold_jitter, timing.hold_jitter, fastrand::u64(..));
         let limit = ConcurrencyLimit::new(self.config.max_requests, busy, hold, timing.hold);
-        Member::new(&self.config, url, address, limit, timing.ack_poll)
+        Member::new(&self.config, url, address, self.peers.join(), limit, timing.ack_poll)
     }
 }
 

@@ -84,10 +84,6 @@ pub(super) fn warnings(members: &[Arc<Member>]) -> Vec<String> {
         )
     });
     let others_work = matches!(health(members), Health::Up { .. } | Health::Unknown);
-    let broken = members.iter().filter(|_| others_work).filter_map(|member| match member.health() {
-        Health::Down { cause, .. } => Some(format!("{} is down: {cause}", member.url())),
-        Health::Refusing { cause, .. } => Some(format!("{} rejects our requests: {cause}", member.url())),
-        Health::Up { .. } | Health::Unknown => None,
-    });
+    let broken = members.iter().filter(|_| others_work).flat_map(|member| member.faults());
     scattered.chain(broken).collect()
 }

@@ -157,6 +157,24 @@ async fn an_unacknowledged_request_is_sent_again_unchanged_and_the_wait_is_logge
 }
 
 #[tokio::test]
+async fn one_collector_of_two_that_never_acknowledges_does_not_stop_the_checkpoint_for_good_and_that_is_said() {
+    let (_log, lines) = log();
+    let never = indexer(|seen, _| safe(seen, |_| false)).await;
+    let always = indexer(|seen, _| safe(seen, |_| true)).await;
+    let url = |collector: &Collector| MemberConfig { url: collector.url.clone(), weight: 1 };
+    let members = vec![url(&never), url(&always)];
+    let hec = hec_with(&Config { members, ..with_acks(&never, Duration::from_millis(200)) });
+    while !hec.warnings().iter().any(|warning| warning.starts_with(&never.url)) {
+        deliver_all(&hec, batch(1)).await;
+    }
+    let warnings = hec.warnings();
+    assert!(warnings[0].contains("the other collectors deliver, and what it accepted is sent again"), "{warnings:?}");
+    let lines = lines.text();
+    assert!(lines.contains("HEC indexer acknowledgement is down; the other collectors deliver"), "{lines}");
+    assert!(!lines.contains("checkpoint"), "{lines}");
+}
+
+#[tokio::test]
 async fn an_indexer_that_restarts_gets_its_events_again_at_once() {
     let posts = Arc::new(AtomicUsize::new(0));
     let restarted = Arc::clone(&posts);

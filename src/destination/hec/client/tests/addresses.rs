@@ -80,7 +80,9 @@ async fn a_silent_address_is_named_and_the_others_take_its_requests() {
     while hec.warnings().is_empty() {
         deliver_all(&hec, batch(1)).await;
     }
-    let says = format!("http://splunk.test:{port}/services/collector at 127.0.0.2 is down: ");
+    let says = format!(
+        "http://splunk.test:{port}/services/collector at 127.0.0.2 is down; its events go to the other collectors: "
+    );
     assert!(hec.warnings()[0].starts_with(&says), "{:?}", hec.warnings());
     assert!(matches!(hec.health(), Health::Up { .. }), "{:?}", hec.health());
     assert!(!first.taken().is_empty() && !third.taken().is_empty());

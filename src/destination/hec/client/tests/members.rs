@@ -23,9 +23,47 @@ async fn requests_of_an_absent_collector_go_to_the_others_at_once_and_that_is_lo
     assert!(matches!(hec.health(), Health::Up { .. }), "{:?}", hec.health());
     let checked = hec.check().await.unwrap();
     assert!(checked.url.contains(&one.url) && !checked.url.contains(NOWHERE), "{}", checked.url);
-    assert!(hec.warnings()[0].starts_with(&format!("{NOWHERE}/services/collector is down: ")), "{:?}", hec.warnings());
+    let says = format!("{NOWHERE}/services/collector is down; its events go to the other collectors: ");
+    assert!(hec.warnings()[0].starts_with(&says), "{:?}", hec.warnings());
     let gauges: Vec<u64> = hec.gauges().iter().map(|gauge| gauge.value).collect();
     assert_eq!(gauges, [3, 2]);
+}
+
+#[tokio::test]
+async fn a_collector_that_refuses_is_named_and_only_the_last_of_them_stops_the_checkpoint() {
+    let (_log, lines) = log();
+    let refuses = Arc::new(AtomicBool::new(false));
+    let now_refuses = Arc::clone(&refuses);
+    let one = Collector::start(|_, _| disabled()).await;
+    let other =
+        Collector::start(
+            move |seen, taken| {
+                if now_refuses.load(Ordering::Relaxed) { disabled() } else { splunk(seen, taken, true) }
+            },
+        )
+        .await;
+    let hec = hec_with(&of(&[&one.url, &other.url]));
+    while hec.warnings().is_empty() {
+        deliver_all(&hec, batch(1)).await;
+    }
+    let says = format!("{}/services/collector rejects our requests; its events go to the other collectors: ", one.url);
+    assert!(hec.warnings()[0].starts_with(&says), "{:?}", hec.warnings());
+    assert!(!lines.text().contains("checkpoint not moved"), "{}", lines.text());
+    assert!(lines.text().contains("rejects our requests; its events go to the other collectors, probing"));
+
+    refuses.store(true, Ordering::Relaxed);
+    let (_stopper, tenure) = tenure();
+    let delivery = hec.deliver(batch(1), tenure);
+    let reported = async {
+        while !matches!(hec.health(), Health::Refusing { .. }) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        outcome = delivery => panic!("{outcome:?}"),
+        reported = tokio::time::timeout(LONG, reported) => reported.expect("it is reported"),
+    }
+    assert_eq!(lines.text().matches("checkpoint not moved").count(), 1, "{}", lines.text());
 }
 
 #[tokio::test]
