@@ -23,14 +23,29 @@ pub(super) fn health(members: &[Arc<Member>]) -> Health {
     all.swap_remove(0)
 }
 
-/// The outages of the destination.
+/// The past outages of the destination: the times in which every member failed.
 pub(super) fn outages(members: &[Arc<Member>]) -> Vec<Outage> {
     let now = Instant::now();
-    // While other members accept events, the outage of one is not an outage of the destination.
-    match members {
-        [alone] => alone.request_health.outages(now).into_iter().collect(),
-        _ => Vec::new(),
-    }
+    let of_member = |member: &Arc<Member>| {
+        let mut outages = member.request_health.outages(now);
+        if let Health::Down { since, cause } | Health::Refusing { since, cause } = member.request_health.health() {
+            outages.push(Outage { began: since, ended: now, cause });
+        }
+        outages
+    };
+    let mut outages = members.iter().map(of_member).reduce(|one, other| common(&one, &other)).unwrap_or_default();
+    outages.retain(|outage| outage.ended < now);
+    outages
+}
+
+/// The times that are in both lists, with the cause of what began last. The lists are in order.
+fn common(one: &[Outage], other: &[Outage]) -> Vec<Outage> {
+    let overlap = |one: &Outage, other: &Outage| {
+        let last = if one.began > other.began { one } else { other };
+        let ended = one.ended.min(other.ended);
+        (last.began < ended).then(|| Outage { ended, ..last.clone() })
+    };
+    one.iter().flat_map(|one| other.iter().filter_map(move |other| overlap(one, other))).collect()
 }
 
 /// When the first of the members' certificates expires, and the first of ours.
@@ -86,4 +101,24 @@ pub(super) fn warnings(members: &[Arc<Member>]) -> Vec<String> {
     let others_work = matches!(health(members), Health::Up { .. } | Health::Unknown);
     let broken = members.iter().filter(|_| others_work).flat_map(|member| member.faults());
     scattered.chain(broken).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_destination_is_down_while_all_its_members_are_for_the_cause_of_the_last() {
+        let start = Instant::now();
+        let outage = |began, ended, cause: &str| {
+            let at = |seconds| start + Duration::from_secs(seconds);
+            Outage { began: at(began), ended: at(ended), cause: cause.to_owned() }
+        };
+        let one = [outage(0, 10, "503"), outage(20, 60, "503")];
+        let other = [outage(5, 15, "reset"), outage(17, 30, "reset"), outage(40, 50, "refused")];
+        assert_eq!(common(&one, &other), [outage(5, 10, "reset"), outage(20, 30, "503"), outage(40, 50, "refused")]);
+        assert_eq!(common(&one, &[]), []);
+    }
 }

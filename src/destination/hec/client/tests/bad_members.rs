@@ -109,6 +109,14 @@ async fn when_all_collectors_hang_that_is_known_after_one_timeout_and_one_empty_
         (0..3).for_each(|member| cluster.set(member, Manner::Well));
     };
     tokio::join!(load(&cluster, &hec, MINUTE), recover);
+    assert_eq!(hec.figures().outages.len(), 1, "{:?}", hec.figures().outages);
+    // All are back.
+    load(&cluster, &hec, MINUTE).await;
+    cluster.set(0, Manner::Hangs);
+    load(&cluster, &hec, 3 * MINUTE).await;
+    cluster.set(0, Manner::Well);
+    load(&cluster, &hec, 2 * MINUTE).await;
+    assert_eq!(hec.figures().outages.len(), 1, "that was only one of them: {:?}", hec.figures().outages);
 }
 
 #[tokio::test(start_paused = true)]
