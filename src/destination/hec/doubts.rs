@@ -27,6 +27,7 @@ struct Doubt<'a> {
     permit: Permit<'a>,
     failed: Verdict,
     sent_at: Instant,
+    since: Instant,
 }
 
 impl<'a> Doubts<'a> {
@@ -43,7 +44,7 @@ impl<'a> Doubts<'a> {
         let member = permit.member();
         let probe = async move { if member.answers_empty(patience).await { None } else { Some(member) } };
         self.probes.push(probe.boxed());
-        self.open.push(Doubt { permit, failed, sent_at });
+        self.open.push(Doubt { permit, failed, sent_at, since: Instant::now() });
     }
 
     /// Works on, while members that answer nothing at all are closed.
@@ -65,15 +66,17 @@ impl<'a> Doubts<'a> {
     /// This member answers nothing at all.
     fn close(&mut self, silent: &Arc<Member>) {
         let about_it = |doubt: &mut Doubt<'_>| Arc::ptr_eq(&doubt.permit.member(), silent);
-        for Doubt { permit, failed, sent_at } in self.open.extract_if(.., about_it) {
+        for Doubt { permit, failed, sent_at, .. } in self.open.extract_if(.., about_it) {
             permit.fail(&failed, sent_at);
         }
     }
 
-    /// Another member has answered the request: the others are at fault.
+    /// Another member has answered the request: the others are at fault, unless they have recovered since.
     pub(super) fn confirm(self) {
-        for Doubt { permit, failed, sent_at } in self.open {
-            permit.fail(&answered_elsewhere(failed), sent_at);
+        for Doubt { permit, failed, sent_at, since } in self.open {
+            if !permit.member().tally.has_answered_since(since) {
+                permit.fail(&answered_elsewhere(failed), sent_at);
+            }
         }
     }
 }

@@ -249,6 +249,7 @@ impl Requests {
                 if open {
                     member.request_health.up(now);
                 }
+                member.tally.answered(began);
                 if matches!(verdict, Verdict::Accepted { .. }) {
                     member.tally.accepted(count, now);
                 }

@@ -15,6 +15,8 @@ pub(super) struct Tally(Mutex<Counts>);
 struct Counts {
     accepted: u64,
     last_accepted: Option<Instant>,
+    /// When the latest request that was answered was sent.
+    last_answered_sent: Option<Instant>,
     unanswered: u64,
 }
 
@@ -40,6 +42,17 @@ impl Tally {
         let mut counts = self.0.lock().expect("counting cannot panic");
         counts.accepted += events as u64;
         counts.last_accepted = Some(now);
+    }
+
+    /// A request that was sent at this time was answered.
+    pub(super) fn answered(&self, sent: Instant) {
+        let mut counts = self.0.lock().expect("counting cannot panic");
+        counts.last_answered_sent = counts.last_answered_sent.max(Some(sent));
+    }
+
+    /// Whether a request that was sent after this time was answered.
+    pub(super) fn has_answered_since(&self, time: Instant) -> bool {
+        self.counts().last_answered_sent.is_some_and(|sent| sent > time)
     }
 
     /// An event was rejected because its request gets no answer.

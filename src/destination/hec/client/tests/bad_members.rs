@@ -100,6 +100,29 @@ async fn a_size_that_fails_at_one_collector_shrinks_only_its_own_requests() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_old_failure_is_not_held_against_a_collector_that_has_answered_since() {
+    let cluster = Cluster::new([Manner::Hangs, Manner::Hangs, Manner::Well]);
+    let hec = cluster.client();
+    let began = Instant::now();
+    let others = async {
+        tokio::time::sleep(SMALL).await;
+        cluster.set(0, Manner::Well);
+        tokio::time::sleep(TIMEOUT).await;
+        for _ in 0..6 {
+            deliver_all(&hec, batch(1)).await;
+        }
+        tokio::time::sleep(TIMEOUT - 2 * SMALL).await;
+        cluster.set(1, Manner::Well);
+    };
+    let (_stopper, tenure) = tenure();
+    tokio::join!(hec.deliver(batch(1), tenure), others);
+    let sent = cluster.sent_since(began);
+    assert!(of_member(&sent, 0) > 1 && of_member(&sent, 1) == 1 && began.elapsed() > 2 * TIMEOUT, "{sent:?}");
+    let warnings = hec.warnings();
+    assert!(warnings.len() == 1 && warnings[0].starts_with("http://collector1:"), "{warnings:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_all_collectors_hang_that_is_known_after_one_timeout_and_one_empty_request() {
     let cluster = Cluster::new([Manner::Hangs; 3]);
     let hec = cluster.client();
