@@ -9,7 +9,7 @@ mod turns;
 
 use std::time::Duration;
 
-use mlua::state::{GcIncParams, GcMode};
+use mlua::state::{GcGenParams, GcIncParams, GcMode};
 use mlua::{Function, Lua, Table, Value};
 
 use super::diagnostics::error::{HookError, ScriptFault};
@@ -37,11 +37,12 @@ mod turnover;
 /// Loading a script may take this many times the limit for one log, because it may build tables for all logs.
 const LOAD_TIMEOUT_FACTOR: u32 = 10;
 
-/// Garbage is collected when memory use reaches this percentage of that after the last collection. The default of 200
-/// is too low: the garbage of a few logs reaches it. A collection visits everything in the state, so a small state
-/// can wait longer.
+/// New objects are collected when they have grown by this percentage of the memory that was in use. Nearly all of them are
+/// garbage: the table, the text and the event of a log. Memory that is reused this soon is still in the processor's cache.
+const GC_MINOR_PERCENT: i32 = 50;
+
+/// Garbage of a large state is collected when memory use reaches this percentage of that after the last collection.
 const GC_PAUSE_PERCENT: i32 = 400;
-const GC_PAUSE_PERCENT_OF_SMALL: i32 = 1000;
 
 /// Limits of a small state with its garbage: a size in bytes, and a fraction of its memory limit.
 const SMALL_STATE: usize = 2 << 20;
@@ -221,7 +222,7 @@ impl Hook {
                 // Rare, because the version loaded before: for example, the top level sometimes takes longer.
                 Err(error) => return run.fail_all(&error),
             };
-            vm.set_pause(self.config.memory);
+            vm.set_collector(self.config.memory);
             // One protected entry into Lua for the whole page, and one protected call until a log fails.
             let ended = shared::visit(&vm.lua, (), |stack| run.all(stack))
                 .expect("nothing outside of the protected calls raises an error");
@@ -369,11 +370,16 @@ impl Vm {
         Ok(Self { globals, lua, wants_meta: parameters > 1 })
     }
 
-    /// Sets the collector's pause according to the size of the state.
-    fn set_pause(&self, limit: usize) {
+    /// Sets how garbage is collected, according to the size of the state. The generational collector sometimes visits a
+    /// whole state in one step. A large state is collected in small steps, because a log may take only
+    /// [`Config::timeout`].
+    fn set_collector(&self, limit: usize) {
         let is_small = self.lua.used() <= SMALL_STATE.min(limit / SMALL_PART);
-        let pause = if is_small { GC_PAUSE_PERCENT_OF_SMALL } else { GC_PAUSE_PERCENT };
-        self.lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(pause)));
+        self.lua.gc_set_mode(if is_small {
+            GcMode::Generational(GcGenParams::default().minor_multiplier(GC_MINOR_PERCENT))
+        } else {
+            GcMode::Incremental(GcIncParams::default().pause(GC_PAUSE_PERCENT))
+        });
     }
 }
 
