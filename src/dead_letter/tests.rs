@@ -62,16 +62,22 @@ fn odd_records() -> Vec<Record> {
     vec![record(1), whole_log, bytes]
 }
 
-/// Opens the store. A lock that was just released can still be held for a moment by a child process that another test
-/// forks, until the child calls exec.
+/// Opens the store.
 fn open(dir: &Path) -> Result<DirectoryStore, OpenError> {
+    let open = || DirectoryStore::open(Config { dir: dir.to_owned(), max_bytes: 1 << 30 });
+    once_free(open, |error| matches!(error, OpenError::Locked { .. }))
+}
+
+/// Takes a lock. One that was just released can still be held for a moment by a child process that another test forks,
+/// until the child calls exec.
+fn once_free<T, E>(take: impl Fn() -> Result<T, E>, is_locked: impl Fn(&E) -> bool) -> Result<T, E> {
     let patience = std::time::Instant::now() + std::time::Duration::from_secs(1);
     loop {
-        match DirectoryStore::open(Config { dir: dir.to_owned(), max_bytes: 1 << 30 }) {
-            Err(OpenError::Locked { .. }) if std::time::Instant::now() < patience => {
+        match take() {
+            Err(error) if is_locked(&error) && std::time::Instant::now() < patience => {
                 std::thread::sleep(std::time::Duration::from_millis(10));
             }
-            opened => return opened,
+            taken => return taken,
         }
     }
 }
@@ -103,5 +109,5 @@ fn logs(dir: &Path) -> Vec<u32> {
 }
 
 fn take(dir: &Path) -> ReplayClaim {
-    ReplayClaim::take(dir).unwrap()
+    once_free(|| ReplayClaim::take(dir), |error| matches!(error, ClaimError::Busy(_))).unwrap()
 }
