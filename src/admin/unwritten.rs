@@ -11,8 +11,8 @@ pub const REMEDY: &str = "make room for dead letters as the message says; if the
                           enough to bring it back";
 
 /// Why the events that an isolated destination misses are not written, if they are not, so that the others do not
-/// continue without it: `the destination q is down (refused), and its missed events cannot become dead letters: no room
-/// for dead letters in …`.
+/// continue without it: `the destination q is down (refused), and newer events for it cannot become dead letters: no
+/// room for dead letters in …`.
 #[must_use]
 pub fn unwritten(destination: &DestinationStatus, shards: &BTreeMap<ShardName, ShardLedger>) -> Option<String> {
     let Some(IsolationMode::DeadLettering | IsolationMode::Returning) = destination.isolation else { return None };
