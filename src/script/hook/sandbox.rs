@@ -15,6 +15,7 @@ use crate::script::engine::lua_stack::{Kept, Kind};
 use crate::script::engine::memory::LuaState;
 use crate::script::engine::shared::{Shared, keep};
 use crate::script::engine::time_limit;
+use crate::script::values::json::lazy;
 use crate::script::values::{drop, json, log};
 
 const BASE: &[&str] = &[
@@ -148,9 +149,9 @@ fn add_log(lua: &Lua, shared: &mut Shared, globals: &Table) -> mlua::Result<()> 
         ("__len", NativeFunction::of(log::length)),
     ])?;
     let decoded: &[(&str, NativeFunction)] = &[
-        ("__index", NativeFunction::of(json::index)),
-        ("__newindex", NativeFunction::of(json::assign)),
-        ("__len", NativeFunction::of(json::length)),
+        ("__index", NativeFunction::of(lazy::index)),
+        ("__newindex", NativeFunction::of(lazy::assign)),
+        ("__len", NativeFunction::of(lazy::length)),
     ];
     let (objects, arrays, lists) = (metatable(decoded)?, metatable(decoded)?, metatable(&[])?);
     let dropped = metatable(&[])?;

@@ -11,7 +11,7 @@ use mlua::{Function, IntoLuaMulti as _, Lua, MetaMethod, MultiValue, Table, Valu
 use serde_json::value::RawValue;
 
 use super::native::{Raise, function, number, text, text_or_none};
-use crate::script::values::json as decoded;
+use crate::script::values::json::accept;
 use crate::script::{Files, Script};
 
 /// Maximum size of all lookup files of one Lua state, in bytes, because parsing cannot be interrupted.
@@ -74,7 +74,7 @@ fn json(lua: &Lua, opened: &Opened, decode: &Function, file: Value) -> Result<Ta
         let members: BTreeMap<String, Box<RawValue>> =
             serde_json::from_slice(content).map_err(|error| format!("it is not a JSON object: {error}"))?;
         for (key, value) in &members {
-            decoded::check(value.get().as_bytes()).map_err(|why| format!("{key:?}: {why}"))?;
+            accept::check(value.get().as_bytes()).map_err(|why| format!("{key:?}: {why}"))?;
         }
         let members: Vec<(Vec<u8>, Box<RawValue>)> =
             members.into_iter().map(|(key, value)| (key.into_bytes(), value)).collect();

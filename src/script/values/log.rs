@@ -5,7 +5,7 @@
 
 use std::ffi::c_int;
 
-use super::json;
+use super::json::lazy;
 use super::table::{check, key_at, key_bytes};
 use crate::script::engine::frame::Frame;
 use crate::script::engine::lua_stack::Kind;
@@ -67,7 +67,7 @@ pub(crate) fn next(frame: &mut Frame) -> c_int {
     let mark = stack.metatable(1);
     let marks = frame.current().marks;
     if mark == marks.object || mark == marks.array {
-        return json::next(frame);
+        return lazy::next(frame);
     }
     if mark != marks.log {
         if frame.next(1) {
