@@ -22,16 +22,15 @@
 --
 -- An error affects one log, not the batch: that log becomes a dead letter, with the line that failed.
 
--- Fields that contain JSON text, by topic. They are sent as objects, so that the SIEM can search them.
-local JSON_FIELDS = {
-  actiontrail_audit_event = { "event" },
-  actiontrail_event = { "event" },
+-- The field that contains JSON text, by topic. It is sent as an object, so that the SIEM can search it.
+local JSON_FIELD = {
+  actiontrail_audit_event = "event",
+  actiontrail_event = "event",
 }
 
-local NONE = {}
-
 function process(log)
-  for _, field in ipairs(JSON_FIELDS[log.__topic__] or NONE) do
+  local field = JSON_FIELD[log.__topic__]
+  if field then
     -- json.decode returns nil if the text is not JSON; then the text stays as it is.
     log[field] = json.decode(log[field]) or log[field]
   end
