@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
+use forwarder::core::buffers::Buffers;
 use forwarder::core::cursor::{Cursor, ShardId};
 use forwarder::core::page::Page;
 use forwarder::core::secret::Secret;
@@ -109,7 +110,7 @@ fn packed(input: &mut Input<'_>) {
 
     let honest = kind & 1 == 1;
     let body = match named.map(str::to_ascii_lowercase).as_deref() {
-        Some("lz4") if honest => lz4_flex::block::compress(rest),
+        Some("lz4") if honest => lz4::block::compress(rest, None, false).expect("memory can be compressed into"),
         Some("zstd") if honest => zstd::bulk::compress(rest, 1).expect("memory can be compressed into"),
         _ => rest.to_vec(),
     };
@@ -135,7 +136,7 @@ fn packed(input: &mut Input<'_>) {
 
     // As if it had been requested, if possible.
     let compression = if named == Some("zstd") { Compression::Zstd } else { Compression::Lz4 };
-    match api::read_pull(&Config { compression, ..config() }, ShardId(3), &Cursor::new("c"), reply) {
+    match api::read_pull(&Config { compression, ..config() }, ShardId(3), &Cursor::new("c"), reply, &Buffers::new(0)) {
         Ok(page) => {
             assert_eq!(Ok(page.body.len()), raw_size.trim().parse(), "not of the size announced");
             assert!(page.groups == 0 || !page.body.is_empty(), "log groups without a body");

@@ -6,15 +6,16 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::message::{Call, Method, Reply, Request};
 use super::percent::percent_encode;
 use super::unpack::{UnpackError, can_unpack, check_compression, check_size, unpack};
 use super::{Compression, Config};
+use crate::core::buffers::Buffers;
 use crate::core::cursor::{Cursor, ShardId, Start};
 use crate::core::page::{Packed, Page};
 use crate::core::printable::excerpt;
@@ -377,11 +378,17 @@ pub fn read_raw_size(reply: &Reply) -> Result<u64, ReadError> {
     Ok(size)
 }
 
-/// "PullLogs".
+/// "PullLogs". The page is unpacked into one of the buffers.
 ///
 /// # Errors
 /// A header that the reference promises is missing or malformed, or the body does not match the headers.
-pub fn read_pull(config: &Config, shard: ShardId, cursor: &Cursor, reply: Reply) -> Result<Page, ReadError> {
+pub fn read_pull(
+    config: &Config,
+    shard: ShardId,
+    cursor: &Cursor,
+    reply: Reply,
+    buffers: &Arc<Buffers>,
+) -> Result<Page, ReadError> {
     let next = reply.header("x-log-cursor").filter(|next| !next.is_empty());
     let next = Cursor::new(next.ok_or_else(|| garbled("there is no x-log-cursor"))?);
     let groups: u32 = required(&reply, "x-log-count")?;
@@ -397,10 +404,9 @@ pub fn read_pull(config: &Config, shard: ShardId, cursor: &Cursor, reply: Reply)
     check_compression(config.compression, reply.header("x-log-compresstype"))?;
     let wire_bytes = reply.body.len() as u64;
     let compression = reply.header("x-log-compresstype");
-    let body = unpack(compression, raw_size, reply.body.clone())?;
+    let body = unpack(compression, raw_size, reply.body.clone(), buffers)?;
     let packed = can_unpack(compression).filter(|_| reply.body.len() < body.len()).map(|unpack| Packed {
-        // Copied, so that it uses no more memory than it needs.
-        bytes: Bytes::copy_from_slice(&reply.body),
+        bytes: reply.body.clone(),
         unpacked: body.len(),
         unpack,
     });

@@ -28,6 +28,7 @@ use super::project::Project;
 use super::sign::sign;
 use super::{Config, Signature};
 use crate::core::budget::Credit;
+use crate::core::buffers::Buffers;
 use crate::core::cause::Cause;
 use crate::core::cursor::{Cursor, ShardId};
 use crate::core::printable::excerpt;
@@ -61,6 +62,7 @@ pub struct Sls {
     wire: Wire,
     keys: Keys,
     clock: ServerClock,
+    buffers: Arc<Buffers>,
     /// The server refused version 1 of the signature: version 4 is used from then on.
     only_v4: AtomicBool,
     group_told: AtomicBool,
@@ -92,6 +94,7 @@ impl Sls {
             wire,
             keys,
             clock: ServerClock::default(),
+            buffers: Arc::clone(&connections.buffers),
             only_v4: AtomicBool::new(false),
             group_told: AtomicBool::new(false),
             shards_told: AtomicBool::new(false),

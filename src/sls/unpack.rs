@@ -3,9 +3,12 @@
 //! Source: Alibaba Cloud SLS API reference, PullLogs: `x-log-compresstype` names the compression, `x-log-bodyrawsize`
 //! the size without it. LZ4 is the bare block format, without frame or length prefix, as in the vendor's SDKs.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::Compression;
+use crate::core::buffers::Buffers;
 use crate::core::page::Unpack;
 
 /// Maximum size of an unpacked page, in bytes. Checked before memory is allocated.
@@ -72,11 +75,18 @@ pub fn check_compression(asked: Compression, named: Option<&str>) -> Result<(), 
 }
 
 /// Unpacks `body`, which has `raw_size` bytes after unpacking with `compression` (`x-log-compresstype`, any case;
-/// absent or empty means plain). A raw size of 0 means that there is no body, even if bytes were received.
+/// absent or empty means plain), into one of the buffers. A raw size of 0 means that there is no body, even if bytes
+/// were received. Frees unused buffers: sources look for new pages every few seconds.
 ///
 /// # Errors
 /// One variant per fault; memory for at most `raw_size` bytes is allocated.
-pub fn unpack(compression: Option<&str>, raw_size: u64, body: Bytes) -> Result<Bytes, UnpackError> {
+pub fn unpack(
+    compression: Option<&str>,
+    raw_size: u64,
+    body: Bytes,
+    buffers: &Arc<Buffers>,
+) -> Result<Bytes, UnpackError> {
+    buffers.trim();
     check_size(raw_size)?;
     if raw_size == 0 {
         return Ok(Bytes::new());
@@ -84,8 +94,11 @@ pub fn unpack(compression: Option<&str>, raw_size: u64, body: Bytes) -> Result<B
     let size = usize::try_from(raw_size).map_err(|_| UnpackError::TooLarge(raw_size))?;
     let raw = match compression.unwrap_or_default().to_ascii_lowercase().as_str() {
         "" => body,
-        "lz4" => unpack_lz4(size, &body)?,
-        "zstd" => unpack_zstd(size, &body)?,
+        "lz4" if raw_size > LZ4_MAX_RATIO * body.len() as u64 => {
+            return Err(damaged("lz4", &body, format!("it cannot hold the {size} bytes announced")));
+        }
+        "lz4" => unpack_into(buffers, size, &body, unpack_lz4)?,
+        "zstd" => unpack_into(buffers, size, &body, unpack_zstd)?,
         other => return Err(UnpackError::Unknown(other.chars().take(32).collect())),
     };
     if raw.len() as u64 != raw_size {
@@ -99,30 +112,33 @@ pub fn unpack(compression: Option<&str>, raw_size: u64, body: Bytes) -> Result<B
 pub fn can_unpack(compression: Option<&str>) -> Option<Unpack> {
     const BEFORE: &str = "it was unpacked before";
     match compression?.to_ascii_lowercase().as_str() {
-        "lz4" => Some(|body, size| unpack_lz4(size, body).expect(BEFORE)),
-        "zstd" => Some(|body, size| unpack_zstd(size, body).expect(BEFORE)),
+        "lz4" => Some(|body, size| unpack_into(&Buffers::new(0), size, body, unpack_lz4).expect(BEFORE)),
+        "zstd" => Some(|body, size| unpack_into(&Buffers::new(0), size, body, unpack_zstd).expect(BEFORE)),
         _ => None,
     }
 }
 
-fn unpack_lz4(size: usize, body: &[u8]) -> Result<Bytes, UnpackError> {
-    let damaged = |problem: String| UnpackError::Damaged { compression: "lz4", packed: body.len(), problem };
-    if size as u64 > LZ4_MAX_RATIO * body.len() as u64 {
-        return Err(damaged(format!("it cannot hold the {size} bytes announced")));
-    }
-    let mut raw = vec![0; size];
-    let written = lz4_flex::block::decompress_into(body, &mut raw).map_err(|error| damaged(error.to_string()))?;
+/// Unpacks a body; returns the number of bytes.
+type UnpackInto = fn(&[u8], &mut [u8]) -> Result<usize, UnpackError>;
+
+fn unpack_into(buffers: &Arc<Buffers>, size: usize, body: &[u8], unpack: UnpackInto) -> Result<Bytes, UnpackError> {
+    let mut raw = buffers.take(size);
+    let written = unpack(body, raw.as_mut())?;
     raw.truncate(written);
-    Ok(raw.into())
+    Ok(Bytes::from_owner(raw))
 }
 
-fn unpack_zstd(size: usize, body: &[u8]) -> Result<Bytes, UnpackError> {
-    let raw = zstd::bulk::decompress(body, size).map_err(|error| UnpackError::Damaged {
-        compression: "zstd",
-        packed: body.len(),
-        problem: error.to_string(),
-    })?;
-    Ok(raw.into())
+fn unpack_lz4(body: &[u8], raw: &mut [u8]) -> Result<usize, UnpackError> {
+    let size = i32::try_from(raw.len()).ok();
+    lz4::block::decompress_to_buffer(body, size, raw).map_err(|error| damaged("lz4", body, error.to_string()))
+}
+
+fn unpack_zstd(body: &[u8], raw: &mut [u8]) -> Result<usize, UnpackError> {
+    zstd::bulk::decompress_to_buffer(body, raw).map_err(|error| damaged("zstd", body, error.to_string()))
+}
+
+fn damaged(compression: &'static str, body: &[u8], problem: String) -> UnpackError {
+    UnpackError::Damaged { compression, packed: body.len(), problem }
 }
 
 #[cfg(test)]
@@ -143,6 +159,10 @@ mod tests {
     fn bytes(hex: &str) -> Bytes {
         let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
         (0..hex.len()).step_by(2).map(digit).collect()
+    }
+
+    fn unpack(compression: Option<&str>, raw_size: u64, body: Bytes) -> Result<Bytes, UnpackError> {
+        super::unpack(compression, raw_size, body, &Buffers::new(0))
     }
 
     #[track_caller]
@@ -212,7 +232,7 @@ mod tests {
     #[test]
     fn the_highest_ratio_of_lz4_is_accepted() {
         let raw = vec![7; 4 << 20];
-        let packed = lz4_flex::block::compress(&raw);
+        let packed = lz4::block::compress(&raw, None, false).unwrap();
         assert!(raw.len() > 250 * packed.len());
         check(Some("lz4"), raw.len() as u64, packed.into(), Ok(raw.into()));
     }
@@ -252,7 +272,7 @@ mod tests {
         fn compressed_data_round_trips(raw in proptest::collection::vec(any::<u8>(), 0..4096)) {
             let size = raw.len() as u64;
             let raw = Bytes::from(raw);
-            let lz4 = lz4_flex::block::compress(&raw);
+            let lz4 = lz4::block::compress(&raw, None, false).unwrap();
             prop_assert_eq!(unpack(Some("lz4"), size, lz4.into()), Ok(raw.clone()));
             let zstd = zstd::bulk::compress(&raw, 1).unwrap();
             prop_assert_eq!(unpack(Some("zstd"), size, zstd.into()), Ok(raw));

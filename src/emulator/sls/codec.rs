@@ -49,7 +49,7 @@ impl Codec {
     /// The library behind it failed.
     pub fn compress(self, body: &[u8]) -> io::Result<Vec<u8>> {
         match self {
-            Self::Lz4 => Ok(lz4_flex::block::compress(body)),
+            Self::Lz4 => lz4::block::compress(body, None, false),
             Self::Zstd => zstd::bulk::compress(body, 1),
             Self::Deflate => {
                 let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -65,7 +65,9 @@ impl Codec {
     /// `PostBodyUncompressError`: the body is damaged, or of another size.
     pub fn decompress(self, body: &[u8], size: usize) -> Result<Vec<u8>, Refusal> {
         let raw = match self {
-            Self::Lz4 => lz4_flex::block::decompress(body, size).map_err(io::Error::other),
+            Self::Lz4 => {
+                i32::try_from(size).map_err(io::Error::other).and_then(|size| lz4::block::decompress(body, Some(size)))
+            }
             Self::Zstd => zstd::bulk::decompress(body, size),
             Self::Deflate => {
                 let mut raw = Vec::new();

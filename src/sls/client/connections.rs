@@ -1,4 +1,5 @@
-//! The HTTP clients with the connections to SLS. Sources with the same connection settings share one, and its open connections.
+//! What sources share: the HTTP clients with the connections to SLS, and the buffers of pages. Sources with the same
+//! connection settings have one client, and its open connections.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -8,6 +9,7 @@ use reqwest::{Client, ClientBuilder};
 
 use super::config_error::ConfigError;
 use super::dns::Remembering;
+use crate::core::buffers::Buffers;
 use crate::core::no_proxy;
 use crate::core::reread::{FromFiles, Reread};
 use crate::core::tls_connectors::TlsConnectors;
@@ -25,11 +27,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Minimum time between two checks of the CA file.
 const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Connections that sources share. They belong to the runtime in which they are first used.
-#[derive(Debug, Default, Clone)]
+/// Connections, and buffers of pages, that sources share. The connections belong to the runtime in which they are first
+/// used.
+#[derive(Debug, Clone)]
 pub struct Connections {
     clients: Arc<Mutex<Vec<Known>>>,
     tls: TlsConnectors,
+    pub(super) buffers: Arc<Buffers>,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self::with(TlsConnectors::default(), 0)
+    }
 }
 
 /// A client that may be in use, and its connection settings.
@@ -48,10 +58,11 @@ struct Way {
 }
 
 impl Connections {
-    /// No connections yet. Connections that are opened later use these TLS connectors.
+    /// No connections yet. Connections that are opened later use these TLS connectors. At most `unused` bytes of
+    /// buffers are kept while no page needs them.
     #[must_use]
-    pub fn with(tls: TlsConnectors) -> Self {
-        Self { clients: Arc::default(), tls }
+    pub fn with(tls: TlsConnectors, unused: usize) -> Self {
+        Self { clients: Arc::default(), tls, buffers: Buffers::new(unused) }
     }
 
     /// The client for a source; other sources may use it, too.

@@ -130,7 +130,8 @@ impl Sls {
     /// [`InspectError`]
     pub async fn inspect_page(&self, shard: ShardId, cursor: &Cursor) -> Result<(), InspectError> {
         let request = api::build_pull(&self.config, shard, cursor, 1, None);
-        self.look(&request, |reply| api::read_pull(&self.config, shard, cursor, reply.clone()).map(drop)).await
+        self.look(&request, |reply| api::read_pull(&self.config, shard, cursor, reply.clone(), &self.buffers).map(drop))
+            .await
     }
 
     /// Whether a checkpoint may be saved: tries to save one for a shard and a consumer that do not exist, so that the

@@ -144,7 +144,8 @@ impl Wire {
             200 => MAX_REPLY,
             _ => MAX_REFUSAL,
         };
-        let mut body = BytesMut::new();
+        let announced = response.content_length().and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
+        let mut body = BytesMut::with_capacity(announced.min(limit));
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(call, error))? {
             let room = limit - body.len();
             body.extend_from_slice(&chunk[..chunk.len().min(room)]);
@@ -156,7 +157,9 @@ impl Wire {
                 break;
             }
         }
-        reply.body = body.freeze();
+        // A page is kept packed: in as much memory as it needs.
+        let is_exact = body.capacity() == body.len();
+        reply.body = if is_exact { body.freeze() } else { Bytes::copy_from_slice(&body) };
         Ok(reply)
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::core::buffers::Buffers;
 use crate::core::cursor::ShardId;
 use crate::core::event::{Body, BodyError, DestinationFormat, Format, Head};
 use crate::core::page::Page;
@@ -104,6 +105,7 @@ struct Work<'a> {
     pages: &'a [Page],
     /// Each page compressed, and its size.
     packed: Vec<(Bytes, usize)>,
+    buffers: Arc<Buffers>,
     reader: Logs,
     /// The script without and with the format of the destinations.
     plain: Hook,
@@ -119,7 +121,8 @@ impl<'a> Work<'a> {
         formats: &[DestinationFormat],
         pages: &'a [Page],
     ) -> Result<Self, Fault> {
-        let packed = pages.iter().map(|page| (lz4_flex::block::compress(&page.body).into(), page.body.len())).collect();
+        let pack = |body: &[u8]| lz4::block::compress(body, None, false).expect("memory can be compressed");
+        let packed = pages.iter().map(|page| (pack(&page.body).into(), page.body.len())).collect();
         let mut reader = Logs::default();
         let logs = pages.iter().map(|page| read(&mut reader, page)).sum();
         let empty = |named: &DestinationFormat| DestinationFormat { format: Arc::new(Nothing), ..named.clone() };
@@ -133,14 +136,16 @@ impl<'a> Work<'a> {
             }
             made.outputs.iter().for_each(|output| events.extend_from_slice(output.bytes()));
         }
-        Ok(Self { pages, packed, reader, plain, full, logs, events })
+        let buffers = Buffers::new(pages.iter().map(|page| page.body.len()).sum());
+        Ok(Self { pages, packed, buffers, reader, plain, full, logs, events })
     }
 
     /// One pass over all logs.
     fn run(&mut self, stage: Stage) {
         match stage {
             Stage::Unpack => self.packed.iter().for_each(|(body, raw)| {
-                black_box(unpack(Some("lz4"), *raw as u64, body.clone()).expect("it was compressed here"));
+                let page = unpack(Some("lz4"), *raw as u64, body.clone(), &self.buffers);
+                black_box(page.expect("it was compressed here"));
             }),
             Stage::Read => self.pages.iter().for_each(|page| {
                 black_box(read(&mut self.reader, page));

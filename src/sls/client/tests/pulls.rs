@@ -8,7 +8,7 @@ use super::*;
 #[tokio::test]
 async fn a_page_arrives_decompressed_and_query_and_processor_are_sent() {
     let body = b"hello hello hello hello hello";
-    let packed = lz4_flex::block::compress(body);
+    let packed = lz4::block::compress(body, None, false).unwrap();
     let headers = [("x-log-end-of-cursor", "1"), ("x-log-cursor-time", "1554260243")];
     let server = Server::start([Answer::Whole(page("29", &headers, &packed))]).await;
     let sls = Sls::new(&Config {
@@ -27,7 +27,7 @@ async fn a_page_arrives_decompressed_and_query_and_processor_are_sent() {
 
 #[tokio::test]
 async fn the_time_of_a_page_is_by_our_clock_even_if_that_of_the_server_is_minutes_off() {
-    let packed = lz4_flex::block::compress(b"hello");
+    let packed = lz4::block::compress(b"hello", None, false).unwrap();
     for minutes in [-5, 0, 5] {
         // Too little for the server to refuse our signatures.
         let there = Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
@@ -45,7 +45,7 @@ async fn the_time_of_a_page_is_by_our_clock_even_if_that_of_the_server_is_minute
 async fn a_page_above_the_limit_is_requested_in_halves() {
     // Its body is not waited for: the headers are enough.
     let large = Answer::Drip(page("2147483647", &[("content-length", "1000000")], b""));
-    let small = lz4_flex::block::compress(b"page");
+    let small = lz4::block::compress(b"page", None, false).unwrap();
     let small = Answer::Whole(page("4", &[], &small));
     let server = Server::start([large.clone(), large, small]).await;
     assert_eq!(&pull(&server.sls()).await.unwrap().body[..], b"page");
@@ -64,7 +64,7 @@ async fn one_log_group_above_the_limit_is_refused() {
 
 #[tokio::test]
 async fn a_page_with_a_wrong_size_or_a_torn_one_is_retried() {
-    let packed = lz4_flex::block::compress(b"hello hello hello hello");
+    let packed = lz4::block::compress(b"hello hello hello hello", None, false).unwrap();
     let length = (packed.len() + 1).to_string();
     let server = Server::start([
         Answer::Whole(page("24", &[], &packed)),
