@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use forwarder::core::buffers::Buffers;
+use forwarder::core::budget::Buffers;
 use forwarder::core::cursor::{Cursor, ShardId};
 use forwarder::core::page::Page;
 use forwarder::core::secret::Secret;
@@ -136,7 +136,7 @@ fn packed(input: &mut Input<'_>) {
 
     // As if it had been requested, if possible.
     let compression = if named == Some("zstd") { Compression::Zstd } else { Compression::Lz4 };
-    match api::read_pull(&Config { compression, ..config() }, ShardId(3), &Cursor::new("c"), reply, &Buffers::new(0)) {
+    match api::read_pull(&Config { compression, ..config() }, ShardId(3), &Cursor::new("c"), reply, &Buffers::none()) {
         Ok(page) => {
             assert_eq!(Ok(page.body.len()), raw_size.trim().parse(), "not of the size announced");
             assert!(page.groups == 0 || !page.body.is_empty(), "log groups without a body");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use forwarder::core::buffers::Buffers;
+use forwarder::core::budget::Buffers;
 use forwarder::core::cursor::{Cursor, ShardId};
 use forwarder::core::source::SourceError;
 use forwarder::sls::api;
@@ -139,7 +139,7 @@ fn read(call: Call, reply: &Reply) -> Result<(), ReadError> {
             }
         }
         Call::Pull => {
-            let page = api::read_pull(&config(), ShardId(3), &Cursor::new("c"), reply.clone(), &Buffers::new(0))?;
+            let page = api::read_pull(&config(), ShardId(3), &Cursor::new("c"), reply.clone(), &Buffers::none())?;
             assert_eq!(Some(page.next.as_str()), reply.header("x-log-cursor"));
         }
         Call::Project => drop(read_project(reply)?),

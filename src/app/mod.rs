@@ -71,9 +71,6 @@ use source_list::SourceList;
 use source_run::Common;
 use wait_log::log_waits;
 
-/// Buffers that no page needs may take this fraction of `run.memory`, beside it.
-const UNUSED_BUFFERS_PART: usize = 8;
-
 /// Isolated destinations may use this fraction of the memory for waiting events: the others need the rest.
 const ISOLATED_SHARE: usize = 4;
 
@@ -168,8 +165,7 @@ impl App {
         info!(dir = %letters.dir().display(), "logs that cannot be delivered are written as dead letters");
         let (ledger, letters, sources) = (Arc::default(), Arc::new(letters), SourceList::default());
         let copies = dead_letter_rules.to.as_ref().and_then(|to| Copies::to(to, &formats));
-        let unused = settings.run.memory / UNUSED_BUFFERS_PART;
-        let (connections, beating) = (Connections::with(tls.clone(), unused), Connections::with(tls, 0));
+        let (connections, beating) = (Connections::with(tls.clone()), Connections::with(tls));
         let taps = Arc::default();
         let shared = Shared {
             destinations,

@@ -1,5 +1,6 @@
 //! The memory budget: how many bytes may be in flight, from pull to durable, over all shards of all sources.
 
+mod buffers;
 mod part;
 mod shares;
 
@@ -9,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use buffers::Unused;
+pub use buffers::{Buffer, Buffers};
 pub use part::{LargePart, PartBegun};
 use shares::{MemoryRequestId, Need, ShareId, Shares};
 
@@ -22,7 +25,7 @@ impl SharedBudget {
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let known = Known { shares: Shares::new(bytes.max(1)), waiting: BTreeMap::new(), granted: BTreeMap::new() };
-        Self(Arc::new(Memory { known: Mutex::new(known) }))
+        Self(Arc::new(Memory { known: Mutex::new(known), unused: Mutex::default() }))
     }
 
     /// Adds a source and returns its budget. The source counts until the budget and all its credits are dropped.
@@ -30,6 +33,12 @@ impl SharedBudget {
     pub fn for_source(&self) -> Budget {
         let id = self.0.lock().shares.join();
         Budget(Arc::new(Share { id, memory: Arc::clone(&self.0) }))
+    }
+
+    /// Large buffers, which are used again.
+    #[must_use]
+    pub fn buffers(&self) -> Buffers {
+        Buffers(Arc::clone(&self.0))
     }
 
     /// Maximum number of bytes in flight.
@@ -67,6 +76,12 @@ impl Budget {
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         SharedBudget::new(bytes).for_source()
+    }
+
+    /// Large buffers, which are used again.
+    #[must_use]
+    pub fn buffers(&self) -> Buffers {
+        Buffers(Arc::clone(&self.0.memory))
     }
 
     /// Takes credit for `bytes`, or for the maximum of a source if that is less. Waits in order of arrival.
@@ -132,6 +147,7 @@ pub struct SourceMemory {
 #[derive(Debug)]
 struct Memory {
     known: Mutex<Known>,
+    unused: Mutex<Unused>,
 }
 
 #[derive(Debug)]
@@ -235,6 +251,12 @@ impl Credit {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Large buffers of its budget, which are used again.
+    #[must_use]
+    pub fn buffers(&self) -> Buffers {
+        Buffers(Arc::clone(&self.share.memory))
     }
 
     /// Grows to `bytes`, if that much is free. Never waits, and never makes a debt.

@@ -1,5 +1,6 @@
 //! Encoded events, and the output that they are for one destination.
 
+use super::budget::Buffer;
 use super::cursor::ShardId;
 
 /// Unused capacity up to this fraction of the events is kept: freeing it is not worth the call.
@@ -8,9 +9,16 @@ const SLACK_PART: usize = 8;
 /// Encoded events, back to back in one buffer. Each has the index of the log it was made from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Events {
-    bytes: Vec<u8>,
+    bytes: Buffer,
     ends: Vec<usize>,
     logs: Vec<u32>,
+}
+
+/// No events yet, to be written into this buffer.
+impl From<Buffer> for Events {
+    fn from(bytes: Buffer) -> Self {
+        Self { bytes, ..Self::default() }
+    }
 }
 
 impl Events {
@@ -66,12 +74,12 @@ impl Events {
 
     /// The same events without their bytes.
     pub(super) fn outline(&self) -> Self {
-        Self { bytes: Vec::new(), ends: self.ends.clone(), logs: self.logs.clone() }
+        Self { bytes: Buffer::default(), ends: self.ends.clone(), logs: self.logs.clone() }
     }
 
     /// The same events with these bytes: those that they had before [`Events::outline`].
     pub(super) fn with_bytes(&self, bytes: Vec<u8>) -> Self {
-        Self { bytes, ends: self.ends.clone(), logs: self.logs.clone() }
+        Self { bytes: bytes.into(), ends: self.ends.clone(), logs: self.logs.clone() }
     }
 
     /// Frees unused capacity.
@@ -81,11 +89,6 @@ impl Events {
         }
         self.ends.shrink_to_fit();
         self.logs.shrink_to_fit();
-    }
-
-    /// Reserves capacity for `bytes` more bytes, so that the buffer does not grow in steps.
-    pub fn reserve(&mut self, bytes: usize) {
-        self.bytes.reserve(bytes);
     }
 
     /// Appends an event made from log number `log`. `write` writes it into the buffer. If `write` fails, nothing is
@@ -142,8 +145,7 @@ mod tests {
     /// Fails if a vector keeps unused capacity: `run.memory` would count memory that nothing uses.
     #[test]
     fn shrunk_events_use_little_more_memory_than_they_need() {
-        let mut events = Events::default();
-        events.reserve(100_000);
+        let mut events = Events::from(Buffer::from(Vec::with_capacity(100_000)));
         for log in 0..110 {
             let push = |out: &mut Vec<u8>| {
                 out.extend_from_slice(&[b'x'; 1000]);

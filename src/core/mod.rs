@@ -4,7 +4,6 @@ pub mod arrival;
 pub mod backoff;
 pub mod batch;
 pub mod budget;
-pub mod buffers;
 pub mod cause;
 pub mod certificates;
 pub mod count;

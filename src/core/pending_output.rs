@@ -17,10 +17,11 @@ pub struct PendingOutput(Mutex<Held>);
 
 #[derive(Debug)]
 struct Held {
+    /// Dropped before the events, so that the budget has room for their buffer.
+    credit: Option<Credit>,
     /// `None` while only the packed events are held.
     plain: Option<Arc<Output>>,
     packed: Option<PackedOutput>,
-    credit: Option<Credit>,
 }
 
 #[derive(Debug)]

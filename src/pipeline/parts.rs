@@ -156,6 +156,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
             bytes: room.bytes().min(part.bytes),
             time: part.time,
             gives_up: self.gives_up(&runner.breaker),
+            buffers: Some(self.pipeline.budget.buffers()),
             begins: Some(Arc::new(room.begins(runner.surplus.expected()))),
         };
         let stretch = Stretch { page: rest.page.clone(), from: rest.from, bounds };

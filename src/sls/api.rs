@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +14,7 @@ use super::message::{Call, Method, Reply, Request};
 use super::percent::percent_encode;
 use super::unpack::{UnpackError, can_unpack, check_compression, check_size, unpack};
 use super::{Compression, Config};
-use crate::core::buffers::Buffers;
+use crate::core::budget::Buffers;
 use crate::core::cursor::{Cursor, ShardId, Start};
 use crate::core::page::{Packed, Page};
 use crate::core::printable::excerpt;
@@ -387,7 +386,7 @@ pub fn read_pull(
     shard: ShardId,
     cursor: &Cursor,
     reply: Reply,
-    buffers: &Arc<Buffers>,
+    buffers: &Buffers,
 ) -> Result<Page, ReadError> {
     let next = reply.header("x-log-cursor").filter(|next| !next.is_empty());
     let next = Cursor::new(next.ok_or_else(|| garbled("there is no x-log-cursor"))?);

@@ -28,7 +28,6 @@ use super::project::Project;
 use super::sign::sign;
 use super::{Config, Signature};
 use crate::core::budget::Credit;
-use crate::core::buffers::Buffers;
 use crate::core::cause::Cause;
 use crate::core::cursor::{Cursor, ShardId};
 use crate::core::printable::excerpt;
@@ -62,7 +61,6 @@ pub struct Sls {
     wire: Wire,
     keys: Keys,
     clock: ServerClock,
-    buffers: Arc<Buffers>,
     /// The server refused version 1 of the signature: version 4 is used from then on.
     only_v4: AtomicBool,
     group_told: AtomicBool,
@@ -94,7 +92,6 @@ impl Sls {
             wire,
             keys,
             clock: ServerClock::default(),
-            buffers: Arc::clone(&connections.buffers),
             only_v4: AtomicBool::new(false),
             group_told: AtomicBool::new(false),
             shards_told: AtomicBool::new(false),

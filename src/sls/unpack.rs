@@ -3,12 +3,10 @@
 //! Source: Alibaba Cloud SLS API reference, PullLogs: `x-log-compresstype` names the compression, `x-log-bodyrawsize`
 //! the size without it. LZ4 is the bare block format, without frame or length prefix, as in the vendor's SDKs.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use super::Compression;
-use crate::core::buffers::Buffers;
+use crate::core::budget::Buffers;
 use crate::core::page::Unpack;
 
 /// Maximum size of an unpacked page, in bytes. Checked before memory is allocated.
@@ -80,12 +78,7 @@ pub fn check_compression(asked: Compression, named: Option<&str>) -> Result<(), 
 ///
 /// # Errors
 /// One variant per fault; memory for at most `raw_size` bytes is allocated.
-pub fn unpack(
-    compression: Option<&str>,
-    raw_size: u64,
-    body: Bytes,
-    buffers: &Arc<Buffers>,
-) -> Result<Bytes, UnpackError> {
+pub fn unpack(compression: Option<&str>, raw_size: u64, body: Bytes, buffers: &Buffers) -> Result<Bytes, UnpackError> {
     buffers.trim();
     check_size(raw_size)?;
     if raw_size == 0 {
@@ -112,8 +105,8 @@ pub fn unpack(
 pub fn can_unpack(compression: Option<&str>) -> Option<Unpack> {
     const BEFORE: &str = "it was unpacked before";
     match compression?.to_ascii_lowercase().as_str() {
-        "lz4" => Some(|body, size| unpack_into(&Buffers::new(0), size, body, unpack_lz4).expect(BEFORE)),
-        "zstd" => Some(|body, size| unpack_into(&Buffers::new(0), size, body, unpack_zstd).expect(BEFORE)),
+        "lz4" => Some(|body, size| unpack_into(&Buffers::none(), size, body, unpack_lz4).expect(BEFORE)),
+        "zstd" => Some(|body, size| unpack_into(&Buffers::none(), size, body, unpack_zstd).expect(BEFORE)),
         _ => None,
     }
 }
@@ -121,9 +114,9 @@ pub fn can_unpack(compression: Option<&str>) -> Option<Unpack> {
 /// Unpacks a body; returns the number of bytes.
 type UnpackInto = fn(&[u8], &mut [u8]) -> Result<usize, UnpackError>;
 
-fn unpack_into(buffers: &Arc<Buffers>, size: usize, body: &[u8], unpack: UnpackInto) -> Result<Bytes, UnpackError> {
-    let mut raw = buffers.take(size);
-    let written = unpack(body, raw.as_mut())?;
+fn unpack_into(buffers: &Buffers, size: usize, body: &[u8], unpack: UnpackInto) -> Result<Bytes, UnpackError> {
+    let mut raw = buffers.filled(size);
+    let written = unpack(body, &mut raw)?;
     raw.truncate(written);
     Ok(Bytes::from_owner(raw))
 }
@@ -162,7 +155,7 @@ mod tests {
     }
 
     fn unpack(compression: Option<&str>, raw_size: u64, body: Bytes) -> Result<Bytes, UnpackError> {
-        super::unpack(compression, raw_size, body, &Buffers::new(0))
+        super::unpack(compression, raw_size, body, &Buffers::none())
     }
 
     #[track_caller]

@@ -23,6 +23,7 @@ use super::values::state;
 use super::values::state::KeptState;
 use super::{Config, Script, stdlib};
 use crate::core::batch::Events;
+use crate::core::budget::Buffer;
 use crate::core::cursor::ShardId;
 use crate::core::event::Formats;
 use crate::core::page::Page;
@@ -160,13 +161,15 @@ impl Hook {
         bounds: &Bounds,
         is_wanted: &dyn Fn() -> bool,
     ) -> Result<Made, PageError> {
-        let mut made = Made { outputs: vec![Events::default(); self.formats.len()], ..Made::default() };
-        if from == 0 {
-            for (events, growth) in made.outputs.iter_mut().zip(&self.growth) {
-                let expected = page.body.len().saturating_mul(*growth) / GROWTH_OF_ONE;
-                events.reserve(expected.min(bounds.bytes));
+        let buffer = |growth: &usize| {
+            let expected = if from == 0 { page.body.len().saturating_mul(*growth) / GROWTH_OF_ONE } else { 0 };
+            let expected = expected.min(bounds.bytes);
+            match &bounds.buffers {
+                Some(buffers) => Events::from(buffers.empty(expected)),
+                None => Events::from(Buffer::from(Vec::with_capacity(expected))),
             }
-        }
+        };
+        let mut made = Made { outputs: self.growth.iter().map(buffer).collect(), ..Made::default() };
         let ended = self.go_to(page, from).and_then(|()| self.run_on(page, Leave::new(bounds, is_wanted), &mut made));
         let is_last = match ended {
             Ok(Ended::Left | Ended::Broken) if from == 0 => loggroup::check(&page.body).map(|()| false),

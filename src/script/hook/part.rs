@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::batch::Events;
+use crate::core::budget::Buffers;
 use crate::core::drop_reasons::DropReasons;
 use crate::core::page::Page;
 use crate::script::HookError;
@@ -37,6 +38,8 @@ pub struct Bounds {
     pub time: Duration,
     /// Called after a log that broke a limit of the script.
     pub gives_up: Option<Arc<GivesUp>>,
+    /// The buffers of the events.
+    pub buffers: Option<Buffers>,
     /// Called before the first log, on the thread of the hook: whether there is memory for the result.
     pub begins: Option<Arc<Begins>>,
 }
@@ -50,7 +53,7 @@ pub type Begins = dyn Fn() -> bool + Send + Sync;
 
 impl Bounds {
     /// To the end of the page.
-    pub const NONE: Self = Self { bytes: usize::MAX, time: Duration::MAX, gives_up: None, begins: None };
+    pub const NONE: Self = Self { bytes: usize::MAX, time: Duration::MAX, gives_up: None, buffers: None, begins: None };
 }
 
 impl std::fmt::Debug for Bounds {

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::core::batch::{Batch, Part};
+use crate::core::budget::SharedBudget;
 use crate::script::hook::threads::{HookRun, NotMade};
 
 /// Ten bytes for each log: `"log 0003"`.
@@ -115,6 +116,23 @@ fn a_torn_page_is_not_delivered_in_parts() {
     let ran = HookRun::of(quick(SCRIPT), None, Stretch { page, from: 0, bounds: bytes(1) }, &|| true);
     let Err(NotMade::Unreadable(unreadable)) = ran.made else { panic!("the page is damaged") };
     assert_eq!(unreadable.page.cursor, Cursor::new("c0"), "or its first part would be delivered with every pull");
+}
+
+#[test]
+fn events_are_written_into_the_buffer_of_settled_events() {
+    let mut hook = quick("function process(log) return log.kind end");
+    let bounds = Bounds { buffers: Some(SharedBudget::new(1 << 20).buffers()), ..Bounds::NONE };
+    let text = "x".repeat(100_000);
+    let page = page_of(&[vec![(b"kind".as_slice(), text.as_bytes())]]);
+    let mut places = Vec::new();
+    for _ in 0..4 {
+        let (next, batch, _) = run(hook, &page, 0, bounds.clone());
+        hook = next;
+        let output = batch.outputs[0].output();
+        assert_eq!(output.events.bytes().len(), 100_002);
+        places.push(output.events.bytes().as_ptr());
+    }
+    assert_eq!(places[2], places[3], "the hook has learnt how much room the events of such a page need");
 }
 
 #[test]

@@ -10,7 +10,7 @@ const CURSOR: &str = "MTcwMDAwMDAwMDAwMDAwMDAwMA==";
 const SHARD: ShardId = ShardId(3);
 
 fn read(config: &Config, reply: Reply) -> Result<Page, ReadError> {
-    read_pull(config, SHARD, &cursor(), reply, &Buffers::new(0))
+    read_pull(config, SHARD, &cursor(), reply, &Buffers::none())
 }
 
 pub(in crate::sls) fn config() -> Config {

@@ -1,5 +1,4 @@
-//! What sources share: the HTTP clients with the connections to SLS, and the buffers of pages. Sources with the same
-//! connection settings have one client, and its open connections.
+//! The HTTP clients with the connections to SLS. Sources with the same connection settings share one, and its open connections.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -9,7 +8,6 @@ use reqwest::{Client, ClientBuilder};
 
 use super::config_error::ConfigError;
 use super::dns::Remembering;
-use crate::core::buffers::Buffers;
 use crate::core::no_proxy;
 use crate::core::reread::{FromFiles, Reread};
 use crate::core::tls_connectors::TlsConnectors;
@@ -27,19 +25,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Minimum time between two checks of the CA file.
 const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Connections, and buffers of pages, that sources share. The connections belong to the runtime in which they are first
-/// used.
-#[derive(Debug, Clone)]
+/// Connections that sources share. They belong to the runtime in which they are first used.
+#[derive(Debug, Default, Clone)]
 pub struct Connections {
     clients: Arc<Mutex<Vec<Known>>>,
     tls: TlsConnectors,
-    pub(super) buffers: Arc<Buffers>,
-}
-
-impl Default for Connections {
-    fn default() -> Self {
-        Self::with(TlsConnectors::default(), 0)
-    }
 }
 
 /// A client that may be in use, and its connection settings.
@@ -58,11 +48,10 @@ struct Way {
 }
 
 impl Connections {
-    /// No connections yet. Connections that are opened later use these TLS connectors. At most `unused` bytes of
-    /// buffers are kept while no page needs them.
+    /// No connections yet. Connections that are opened later use these TLS connectors.
     #[must_use]
-    pub fn with(tls: TlsConnectors, unused: usize) -> Self {
-        Self { clients: Arc::default(), tls, buffers: Buffers::new(unused) }
+    pub fn with(tls: TlsConnectors) -> Self {
+        Self { clients: Arc::default(), tls }
     }
 
     /// The client for a source; other sources may use it, too.

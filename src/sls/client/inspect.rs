@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::Sls;
+use crate::core::budget::Buffers;
 use crate::core::cause::Cause;
 use crate::core::cursor::{Cursor, ShardId, Start};
 use crate::core::source::SourceError;
@@ -130,8 +131,10 @@ impl Sls {
     /// [`InspectError`]
     pub async fn inspect_page(&self, shard: ShardId, cursor: &Cursor) -> Result<(), InspectError> {
         let request = api::build_pull(&self.config, shard, cursor, 1, None);
-        self.look(&request, |reply| api::read_pull(&self.config, shard, cursor, reply.clone(), &self.buffers).map(drop))
-            .await
+        self.look(&request, |reply| {
+            api::read_pull(&self.config, shard, cursor, reply.clone(), &Buffers::none()).map(drop)
+        })
+        .await
     }
 
     /// Whether a checkpoint may be saved: tries to save one for a shard and a consumer that do not exist, so that the

@@ -161,7 +161,7 @@ impl Sls {
         let request = api::build_pull(&self.config, shard, cursor, groups, until);
         let reply = self.send(&request, Some(room)).await?;
         let id = reply.header("x-log-requestid").map(str::to_owned);
-        match api::read_pull(&self.config, shard, cursor, reply, &self.buffers) {
+        match api::read_pull(&self.config, shard, cursor, reply, &room.buffers()) {
             Ok(page) => {
                 // All ages of logs are computed with our clock.
                 let received_at = page.received_at.map(|second| self.by_our_clock(second));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::core::buffers::Buffers;
+use crate::core::budget::{Buffers, SharedBudget};
 use crate::core::cursor::ShardId;
 use crate::core::event::{Body, BodyError, DestinationFormat, Format, Head};
 use crate::core::page::Page;
@@ -105,7 +105,7 @@ struct Work<'a> {
     pages: &'a [Page],
     /// Each page compressed, and its size.
     packed: Vec<(Bytes, usize)>,
-    buffers: Arc<Buffers>,
+    buffers: Buffers,
     reader: Logs,
     /// The script without and with the format of the destinations.
     plain: Hook,
@@ -136,7 +136,7 @@ impl<'a> Work<'a> {
             }
             made.outputs.iter().for_each(|output| events.extend_from_slice(output.bytes()));
         }
-        let buffers = Buffers::new(pages.iter().map(|page| page.body.len()).sum());
+        let buffers = SharedBudget::new(pages.iter().map(|page| page.body.len()).sum()).buffers();
         Ok(Self { pages, packed, buffers, reader, plain, full, logs, events })
     }
 
