@@ -22,8 +22,10 @@ pub enum Error {
     /// SLS rejected the requests at the start.
     #[error("SLS refuses the start: {0}")]
     Refused(Cause),
-    /// Not everything could be delivered before the drain deadline.
-    #[error("stopped before everything in flight was delivered; nothing is lost: those logs will be pulled again")]
+    /// Not everything could be delivered and saved before the drain deadline.
+    #[error(
+        "stopped before everything in flight was delivered and saved; nothing is lost: those logs will be pulled again"
+    )]
     Cut,
     /// A bug.
     #[error("bug: {0}")]

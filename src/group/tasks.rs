@@ -205,7 +205,13 @@ impl<S: Source, K: Destination> Tasks<S, K> {
             Ok((_, ShardEnd::Past)) => Some(Instant::now() + PAST_REST),
             Ok((
                 _,
-                ShardEnd::Released | ShardEnd::GivenBack | ShardEnd::Over | ShardEnd::CutShort | ShardEnd::Lost,
+                ShardEnd::Released
+                | ShardEnd::GivenBack
+                | ShardEnd::Over
+                | ShardEnd::CutShort
+                | ShardEnd::Unsaved
+                | ShardEnd::Unread
+                | ShardEnd::Lost,
             )) => None,
             Err(panic) => {
                 let name = self.name(shard);
@@ -244,7 +250,7 @@ impl<S: Source, K: Destination> Tasks<S, K> {
         }
         warn!(
             shards = dropped.join(" "),
-            "not everything was delivered within {}; the rest will be pulled again from the checkpoint",
+            "not everything was delivered and saved within {}; the rest will be pulled again from the checkpoint",
             in_words(self.drain)
         );
     }

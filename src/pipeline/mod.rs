@@ -139,6 +139,10 @@ pub enum ShardEnd {
     Over,
     /// The same during a stop, usually because its time limit was reached.
     CutShort,
+    /// Stopped with all pulled logs durable, and a checkpoint that could not be saved.
+    Unsaved,
+    /// Stopped before anything was pulled.
+    Unread,
     /// The shard belongs to another consumer, or no longer exists.
     Lost,
     /// The checkpoint was changed from outside: the shard must restart from there.
@@ -155,6 +159,10 @@ impl fmt::Display for ShardEnd {
             Self::GivenBack => "it was paused or halted; undelivered logs will be pulled again",
             Self::Over => "SLS took it away; logs in flight will be pulled again",
             Self::CutShort => "stopped with logs in flight, which will be pulled again",
+            Self::Unsaved => {
+                "all pulled logs are delivered, but the checkpoint could not be saved: they may be delivered again"
+            }
+            Self::Unread => "stopped before anything was pulled",
             Self::Lost => "it belongs to another consumer, or no longer exists",
             Self::Moved => "its checkpoint was changed from outside; it starts again from there",
             Self::Reloaded => "it was halted, and another version of the script runs; it starts again",
@@ -190,7 +198,11 @@ pub async fn run<S: Source, K: Destination>(
     };
     // A lost shard drops everything at once: its next owner starts at the checkpoint.
     let ended = tenure.or(shard.work()).await;
-    let ended = ended.unwrap_or(if shard.stop.is_raised() { ShardEnd::CutShort } else { ShardEnd::Over });
+    let ended = ended.unwrap_or_else(|| match shard.stop.is_raised() {
+        true if account.read().counts.in_flight == 0 => ShardEnd::Unsaved,
+        true => ShardEnd::CutShort,
+        false => ShardEnd::Over,
+    });
     account.released();
     info!(shard = %name, "shard released: {ended}");
     ended
@@ -257,17 +269,17 @@ enum DelivererEnd {
 impl<S: Source, K: Destination> Shard<S, K> {
     async fn work(&self) -> ShardEnd {
         let place = match self.stop.or(self.locate()).await {
-            None => return ShardEnd::Released,
+            None => return ShardEnd::Unread,
             Some(None) => return ShardEnd::Lost,
             Some(Some(place)) => place,
         };
         let version = self.pipeline.hooks.script().version.clone();
         let hook = match self.stop.or(self.begin()).await {
-            None => return ShardEnd::Released,
+            None => return ShardEnd::Unread,
             Some(Ok(hook)) => hook,
             Some(Err(fault)) => {
                 self.halt(0, format!("the script does not load: {fault}"));
-                return self.stay_halted(&version, ShardEnd::Released).await;
+                return self.stay_halted(&version, ShardEnd::Unread).await;
             }
         };
 

@@ -128,6 +128,7 @@ fn start_with(plan: Plan, pages: &[Vec<String>], on_error: OnError, on_reject: O
             asked: AtomicU32::new(0),
             skips: AtomicBool::new(false),
             refuses: AtomicBool::new(false),
+            refuses_saves: AtomicBool::new(false),
             stale: Mutex::default(),
             oldest: AtomicI64::new(0),
             written: AtomicU32::new(written),

@@ -133,3 +133,16 @@ async fn a_tenure_that_ends_during_a_stop_is_not_reported_as_a_shard_that_sls_to
     }
     assert!(!ShardEnd::CutShort.to_string().contains("SLS"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_without_a_saved_checkpoint_is_not_reported_as_delivered_and_saved() {
+    let mut bench = start(&[page(&["a:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
+    bench.pipeline.source.refuses_saves.store(true, Ordering::Relaxed);
+    bench.delivered(1).await;
+    bench.stop.raise();
+    seconds(25).await;
+    bench.over.raise();
+    let ended = bench.task.join_next().await.unwrap().unwrap();
+    assert_eq!(ended, ShardEnd::Unsaved);
+    assert!(ended.to_string().contains("the checkpoint could not be saved"));
+}

@@ -30,6 +30,8 @@ pub(super) struct Pages {
     pub(super) skips: AtomicBool,
     /// Every pull is refused.
     pub(super) refuses: AtomicBool,
+    /// Every save is refused, as if the logstore were deleted.
+    pub(super) refuses_saves: AtomicBool,
     /// The next pull from this page is refused as if its logs had expired.
     pub(super) stale: Mutex<Option<i64>>,
     /// The oldest page that exists.
@@ -69,6 +71,9 @@ impl Source for Pages {
     }
 
     async fn save(&self, _: ShardId, cursor: &Cursor) -> Result<(), SourceError> {
+        if self.refuses_saves.load(Ordering::Relaxed) {
+            return Err(SourceError::Absent(Cause::new("404")));
+        }
         *self.saved.lock().unwrap() = Some(cursor.clone());
         Ok(())
     }
