@@ -86,7 +86,7 @@ const EVENTS: [(&str, Kind, &str, EventFigure); 6] = [
 const MEMBERSHIP: [(&str, &str, GroupFigure); 3] = [
     ("joined", "1 while the consumer group is joined", |group| group.joined.into()),
     ("waiting_for_shards", "1 while the group is joined and no shard of it is ours", |group| {
-        group.waiting.is_some().into()
+        (group.joined && group.waiting.is_some()).into()
     }),
     ("surplus_shards", "Shards that SLS assigns to this process and that are not read, because of a limit", |group| {
         group.surplus as u64

@@ -263,6 +263,8 @@ fn group(source: &SourceSnapshot, snapshot: &Snapshot, say: &mut Vec<Reason>) {
     };
     match (&group.failing, group.joined) {
         (None, true) => {}
+        // It has nothing to join yet.
+        (None, false) if group.waiting.is_some() => {}
         (None, false) => {
             say.push(Reason::new(State::Stopped, format!("the consumer group{of} is not joined yet")));
         }
@@ -294,7 +296,8 @@ fn group(source: &SourceSnapshot, snapshot: &Snapshot, say: &mut Vec<Reason>) {
         say.push(reason.remedy(remedy));
     }
     if let Some(waiting) = &group.waiting {
-        say.push(Reason::new(State::Waiting, format!("waiting{of}: {waiting}")));
+        let reason = Reason::new(State::Waiting, format!("waiting{of}: {waiting}"));
+        say.push(if group.joined { reason } else { reason.not_ready() });
     }
 }
 

@@ -137,7 +137,8 @@ pub struct GroupHealth {
     pub failing: Option<Failing>,
     /// The time of the last successful heartbeat.
     pub last_heartbeat: Option<Instant>,
-    /// While this process has no shard: the owners, as far as SLS reports them.
+    /// While this process has no shard: the owners, as far as SLS reports them. While it has not joined: why there is
+    /// nothing to join.
     pub waiting: Option<String>,
     /// Assigned shards that are not read because a limit allows no more.
     pub surplus: usize,

@@ -53,7 +53,7 @@ use crate::destination::registry::AnyDestination;
 use crate::group::{Drained, Places};
 use crate::pipeline::{Copies, MissedEvents, Route, bring_back};
 use crate::script::{HookThreads, Hooks, Meta};
-use crate::settings::{DeadLetterSettings, DestinationSettings, Settings, SourceSettings};
+use crate::settings::{DeadLetterSettings, DestinationSettings, Settings, SourceNames, SourceSettings};
 use crate::sls::Connections;
 use consumer::ConsumerId;
 use dead_letter_count::DeadLetterCount;
@@ -177,10 +177,12 @@ impl App {
             connections,
             beating,
             sources,
+            names: SourceNames::of(&settings.sources),
             taps,
         };
         let shared = Arc::new(shared);
-        let sources = settings.sources.iter().zip(made).map(|(source, hooks)| Work::new(source, hooks, &shared));
+        let work = settings.sources.iter().zip(made).enumerate();
+        let sources = work.map(|(at, (source, hooks))| Work::new(at, source, hooks, &shared));
         let sources = sources.collect::<Result<_, _>>()?;
         Ok(Self { settings, shared, sources, scripts, gaps: Arc::new(gaps), consumer, state, listening: None })
     }

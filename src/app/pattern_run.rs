@@ -1,7 +1,6 @@
 //! A source whose logstore is a pattern: looks up logstores, and reads each match as a separate source.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,10 +9,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use super::error::Error;
-use super::logstore_changes::{Changes, changes, source_name};
+use super::logstore_changes::{Changes, changes};
 use super::reload::Wake;
 use super::shared::Shared;
-use super::source_list::{Listed, Place, Watched};
+use super::source_list::{Listed, Watched};
 use super::source_run::{Common, SourceRun, identity};
 use crate::admin::{GroupHealth, SourceSnapshot};
 use crate::core::budget::SourceMemory;
@@ -24,6 +23,7 @@ use crate::core::retry_log::RetryLog;
 use crate::core::source::SourceError;
 use crate::core::stop::{Stop, Stopper, stop};
 use crate::core::timings::TimingsRead;
+use crate::core::wildcard;
 use crate::group::{Drained, SourcePlaces};
 use crate::script::Hooks;
 use crate::settings::SourceSettings;
@@ -51,16 +51,29 @@ pub(super) struct PatternRun {
 #[derive(Debug)]
 struct PatternState {
     settings: SourceSettings,
+    /// Its position in the settings.
+    at: usize,
     sls: Sls,
-    failing: Mutex<Option<Failing>>,
+    lookups: Mutex<Lookups>,
+}
+
+/// What the lookups have shown.
+#[derive(Debug, Default)]
+struct Lookups {
+    /// The current failure.
+    failing: Option<Failing>,
+    /// Why the last one found nothing.
+    nothing: Option<String>,
     /// Whether a logstore was found: the sources then report their own state.
-    has_found: AtomicBool,
+    has_found: bool,
 }
 
 /// The result of a lookup.
 enum LookupOutcome {
     /// There are logstores to read, or there were.
     Found,
+    /// Other sources read all logstores that match.
+    ReadByOthers,
     /// There have been none yet.
     Nothing,
 }
@@ -68,11 +81,15 @@ enum LookupOutcome {
 impl PatternRun {
     /// # Errors
     /// A setting of the source is wrong, or a file that it names.
-    pub(super) fn new(settings: &SourceSettings, hooks: Arc<Hooks>, shared: &Arc<Shared>) -> Result<Self, Error> {
+    pub(super) fn new(
+        at: usize,
+        settings: &SourceSettings,
+        hooks: Arc<Hooks>,
+        shared: &Arc<Shared>,
+    ) -> Result<Self, Error> {
         let sls = Sls::over(&settings.sls, &shared.connections).map_err(|error| Error::Settings(error.to_string()))?;
-        let (failing, has_found) = (Mutex::default(), AtomicBool::new(false));
-        let state = Arc::new(PatternState { settings: settings.clone(), sls, failing, has_found });
-        let listed = shared.sources.add(&settings.name, Place::from(&settings.sls), Arc::clone(&state) as _);
+        let state = Arc::new(PatternState { settings: settings.clone(), at, sls, lookups: Mutex::default() });
+        let listed = shared.sources.add(&settings.name, Arc::clone(&state) as _);
         Ok(Self { hooks, shared: Arc::clone(shared), state, _listed: listed })
     }
 
@@ -98,20 +115,24 @@ impl PatternRun {
                 () = wake.comes() => next_look = Instant::now(),
                 () = sleep_until(next_look) => {
                     let Some(looked) = leave.or(found.look()).await else { continue };
-                    let fault = match looked {
-                        Ok(LookupOutcome::Found) => None,
-                        Ok(LookupOutcome::Nothing) => Some(nothing(&settings.sls)),
+                    let pause = match looked {
+                        Ok(LookupOutcome::ReadByOthers) if settings.until.is_some() => return Ok(Drained::Clean),
+                        Ok(LookupOutcome::Found | LookupOutcome::ReadByOthers) => {
+                            self.state.finds();
+                            retry_log.recovered();
+                            LOOKUP_INTERVAL
+                        }
+                        Ok(LookupOutcome::Nothing) => {
+                            let fault = nothing(&settings.sls);
+                            self.state.finds_nothing(fault.cause());
+                            retry_log.next(fault.cause(), fault.retry(), Instant::now())
+                        }
                         Err(fault) if self.is_the_end(&fault, &common) => {
                             return Err(Error::Refused(fault.cause().clone()));
                         }
-                        Err(fault) => Some(fault),
-                    };
-                    self.state.looked(fault.as_ref());
-                    let pause = match &fault {
-                        Some(fault) => retry_log.next(fault.cause(), fault.retry(), Instant::now()),
-                        None => {
-                            retry_log.recovered();
-                            LOOKUP_INTERVAL
+                        Err(fault) => {
+                            self.state.fails(&fault);
+                            retry_log.next(fault.cause(), fault.retry(), Instant::now())
                         }
                     };
                     next_look = Instant::now() + pause.min(LOOKUP_INTERVAL);
@@ -165,14 +186,17 @@ impl<'a> Found<'a> {
 
     /// Lists the logstores, starts sources for those that are new, and ends the sources of those that are gone.
     async fn look(&mut self) -> Result<LookupOutcome, SourceError> {
-        let PatternState { settings, sls, .. } = &*self.pattern.state;
+        let PatternRun { shared, state, .. } = self.pattern;
+        let PatternState { settings, at, sls, .. } = &**state;
         let listed = match sls.logstores().await {
             Err(SourceError::Absent(cause)) => return Err(SourceError::Absent(sls.whereabouts(cause).await)),
             listed => listed?,
         };
         self.common.refusals.meets_something_else(&SourceName::new(&settings.name));
         let known = self.stops.keys().chain(&self.read).cloned().collect();
-        let Changes { new, gone } = changes(&settings.sls.logstore, &known, &listed);
+        let matching = || listed.iter().filter(|logstore| wildcard::matches(&settings.sls.logstore, logstore));
+        let meant = matching().filter(|logstore| shared.names.is_read_by(*at, logstore)).cloned().collect();
+        let Changes { new, gone } = changes(&known, &meant);
         if !gone.is_empty() {
             sleep(SECOND_CHECK_DELAY).await;
             let again = sls.logstores().await?;
@@ -181,20 +205,18 @@ impl<'a> Found<'a> {
         for logstore in new {
             self.start(&logstore)?;
         }
-        let is_empty = self.stops.is_empty() && self.read.is_empty();
-        Ok(if is_empty { LookupOutcome::Nothing } else { LookupOutcome::Found })
+        Ok(match self.stops.is_empty() && self.read.is_empty() {
+            false => LookupOutcome::Found,
+            true if matching().next().is_some() => LookupOutcome::ReadByOthers,
+            true => LookupOutcome::Nothing,
+        })
     }
 
     fn start(&mut self, logstore: &str) -> Result<(), SourceError> {
         let PatternRun { hooks, shared, state, .. } = self.pattern;
         let settings = &state.settings;
         let sls = sls::Config { logstore: logstore.to_owned(), ..settings.sls.clone() };
-        if shared.sources.reads(&Place::from(&sls)) {
-            // Another item or pattern already reads it.
-            return Ok(());
-        }
-        let is_taken = |name: &str| shared.sources.has_name(name);
-        let name = source_name(&settings.name, &sls.project, logstore, is_taken);
+        let name = shared.names.name_of(state.at, logstore);
         let source = SourceRun::new(&SourceSettings { name, sls, ..settings.clone() }, Arc::clone(hooks), shared);
         let source = source.map_err(|error| {
             SourceError::Refused(Cause::new(format!("logstore {logstore} cannot be read: {error}")))
@@ -252,29 +274,41 @@ impl<'a> Found<'a> {
 }
 
 impl PatternState {
-    /// Records the result of a lookup: its error, or none.
-    fn looked(&self, fault: Option<&SourceError>) {
-        let mut failing = self.lock();
-        *failing = fault.map(|fault| Failing::again(failing.as_ref(), fault, Instant::now()));
-        self.has_found.fetch_or(fault.is_none(), Ordering::Relaxed);
+    fn finds(&self) {
+        *self.lock() = Lookups { has_found: true, ..Lookups::default() };
+    }
+
+    fn finds_nothing(&self, Cause { what, hint }: &Cause) {
+        let hint = hint.map_or_else(String::new, |hint| format!(": {hint}"));
+        let mut lookups = self.lock();
+        (lookups.failing, lookups.nothing) = (None, Some(format!("{what}{hint}")));
+    }
+
+    fn fails(&self, fault: &SourceError) {
+        let mut lookups = self.lock();
+        lookups.failing = Some(Failing::again(lookups.failing.as_ref(), fault, Instant::now()));
+        lookups.nothing = None;
     }
 
     /// Every writer leaves the value consistent before it can panic.
-    fn lock(&self) -> MutexGuard<'_, Option<Failing>> {
-        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Lookups> {
+        self.lookups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Watched for PatternState {
     fn read(&self, _: &mut BTreeMap<SourceName, TimingsRead>) -> Option<SourceSnapshot> {
-        let failing = self.lock().clone();
-        if failing.is_none() && self.has_found.load(Ordering::Relaxed) {
-            return None;
-        }
+        let (failing, waiting) = {
+            let lookups = self.lock();
+            if lookups.has_found && lookups.failing.is_none() && lookups.nothing.is_none() {
+                return None;
+            }
+            (lookups.failing.clone(), lookups.nothing.clone())
+        };
         Some(SourceSnapshot {
             name: self.settings.name.clone(),
             who: identity(&self.settings.sls),
-            group: GroupHealth { failing, ..GroupHealth::default() },
+            group: GroupHealth { failing, waiting, ..GroupHealth::default() },
             credentials: self.sls.key_status(),
             certificate_end: self.sls.certificate_end(),
             retention: None,

@@ -24,11 +24,18 @@ pub(super) enum Work {
 }
 
 impl Work {
+    /// The source at this position in the settings.
+    ///
     /// # Errors
     /// A setting of the source is wrong, or a file that it names.
-    pub(super) fn new(settings: &SourceSettings, hooks: Arc<Hooks>, shared: &Arc<Shared>) -> Result<Self, Error> {
+    pub(super) fn new(
+        at: usize,
+        settings: &SourceSettings,
+        hooks: Arc<Hooks>,
+        shared: &Arc<Shared>,
+    ) -> Result<Self, Error> {
         Ok(match settings.is_pattern() {
-            true => Self::Pattern(PatternRun::new(settings, hooks, shared)?),
+            true => Self::Pattern(PatternRun::new(at, settings, hooks, shared)?),
             false => Self::One(Box::new(SourceRun::new(settings, hooks, shared)?)),
         })
     }

@@ -9,7 +9,7 @@ use crate::dead_letter::{DirectoryStore, OpenDeadLetters};
 use crate::destination::registry::AnyDestination;
 use crate::pipeline::tap::Taps;
 use crate::pipeline::{Copies, Route};
-use crate::settings::DeadLetterSettings;
+use crate::settings::{DeadLetterSettings, SourceNames};
 use crate::sls::Connections;
 
 /// What all sources share, also for code that reports the state of the process.
@@ -31,6 +31,8 @@ pub(super) struct Shared {
     pub(super) beating: Connections,
     /// The sources at work.
     pub(super) sources: SourceList,
+    /// The sources of the settings.
+    pub(super) names: SourceNames,
     /// The open taps.
     pub(super) taps: Arc<Taps>,
 }

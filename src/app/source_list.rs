@@ -7,27 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::admin::SourceSnapshot;
 use crate::core::cursor::SourceName;
 use crate::core::timings::TimingsRead;
-use crate::sls::Config;
 
 /// Reports the state of a source.
 pub(super) trait Watched: Send + Sync {
     /// Its current state; `None` if there is none to report. Its times are taken from those of all sources.
     fn read(&self, timings: &mut BTreeMap<SourceName, TimingsRead>) -> Option<SourceSnapshot>;
-}
-
-/// A logstore that is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    endpoint: String,
-    project: String,
-    logstore: String,
-}
-
-impl From<&Config> for Place {
-    fn from(config: &Config) -> Self {
-        let Config { endpoint, project, logstore, .. } = config.clone();
-        Self { endpoint, project, logstore }
-    }
 }
 
 /// All of them, in the order in which they came.
@@ -42,7 +26,6 @@ struct Known {
 
 struct Entry {
     name: String,
-    place: Place,
     watched: Arc<dyn Watched>,
 }
 
@@ -55,22 +38,12 @@ pub(super) struct Listed {
 
 impl SourceList {
     /// Adds a source.
-    pub(super) fn add(&self, name: &str, place: Place, watched: Arc<dyn Watched>) -> Listed {
+    pub(super) fn add(&self, name: &str, watched: Arc<dyn Watched>) -> Listed {
         let mut known = self.lock();
         let number = known.next;
         known.next += 1;
-        known.entries.insert(number, Entry { name: name.to_owned(), place, watched });
+        known.entries.insert(number, Entry { name: name.to_owned(), watched });
         Listed { list: self.clone(), number }
-    }
-
-    /// Whether a source reads this logstore.
-    pub(super) fn reads(&self, place: &Place) -> bool {
-        self.lock().entries.values().any(|entry| entry.place == *place)
-    }
-
-    /// Whether a source has this name.
-    pub(super) fn has_name(&self, name: &str) -> bool {
-        self.lock().entries.values().any(|entry| entry.name == name)
     }
 
     /// Their current states.
@@ -93,6 +66,6 @@ impl Drop for Listed {
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?}", self.name, self.place)
+        f.write_str(&self.name)
     }
 }

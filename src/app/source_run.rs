@@ -17,7 +17,7 @@ use super::probe_writer::write_probes;
 use super::retention::Retention;
 use super::shared::Shared;
 use super::side_tasks::breakdown;
-use super::source_list::{Listed, Place, Watched};
+use super::source_list::{Listed, Watched};
 use super::waiting::log_shard_owners;
 use crate::admin::{Identity, SourceSnapshot};
 use crate::core::cursor::SourceName;
@@ -94,7 +94,7 @@ impl SourceRun {
         let who = identity(&settings.sls);
         let (group, retention, owners) = (Arc::default(), Retention::default(), Owners::default());
         let watch = Arc::new(SourceWatch { who, pipeline: Arc::clone(&pipeline), group, retention, owners });
-        let listed = shared.sources.add(&settings.name, Place::from(&settings.sls), Arc::clone(&watch) as _);
+        let listed = shared.sources.add(&settings.name, Arc::clone(&watch) as _);
         Ok(Self { settings, pipeline, beating, watch, listed })
     }
 

@@ -22,6 +22,7 @@ mod read;
 mod resolve;
 mod sls;
 mod source;
+mod source_names;
 mod syslog;
 mod typed;
 mod units;
@@ -34,6 +35,7 @@ use crate::core::env_proxy;
 pub use in_force::{InForce, WrittenIn};
 use problem::Complaint;
 pub use problem::{Problem, SettingsError};
+pub use source_names::SourceNames;
 pub use typed::{Environment, Flags};
 
 pub use checked::{

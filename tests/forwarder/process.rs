@@ -16,6 +16,7 @@ mod kills;
 mod oracle;
 #[cfg(target_os = "linux")]
 mod parts;
+mod patterns;
 mod positions;
 mod program;
 mod reload;

@@ -16,11 +16,10 @@ use crate::cli::exit::{ExitMessage, INTERNAL, USAGE, end, end_with, written};
 use crate::cli::log;
 use crate::cli::output::print_line;
 use crate::cli::signals::Signals;
-use crate::cli::source::one_of;
+use crate::cli::source::{Existing, chosen};
 use crate::core::count::{bytes, count};
 use crate::core::duration::in_words;
 use crate::core::stop::{Stop, stop};
-use crate::core::wildcard;
 use crate::settings;
 use crate::settings::{LogSettings, Settings, SourceSettings};
 
@@ -96,19 +95,6 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return end(&error.to_string(), USAGE),
     };
-    let chosen = one_of(
-        settings.sources.clone(),
-        |source| &source.name,
-        |source| &mut source.sls.logstore,
-        args.source.as_deref(),
-    );
-    let mut source = match chosen {
-        Ok(source) => source,
-        Err(message) => return end_with(&message),
-    };
-    if wildcard::has_wildcards(&source.name) {
-        source.name.clone_from(&source.sls.logstore);
-    }
     let wanted = BackfillRequest {
         from,
         to,
@@ -129,6 +115,16 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return end(&format!("cannot start the threads: {error}"), INTERNAL),
     };
+    let named: Vec<_> = settings.sources.iter().map(|source| (source.name.as_str(), &source.sls)).collect();
+    let Existing { at, name, logstore } = match runtime.block_on(chosen(&named, args.source.as_deref())) {
+        Ok(chosen) => chosen,
+        Err(message) => {
+            log.close();
+            return end_with(&message);
+        }
+    };
+    let mut source = SourceSettings { name, ..settings.sources[at].clone() };
+    source.sls.logstore = logstore;
     let outcome = runtime.block_on(async {
         for warning in &settings.warnings {
             tracing::warn!("{warning}");

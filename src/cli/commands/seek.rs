@@ -11,14 +11,14 @@ use crate::app::seek;
 use crate::app::seek::{Effect, Move, SeekError, Spot, Target};
 use crate::cli::context::{machine, sources};
 use crate::cli::exit::{ExitMessage, USAGE, end, end_with};
-use crate::cli::source::chosen;
+use crate::cli::source::{Existing, chosen};
 use crate::core::count::count;
 use crate::core::cursor::{Cursor, Start};
 use crate::core::duration::in_words;
 use crate::core::printable::excerpt;
 use crate::core::source::{Source as _, SourceError};
 use crate::settings;
-use crate::sls::Sls;
+use crate::sls::{Config, Sls};
 
 /// Exit code if nothing was moved, because it was not confirmed, or because a save undid a move.
 const NOT_MOVED: u8 = 1;
@@ -96,7 +96,10 @@ async fn run(args: &Args, out: &mut impl Write) -> Result<bool, ExitMessage> {
     let (config, environment) = sources(args.config.as_deref());
     let to = target(args, &settings::position(&args.to, &machine).map(|position| position.start))?;
     let places = settings::places(config.as_deref(), &Vec::new(), &environment, &machine);
-    let (config, _) = chosen(places.map_err(|error| ExitMessage::Plain(error.to_string()))?, args.source.as_deref())?;
+    let places = places.map_err(|error| ExitMessage::Plain(error.to_string()))?;
+    let named: Vec<_> = places.iter().map(|(name, config, _)| (name.as_str(), config)).collect();
+    let Existing { at, logstore, .. } = chosen(&named, args.source.as_deref()).await?;
+    let config = Config { logstore, ..places[at].1.clone() };
     let sls = Sls::new(&config).map_err(|error| ExitMessage::Plain(error.to_string()))?;
     let one = match args.shard {
         Shard::All => None,

@@ -24,17 +24,17 @@ const SCRIPT: &str =
 type Place = (&'static str, &'static str, &'static str);
 
 /// Several logstores, and a Splunk that keeps all events.
-struct Many {
-    sls: SlsEmulator,
+pub(super) struct Many {
+    pub(super) sls: SlsEmulator,
     hec: HecEmulator,
-    directory: TempDir,
+    pub(super) directory: TempDir,
     places: Vec<Place>,
     /// Logs written so far, by the name of their source.
     written: Mutex<BTreeMap<&'static str, usize>>,
 }
 
 impl Many {
-    async fn new(places: &[Place]) -> Self {
+    pub(super) async fn new(places: &[Place]) -> Self {
         let keys = Some(("key-id".to_owned(), Secret::new(KEY_SECRET)));
         let logstores = places.iter().map(|(_, project, logstore)| ((*project).to_owned(), (*logstore).to_owned()));
         let logstores = logstores.collect();
@@ -52,7 +52,7 @@ impl Many {
     }
 
     /// Writes `count` logs to each of the two shards of a source.
-    fn put(&self, source: &str, count: usize) {
+    pub(super) fn put(&self, source: &str, count: usize) {
         let (name, project, logstore) = self.place(source);
         let mut written = self.written.lock().unwrap();
         let written = written.entry(name).or_default();
@@ -83,7 +83,7 @@ impl Many {
         self.start_file(&(text + end), environment)
     }
 
-    fn start_file(&self, text: &str, environment: &[(&str, &str)]) -> Program {
+    pub(super) fn start_file(&self, text: &str, environment: &[(&str, &str)]) -> Program {
         std::fs::write(self.directory.path().join("forwarder.toml"), text).unwrap();
         let mut command = self.command();
         command.arg("--config").arg("forwarder.toml").envs(environment.iter().copied());
@@ -93,7 +93,7 @@ impl Many {
         Program::start("program", command)
     }
 
-    fn command(&self) -> Command {
+    pub(super) fn command(&self) -> Command {
         let mut command = command(self.directory.path(), &format!("http://{}", self.sls.address()));
         command.env_remove("SLS_PROJECT").env_remove("SLS_LOGSTORE").env("FORWARDER_HEC_URL", self.hec.url());
         command.env("FORWARDER_ADMIN_LISTEN", "127.0.0.1:0");
@@ -123,7 +123,7 @@ impl Many {
     }
 
     /// Waits until all logs of a source have arrived and are saved.
-    async fn settled(&self, source: &str) {
+    pub(super) async fn settled(&self, source: &str) {
         let written = self.written.lock().unwrap()[self.place(source).0];
         let state = || format!("{} of {written} of {source}", self.arrived(source));
         until_or("all logs arrive", 60, || self.arrived(source) == written, state).await;
@@ -323,48 +323,6 @@ async fn a_source_whose_events_cannot_be_delivered_leaves_the_others_enough_memo
     assert_eq!(program.says("source stuck: pulled 100 = delivered 100 +"), 1, "{}", program.said());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pattern_adds_new_logstores_and_removes_deleted_ones() {
-    let many = Many::new(&[("audit-a", "p", "audit-a"), ("audit-b", "p", "audit-b"), ("named", "p", "audit-c")]).await;
-    many.sls.delete_logstore("p", "audit-b");
-    let item = |keys: &str| format!("[[source]]\nproject = \"p\"\n{keys}\n");
-    let text = item("logstore = \"audit-*\"") + &item("logstore = \"audit-c\"\nname = \"named\"");
-    let mut program = many.start_file(&text, &[("FORWARDER_RUN_DRAIN_TIMEOUT", "5s")]);
-    many.put("audit-a", 10);
-    many.put("named", 10);
-    many.settled("audit-a").await;
-    many.settled("named").await;
-    let metrics = || super::told::get(&program, "/metrics");
-    let is_shown = |source: &str| metrics().contains(&format!("forwarder_sls_calls_total{{source=\"{source}\""));
-    assert!(is_shown("audit-a") && !is_shown("audit-b") && !is_shown("audit-*"), "{}", metrics());
-    assert!(!is_shown("audit-c"), "a logstore with an item of its own is read once: {}", metrics());
-
-    many.sls.create_logstore("p", "audit-b");
-    many.put("audit-b", 10);
-    program.signal(libc::SIGHUP);
-    many.settled("audit-b").await;
-    assert!(is_shown("audit-b"), "{}", metrics());
-
-    many.sls.delete_logstore("p", "audit-a");
-    program.signal(libc::SIGHUP);
-    program.to_say("the logstore was deleted: its source ends").await;
-    until_or("its source is not shown any more", 60, || !is_shown("audit-a"), metrics).await;
-    many.put("audit-b", 20);
-    many.put("named", 20);
-    many.settled("audit-b").await;
-    many.settled("named").await;
-    program.signal(libc::SIGTERM);
-    assert_eq!(program.exit(Duration::from_secs(60)).await, Some(0));
-    for (name, logs) in [("audit-a", 20), ("audit-b", 60), ("named", 60)] {
-        assert_eq!(
-            program.says(&format!("source {name}: pulled {logs} = delivered {logs} +")),
-            1,
-            "{}",
-            program.said()
-        );
-    }
-}
-
 /// Fails if a position in the deleted logstore is used in the new one: the cursors of both have the same numbers here.
 #[tokio::test(flavor = "multi_thread")]
 async fn all_logs_of_a_logstore_that_is_deleted_and_created_again_arrive() {
@@ -409,31 +367,4 @@ async fn all_logs_arrive_after_a_logstore_was_deleted_and_created_again_at_once(
     many.put("single", 10);
     many.settled("single").await;
     assert_eq!(program.says("GAP"), 0, "{}", program.said());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pattern_without_matches_waits_and_says_so() {
-    let many = Many::new(&[("audit-a", "p", "audit-a"), ("waf", "p", "waf")]).await;
-    many.sls.delete_logstore("p", "audit-a");
-    let program = many.start_file("[sls]\nproject = \"p\"\nlogstore = \"audit-*\"\n", &[]);
-    program.to_say("no logstore of project p matches audit-*").await;
-    let answers = |path: &str| super::told::get(&program, path);
-    let words = "no logstore of project p matches audit-*";
-    until_or("/ready says so", 60, || answers("/ready").contains(words), || answers("/ready")).await;
-    assert!(answers("/").contains(words), "{}", answers("/"));
-    many.sls.create_logstore("p", "audit-a");
-    many.put("audit-a", 10);
-    program.signal(libc::SIGHUP);
-    many.settled("audit-a").await;
-    until_or("/ready is well", 60, || answers("/ready").ends_with("ready\n"), || answers("/ready")).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_missing_permission_to_list_logstores_is_named() {
-    let many = Many::new(&[("a", "p", "a")]).await;
-    let denied = SlsFault::status(401, "Unauthorized", "denied by sts or ram, action: log:ListLogStores");
-    many.sls.faults().next(Call::ListLogstores, denied, u32::MAX);
-    let mut program = many.start_file("[sls]\nproject = \"p\"\nlogstore = \"*\"\n", &[]);
-    assert_eq!(program.exit(Duration::from_secs(30)).await, Some(77), "{}", program.said());
-    assert!(program.says("grant log:ListLogStores") > 0, "{}", program.said());
 }

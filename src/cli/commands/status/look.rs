@@ -25,7 +25,6 @@ const AT_ONCE: usize = 16;
 
 /// A source whose group is read.
 pub(super) struct GroupReader {
-    pub(super) name: String,
     config: Config,
     start: Start,
     sls: Sls,
@@ -58,21 +57,10 @@ pub(super) struct Trouble {
 impl GroupReader {
     /// # Errors
     /// A setting is wrong, or a file that it names.
-    pub(super) fn new(name: String, mut config: Config, start: &StartPosition) -> Result<Self, String> {
+    pub(super) fn new(mut config: Config, start: &StartPosition) -> Result<Self, String> {
         config.timeout = config.timeout.min(PATIENCE);
         let sls = Sls::new(&config).map_err(|error| error.to_string())?;
-        Ok(Self { name, config, start: start.start, sls })
-    }
-
-    /// The names of the group and its logstore: `siem of my-project/my-logstore`.
-    pub(super) fn who(&self) -> String {
-        let Config { project, logstore, group, .. } = &self.config;
-        format!("{} of {}/{}", excerpt(group), excerpt(project), excerpt(logstore))
-    }
-
-    /// The names of project, logstore and group.
-    pub(super) fn config(&self) -> &Config {
-        &self.config
+        Ok(Self { config, start: start.start, sls })
     }
 
     /// # Errors
@@ -175,7 +163,7 @@ impl GroupReader {
         };
         Trouble {
             code: TROUBLE,
-            what: format!("there is no consumer group {}", self.who()),
+            what: format!("there is no consumer group {}", who(&self.config)),
             fix: format!("start forwarder, which creates it, or correct sls.group{known}"),
         }
     }
@@ -194,7 +182,14 @@ impl GroupReader {
     }
 }
 
-fn failed(error: &SourceError) -> Trouble {
+/// The names of the group and its logstore: `siem of my-project/my-logstore`.
+pub(super) fn who(config: &Config) -> String {
+    let Config { project, logstore, group, .. } = config;
+    format!("{} of {}/{}", excerpt(group), excerpt(project), excerpt(logstore))
+}
+
+/// Why nothing can be read, and what to do.
+pub(super) fn failed(error: &SourceError) -> Trouble {
     let Cause { what, hint } = error.cause();
     let (code, fix) = match error {
         SourceError::Refused(_) | SourceError::Absent(_) => (DENIED, "correct what it names under [sls]"),

@@ -1,6 +1,7 @@
 //! `forwarder status`: the consumer group as recorded in SLS, without a running process.
 
 mod look;
+mod readers;
 mod show;
 mod state;
 
@@ -9,17 +10,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::cli::context::{machine, sources};
 use crate::cli::exit::{DENIED, INTERNAL, UNREACHABLE, USAGE, end, written};
 use crate::cli::flags::SettingFlags;
-use crate::cli::source::with_found;
 use crate::cli::terminal::{colour, over, terminal_size};
 use crate::script::Paint;
 use crate::settings;
-use look::{Group, GroupReader, Trouble};
+use look::Group;
+use readers::{GroupReaders, Named};
 use show::Look;
 use state::TROUBLE;
 
@@ -65,36 +65,30 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         Ok(places) => places,
         Err(error) => return end(&error.to_string(), USAGE),
     };
-    let places = runtime.block_on(with_found(places));
-    let lookers: Result<Vec<GroupReader>, String> =
-        places.into_iter().map(|(name, config, start)| GroupReader::new(name, config, &start)).collect();
-    let lookers = match lookers {
-        Ok(lookers) => lookers,
-        Err(error) => return end(&error, USAGE),
-    };
-    let (output, code) = runtime.block_on(async {
+    let ended: Result<_, String> = runtime.block_on(async {
+        let mut readers = GroupReaders::new(places);
         loop {
-            let found = join_all(lookers.iter().map(GroupReader::look)).await;
-            let code = exit_code(&found);
-            let output = write(args, &lookers, &found, code);
+            let groups = readers.look().await?;
+            let code = exit_code(&groups);
+            let output = write(args, &groups, code);
             if !args.watch || output.is_err() {
-                return (output, code);
+                return Ok((output, code));
             }
             tokio::time::sleep(INTERVAL).await;
         }
     });
     // A hung name lookup must not delay the exit.
     runtime.shutdown_background();
-    written(output, ExitCode::from(code))
+    match ended {
+        Ok((output, code)) => written(output, ExitCode::from(code)),
+        Err(error) => end(&error, USAGE),
+    }
 }
 
-type Found = Result<Group, Trouble>;
-
-fn write(args: &Args, lookers: &[GroupReader], found: &[Found], code: u8) -> io::Result<()> {
+fn write(args: &Args, groups: &[Named], code: u8) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let all = || lookers.iter().zip(found);
     if args.json {
-        let sources: Vec<_> = all().map(|(reader, found)| show::json(reader, found)).collect();
+        let sources: Vec<_> = groups.iter().map(show::json).collect();
         let value = json!({ "exit_code": code, "sources": sources });
         return match args.watch {
             true => writeln!(out, "{value}"),
@@ -104,11 +98,11 @@ fn write(args: &Args, lookers: &[GroupReader], found: &[Found], code: u8) -> io:
     let size = terminal_size();
     let look = Look { paint: Paint(colour(&io::stdout())), width: size.map(|(_, columns)| columns) };
     let mut lines = Vec::new();
-    for (reader, found) in all() {
+    for group in groups {
         if !lines.is_empty() {
             lines.push(String::new());
         }
-        lines.extend(show::text(reader, found, look));
+        lines.extend(show::text(group, look));
     }
     match size {
         Some(size) if args.watch => write!(out, "{}", over(&lines, size))?,
@@ -118,14 +112,14 @@ fn write(args: &Args, lookers: &[GroupReader], found: &[Found], code: u8) -> io:
 }
 
 /// Order of precedence: settings, a missing permission, a service that does not answer, a shard that needs attention.
-fn exit_code(found: &[Found]) -> u8 {
+fn exit_code(groups: &[Named]) -> u8 {
     const RANK: [u8; 5] = [0, TROUBLE, UNREACHABLE, DENIED, USAGE];
-    let of = |found: &Found| match found {
+    let of = |named: &Named| match &named.found {
         Err(trouble) => trouble.code,
         Ok(Group { hidden: Some(trouble), .. }) => trouble.code,
         Ok(Group { shards, .. }) if shards.is_empty() => TROUBLE,
         Ok(Group { shards, .. }) => u8::from(shards.iter().any(|judged| judged.state.is_trouble())) * TROUBLE,
     };
     let rank = |code: &u8| RANK.iter().position(|known| known == code);
-    found.iter().map(of).max_by_key(rank).unwrap_or(0)
+    groups.iter().map(of).max_by_key(rank).unwrap_or(0)
 }

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::look::{Group, GroupReader, Trouble};
+use super::look::{Group, Trouble, who};
+use super::readers::Named;
 use super::state::{Judged, Place, State};
 use crate::cli::columns::{Column, table};
 use crate::core::count::count;
@@ -30,9 +31,9 @@ pub(super) struct Look {
 }
 
 /// The lines about one source.
-pub(super) fn text(reader: &GroupReader, found: &Result<Group, Trouble>, look: Look) -> Vec<String> {
+pub(super) fn text(Named { config, found, .. }: &Named, look: Look) -> Vec<String> {
     let paint = look.paint;
-    let mut lines = vec![paint.bold(&format!("consumer group {}", reader.who()))];
+    let mut lines = vec![paint.bold(&format!("consumer group {}", who(config)))];
     let group = match found {
         Ok(group) => group,
         Err(trouble) => {
@@ -108,10 +109,9 @@ fn time(second: i64) -> String {
 }
 
 /// The same as JSON.
-pub(super) fn json(reader: &GroupReader, found: &Result<Group, Trouble>) -> Value {
-    let config = reader.config();
+pub(super) fn json(Named { name, config, found }: &Named) -> Value {
     let mut value = json!({
-        "source": reader.name,
+        "source": name,
         "project": config.project,
         "logstore": config.logstore,
         "group": config.group,

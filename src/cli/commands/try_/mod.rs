@@ -19,7 +19,7 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use crate::cli::context::{machine, sources};
 use crate::cli::exit::{ExitMessage, end_with};
 use crate::cli::output::note;
-use crate::cli::source::chosen;
+use crate::cli::source::{Existing, chosen};
 use crate::cli::terminal::{colour, terminal_width};
 use crate::core::batch::Events;
 use crate::core::cursor::ShardId;
@@ -33,6 +33,7 @@ use crate::script::testing::cases;
 use crate::script::{Cost, Hook, HookError, Meta, Paint, Sample, Script};
 use crate::settings;
 use crate::settings::TrialSettings;
+use crate::sls::Config;
 use printed::Printed;
 use samples::{SampleOrigin, Tried, TriedEvent};
 use show::DisplayOptions;
@@ -127,9 +128,15 @@ fn tried(args: &Args, printed: &Printed) -> Result<u64, ExitMessage> {
     if let Some(count) = args.from_sls {
         let flags = args.start.iter().map(|start| ("sls.start", start.clone())).collect();
         let places = settings::places(config.as_deref(), &flags, &environment, &machine());
-        let (sls, start) = chosen(places.map_err(|error| plain(&error))?, args.source.as_deref())?;
+        let places = places.map_err(|error| plain(&error))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| ExitMessage::Plain(format!("no runtime: {error}")))?;
+        let named: Vec<_> = places.iter().map(|(name, config, _)| (name.as_str(), config)).collect();
+        let Existing { at, logstore, .. } = runtime.block_on(chosen(&named, args.source.as_deref()))?;
+        let (_, sls, start) = &places[at];
+        let sls = Config { logstore, ..sls.clone() };
         let start_at = args.start.as_ref().map(|_| start.start);
-        let logs = peek::logs(&sls, start_at, count.get()).map_err(ExitMessage::Plain)?;
+        let logs = runtime.block_on(peek::logs(&sls, start_at, count.get())).map_err(ExitMessage::Plain)?;
         if logs.is_empty() {
             let at = args.start.as_ref().map(|_| format!(" at {start}")).unwrap_or_default();
             return Err(ExitMessage::Plain(format!("there is no log in the logstore {}{at}", sls.logstore)));

@@ -20,13 +20,7 @@ const ROOM: usize = 64 << 20;
 ///
 /// # Errors
 /// SLS cannot be reached, or refuses.
-pub(super) fn logs(config: &Config, start: Option<Start>, count: usize) -> Result<Vec<SampleOrigin>, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
-    runtime.block_on(look(config, start, count))
-}
-
-async fn look(config: &Config, start: Option<Start>, count: usize) -> Result<Vec<SampleOrigin>, String> {
+pub(super) async fn logs(config: &Config, start: Option<Start>, count: usize) -> Result<Vec<SampleOrigin>, String> {
     let refused = |error: SourceError| format!("cannot reach SLS: {error}");
     let sls = Sls::new(config).map_err(|error| error.to_string())?;
     let shards: Vec<u32> = sls.shards().await.map_err(refused)?.iter().map(|shard| shard.id).collect();
