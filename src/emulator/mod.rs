@@ -5,5 +5,6 @@ pub mod generate;
 pub mod hec;
 pub mod issued;
 mod request;
+mod server_clock;
 pub mod sls;
 pub mod syslog;

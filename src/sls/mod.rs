@@ -11,6 +11,7 @@ pub mod credentials;
 pub mod endpoint;
 pub mod error;
 pub mod group_start;
+pub mod http_date;
 pub mod message;
 mod percent;
 pub mod permissions;

@@ -15,6 +15,7 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
+use super::http_date::http_date;
 use super::message::Request;
 use super::percent::percent_encode;
 use super::{AccessKey, Signature};
@@ -31,12 +32,6 @@ pub fn sign(signature: &Signature, key: &AccessKey, now: Timestamp, request: &Re
         Signature::V1 | Signature::Auto { .. } => v1(key, request, &http_date(now)),
         Signature::V4 { region } => v4(key, request, region, &now.strftime("%Y%m%dT%H%M%SZ").to_string()),
     }
-}
-
-/// A time in the format of the `Date` header: `Sat, 01 Mar 2025 12:00:00 GMT` (RFC 9110 section 5.6.7).
-#[must_use]
-pub fn http_date(moment: Timestamp) -> String {
-    moment.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// Version 1: `LOG <id>:<signature>`, HMAC-SHA1 over method, `Content-MD5`, `Content-Type`, date, the `x-log-` and

@@ -300,7 +300,7 @@ async fn a_transient_error_is_retried_and_no_other_provider_is_used() {
     assert!(bench.busy().await.contains("AssumeRoleWithOIDC of acs:ram::"));
     bench.given.order(Order { clear: true, on: Some(On::Sts), fault: Some(Fault::Expired), ..Order::default() });
     let message = bench.busy().await;
-    assert!(message.contains("its key expired at") && message.contains("check the clock"), "{message}");
+    assert!(message.contains("its key expired at") && message.contains("its service's clock is at"), "{message}");
     assert_eq!(bench.given.counts().metadata, 0);
 
     let bench = Bench::new().await.set("FORWARDER_SLS_CREDENTIALS", "ecs");

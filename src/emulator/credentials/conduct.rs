@@ -62,6 +62,8 @@ pub struct Order {
     pub v1: Option<bool>,
     /// Whether the metadata service gives tokens.
     pub v2: Option<bool>,
+    /// How far the clock of the services is ahead of the machine's, in seconds.
+    pub skew_seconds: Option<i64>,
 }
 
 /// The counts of requests so far.
@@ -86,6 +88,8 @@ pub(super) struct Conduct {
     pub(super) role: Option<String>,
     pub(super) v1: bool,
     pub(super) v2: bool,
+    /// How far the clock of the services is ahead of the machine's, in seconds.
+    pub(super) skew: i64,
     pub(super) counts: Counts,
     /// Numbers that calls to STS have used.
     pub(super) nonces: BTreeSet<String>,
@@ -104,6 +108,7 @@ impl Conduct {
             role: config.role.clone(),
             v1: true,
             v2: true,
+            skew: 0,
             counts: Counts::default(),
             nonces: BTreeSet::new(),
         }
@@ -112,7 +117,7 @@ impl Conduct {
     pub(super) fn order(&mut self, order: Order) {
         if order.clear {
             self.faults.clear();
-            (self.v1, self.v2) = (true, true);
+            (self.v1, self.v2, self.skew) = (true, true, 0);
         }
         if let Some(fault) = order.fault {
             self.faults.push((order.on.unwrap_or(On::All), fault, order.times));
@@ -123,6 +128,7 @@ impl Conduct {
         self.role = order.role.or(self.role.take());
         self.v1 = order.v1.unwrap_or(self.v1);
         self.v2 = order.v2.unwrap_or(self.v2);
+        self.skew = order.skew_seconds.unwrap_or(self.skew);
     }
 
     /// The fault of this request, which is counted.

@@ -7,15 +7,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
+use hyper::header::{DATE, HeaderValue};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::answer::{Answered, Asked, answer};
-use super::conduct::Conduct;
+use super::conduct::{Conduct, lock};
 use super::config::Config;
 use crate::emulator::request::Request;
+use crate::emulator::server_clock::{http_date, server_time};
 
 /// Maximum size of a request's body, in bytes.
 const MAX_BODY: usize = 64 << 10;
@@ -49,6 +51,8 @@ async fn respond(
     request: hyper::Request<Incoming>,
 ) -> Result<hyper::Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = server_time(now, lock(&conduct).skew);
     let answered = match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => {
             let body = body.to_bytes();
@@ -62,7 +66,6 @@ async fn respond(
                 path: request.path,
                 body: body.to_vec(),
             };
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             answer(&config, &conduct, &asked, now)
         }
         Err(_) => Answered::With(413, String::new()),
@@ -72,6 +75,7 @@ async fn respond(
         Answered::Never => std::future::pending().await,
     };
     let mut response = hyper::Response::new(Full::new(body.into()));
+    response.headers_mut().insert(DATE, HeaderValue::try_from(http_date(now)).expect("a date is a header"));
     *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     Ok(response)
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::group::Fence;
 use super::refusal::Refusal;
+use crate::emulator::server_clock::server_time;
 
 /// A kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -252,9 +253,7 @@ impl Faults {
 
     /// The server's time since the Unix epoch when the machine's is `now`.
     pub(super) fn server_time(&self, now: Duration) -> Duration {
-        let skew = self.lock().skew;
-        let by = Duration::from_secs(skew.unsigned_abs());
-        if skew < 0 { now.saturating_sub(by) } else { now.saturating_add(by) }
+        server_time(now, self.lock().skew)
     }
 
     pub(super) fn current_fence(&self) -> Fence {

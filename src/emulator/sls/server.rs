@@ -16,8 +16,6 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited, StreamBody};
 use hyper::body::{Body as _, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimePrinter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -30,6 +28,7 @@ use super::reply::Reply;
 use super::service::Service;
 use super::{admin, calls};
 use crate::emulator::request::Request;
+use crate::emulator::server_clock::http_date;
 
 /// Number of pieces of a slowly sent body.
 const DRIP_PIECES: usize = 10;
@@ -201,13 +200,6 @@ fn pieces(pieces: impl IntoIterator<Item = Result<Bytes, Cut>>, pause: Duration)
         Some((piece.map(Frame::data), pieces))
     });
     StreamBody::new(frames).boxed_unsync()
-}
-
-fn http_date(time: Duration) -> String {
-    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    let time = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
-    let printer = DateTimePrinter::new();
-    printer.timestamp_to_rfc9110_string(&time).expect("times after 1970 have an HTTP date")
 }
 
 /// A stream that can end with a reset instead of a regular close.

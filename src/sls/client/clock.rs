@@ -2,10 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::sls::http_date::parse_http_date;
 use crate::sls::message::Reply;
 
 /// Only a reply that came within this many seconds shows how far ahead the server's clock is: its date may be from any
@@ -76,11 +75,6 @@ impl ServerClock {
 /// When the server answered, unix seconds by its clock.
 pub(super) fn server_date(reply: &Reply) -> Option<i64> {
     reply.header("date").and_then(parse_http_date).map(Timestamp::as_second)
-}
-
-pub(super) fn parse_http_date(text: &str) -> Option<Timestamp> {
-    let civil = DateTime::strptime("%a, %d %b %Y %H:%M:%S GMT", text.trim()).ok()?;
-    Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
 /// How far `date` is ahead. It was taken between `asked` and `now`, and its fraction is cut off.

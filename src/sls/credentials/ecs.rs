@@ -6,8 +6,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::fetch_error::FetchError;
 use super::http::{Answer, Call};
 use super::session::{Session, read_session};
@@ -40,8 +38,7 @@ pub(super) async fn session(base: &str, role: Option<&str>, allows_v1: bool) -> 
     let answer = get(base, &percent_encode(&name), token.as_ref()).await?;
     let step = format!("ECS role {}", excerpt(&name));
     match answer.status {
-        200 => read_session(&answer.body, step.clone(), Timestamp::now())
-            .map_err(|why| FetchError::busy(format!("{step}: {why}"), None)),
+        200 => read_session(&answer, step.clone()).map_err(|why| FetchError::busy(format!("{step}: {why}"), None)),
         404 => Err(FetchError::refused(
             format!("{step}: this instance has no such role"),
             Some("attach the role to the instance, or name the one it has in sls.ecs_role"),

@@ -135,7 +135,7 @@ impl Fetcher {
     /// Assumes a role with the key of `base`.
     async fn assume(&self, base: Session, role: &Role) -> Result<Session, FetchError> {
         let step = format!("AssumeRole of {} by {}", role.arn, base.provider);
-        let call = sts::assume_role(role, &base.key, Timestamp::now(), fastrand::u128(..));
+        let call = |now| sts::assume_role(role, &base.key, now, fastrand::u128(..));
         self.call(call, &step, &role.sts, format!("role {} assumed by {}", role.arn, base.provider)).await
     }
 
@@ -150,17 +150,31 @@ impl Fetcher {
             let what = format!("{step}: the token file {} is empty", oidc.token_file.display());
             return Err(FetchError::busy(what, Some("it is read again")));
         }
-        let call = sts::assume_role_with_oidc(oidc, Secret::new(token), Timestamp::now());
+        let token = Secret::new(token);
+        let call = |now| sts::assume_role_with_oidc(oidc, token.clone(), now);
         self.call(call, &step, &oidc.role.sts, Provider::Oidc(oidc.clone()).describe()).await
     }
 
-    async fn call(&self, call: Call, step: &str, sts: &str, provider: String) -> Result<Session, FetchError> {
-        let answer = call.send(self.lookup.services.ca_file.clone()).await.map_err(|why| {
-            let hint =
-                "check DNS, the network and the proxy settings, or name another STS: sls.sts_endpoint, sls.sts_region";
-            FetchError::busy(format!("{step}: no answer from {sts}: {why}"), Some(hint))
-        })?;
-        sts::read(&answer, step, provider, Timestamp::now())
+    /// Calls STS with our time or, if it refuses that, with its own.
+    async fn call(
+        &self,
+        call: impl Fn(Timestamp) -> Call,
+        step: &str,
+        sts: &str,
+        provider: String,
+    ) -> Result<Session, FetchError> {
+        let send = async |now| {
+            call(now).send(self.lookup.services.ca_file.clone()).await.map_err(|why| {
+                let hint = "check DNS, the network and the proxy settings, or name another STS: sls.sts_endpoint, \
+                            sls.sts_region";
+                FetchError::busy(format!("{step}: no answer from {sts}: {why}"), Some(hint))
+            })
+        };
+        let mut answer = send(Timestamp::now()).await?;
+        if let Some(now) = sts::refused_time(&answer) {
+            answer = send(now).await?;
+        }
+        sts::read(&answer, step, provider)
     }
 
     /// Reads a file with secrets, and warns once if it is world-readable.

@@ -6,13 +6,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use jiff::Timestamp;
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderName, HeaderValue};
 use reqwest::{Client, ClientBuilder, Method, Response};
 
 use crate::core::error_chain::error_chain;
 use crate::core::no_proxy;
 use crate::core::secret::{Redactor, Secret};
 use crate::core::tls_files::TlsFiles;
+use crate::sls::http_date::parse_http_date;
 
 /// Maximum bytes of a reply: a session has two thousand.
 const MAX_REPLY: usize = 64 << 10;
@@ -36,6 +38,33 @@ pub(super) struct Call {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
+    /// When the service answered, by its clock, if it says so.
+    pub(super) date: Option<Timestamp>,
+}
+
+impl Answer {
+    /// The clock by which the end of a key in it is judged.
+    pub(super) fn clock(&self) -> Clock {
+        self.date.map_or_else(|| Clock::Host(Timestamp::now()), Clock::Service)
+    }
+}
+
+/// The time at which an answer came. The end of a key is a time of the service, whose clock is the better one: this
+/// host's may be wrong.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Clock {
+    /// By the clock of the service that issued it.
+    Service(Timestamp),
+    /// By this host's clock: the service does not say its time.
+    Host(Timestamp),
+}
+
+impl Clock {
+    pub(super) fn time(self) -> Timestamp {
+        match self {
+            Self::Service(now) | Self::Host(now) => now,
+        }
+    }
 }
 
 impl Call {
@@ -71,9 +100,10 @@ impl Call {
         }
         let response = request.send().await.map_err(chain)?;
         let status = response.status().as_u16();
+        let date = response.headers().get(DATE).and_then(|date| parse_http_date(date.to_str().ok()?));
         let body = read(response).await?;
         let redactors = self.secrets.iter().map(Redactor::new);
-        Ok(Answer { status, body: redactors.fold(body, |body, redactor| redactor.redact(body)) })
+        Ok(Answer { status, body: redactors.fold(body, |body, redactor| redactor.redact(body)), date })
     }
 }
 

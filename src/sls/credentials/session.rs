@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::access_key::AccessKey;
+use super::http::{Answer, Clock};
 use crate::core::printable::excerpt;
 use crate::core::secret::Secret;
 
@@ -43,11 +44,11 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// The session at `now`.
+    /// The session, received at `now`.
     ///
     /// # Errors
     /// What is wrong with it, as text without secrets.
-    pub(super) fn session(self, provider: String, now: Timestamp) -> Result<Session, String> {
+    pub(super) fn session(self, provider: String, now: Clock) -> Result<Session, String> {
         if let Some(code) = self.code.filter(|code| code != "Success") {
             return Err(format!("it answers Code {}", excerpt(&code)));
         }
@@ -57,9 +58,14 @@ impl Given {
         let expiration = self.expiration.ok_or("the reply lacks Expiration")?;
         let at: Timestamp =
             expiration.parse().map_err(|_| format!("Expiration is not a time: {}", excerpt(&expiration)))?;
-        let within = Duration::try_from(at.duration_since(now)).unwrap_or_default();
+        let within = Duration::try_from(at.duration_since(now.time())).unwrap_or_default();
         if within.is_zero() {
-            return Err(format!("its key expired at {at}, and this host's clock is at {now:.0}: check the clock"));
+            return Err(match now {
+                Clock::Service(now) => format!("its key expired at {at}, and its service's clock is at {now}"),
+                Clock::Host(now) => {
+                    format!("its key expired at {at}, and this host's clock is at {now:.0}: check the clock")
+                }
+            });
         }
         let key = AccessKey { id, secret: Secret::new(secret), token: Some(Secret::new(token)) };
         let key = key.checked().map_err(|error| error.to_string())?;
@@ -71,9 +77,10 @@ impl Given {
 ///
 /// # Errors
 /// As for [`Given::session`], or it is not JSON.
-pub(super) fn read_session(body: &[u8], provider: String, now: Timestamp) -> Result<Session, String> {
-    let given: Given = serde_json::from_slice(body).map_err(|_| "the reply is not the JSON of a session".to_owned())?;
-    given.session(provider, now)
+pub(super) fn read_session(answer: &Answer, provider: String) -> Result<Session, String> {
+    let given: Given =
+        serde_json::from_slice(&answer.body).map_err(|_| "the reply is not the JSON of a session".to_owned())?;
+    given.session(provider, answer.clock())
 }
 
 /// Base URL of the vendor's STS in a region. Only regional ones can be reached inside a VPC.
@@ -103,7 +110,8 @@ mod tests {
     }
 
     fn read(body: &str) -> Result<Session, String> {
-        read_session(body.as_bytes(), "test".to_owned(), now())
+        let given: Given = serde_json::from_str(body).map_err(|_| "not JSON")?;
+        given.session("test".to_owned(), Clock::Host(now()))
     }
 
     fn reply(code: &str, expiration: &str) -> String {
@@ -122,12 +130,28 @@ mod tests {
     }
 
     #[test]
+    fn the_remaining_time_is_that_by_the_clock_of_the_service() {
+        let hours = |hours: i64| jiff::SignedDuration::from_hours(hours);
+        for ahead in [-1, 0, 1, 24] {
+            let there = Timestamp::now() + hours(ahead);
+            let body = reply("Success", &(there + hours(1)).to_string()).into_bytes();
+            let answer = Answer { status: 200, body, date: Some(there) };
+            let session = read_session(&answer, "test".to_owned()).unwrap();
+            assert_eq!(session.end.unwrap().within, Duration::from_secs(3600), "{ahead} h ahead");
+            let ended = reply("Success", &(there - hours(1)).to_string()).into_bytes();
+            let why = read_session(&Answer { body: ended, ..answer }, "test".to_owned()).unwrap_err();
+            assert!(why.contains("its service's clock is at"), "{why}");
+        }
+    }
+
+    #[test]
     fn an_invalid_session_says_why_and_shows_no_secret() {
         let check = |body: &str, words: &str| {
             let why = read(body).unwrap_err();
             assert!(why.contains(words), "{why}");
         };
-        check("<html>", "not the JSON of a session");
+        let no_json = Answer { status: 200, body: b"<html>".to_vec(), date: None };
+        assert!(read_session(&no_json, "test".to_owned()).unwrap_err().contains("not the JSON of a session"));
         check("{}", "lacks AccessKeyId");
         check(&reply("Failed", "2026-01-31T09:00:00Z"), "it answers Code Failed");
         check(&reply("Success", "soon"), "Expiration is not a time: soon");

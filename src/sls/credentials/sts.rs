@@ -104,12 +104,12 @@ fn encode(parameters: &Parameters) -> String {
     pairs.join("&")
 }
 
-/// The answer of STS at `now` to `step`, such as "AssumeRole of acs:ram::1:role/x by ECS role y"; the session names
+/// The answer of STS to `step`, such as "AssumeRole of acs:ram::1:role/x by ECS role y"; the session names
 /// `provider`.
 ///
 /// # Errors
 /// It refused, or is temporarily unavailable.
-pub(super) fn read(answer: &Answer, step: &str, provider: String, now: Timestamp) -> Result<Session, FetchError> {
+pub(super) fn read(answer: &Answer, step: &str, provider: String) -> Result<Session, FetchError> {
     #[derive(Deserialize)]
     struct Body {
         #[serde(rename = "Credentials")]
@@ -120,7 +120,18 @@ pub(super) fn read(answer: &Answer, step: &str, provider: String, now: Timestamp
     }
     let given: Body = serde_json::from_slice(&answer.body)
         .map_err(|_| FetchError::busy(format!("{step}: the reply is not the JSON of a session"), Some(NOT_STS)))?;
-    given.credentials.session(provider, now).map_err(|why| FetchError::busy(format!("{step}: {why}"), None))
+    given.credentials.session(provider, answer.clock()).map_err(|why| FetchError::busy(format!("{step}: {why}"), None))
+}
+
+/// The time of STS, if it refused that of the call.
+pub(super) fn refused_time(answer: &Answer) -> Option<Timestamp> {
+    #[derive(Deserialize)]
+    struct Body {
+        #[serde(rename = "Code")]
+        code: String,
+    }
+    let body: Body = serde_json::from_slice(&answer.body).ok().filter(|_| answer.status != 200)?;
+    answer.date.filter(|_| body.code.starts_with("InvalidTimeStamp.Expired"))
 }
 
 fn refusal(answer: &Answer, step: &str) -> FetchError {
@@ -264,8 +275,8 @@ mod tests {
     #[test]
     fn refusals_name_the_step_the_code_and_the_remedy() {
         let check = |status: u16, body: &str, retry: Retry, words: &[&str]| {
-            let answer = Answer { status, body: body.as_bytes().to_vec() };
-            let error = read(&answer, "AssumeRole of r by b", "p".to_owned(), now()).unwrap_err();
+            let answer = Answer { status, body: body.as_bytes().to_vec(), date: None };
+            let error = read(&answer, "AssumeRole of r by b", "p".to_owned()).unwrap_err();
             assert_eq!(error.retry, retry, "{body}");
             for word in words {
                 assert!(error.cause.to_string().contains(word), "{}", error.cause);

@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::fetch_error::FetchError;
 use super::http::Call;
 use super::session::{Session, read_session, shown_url};
@@ -29,7 +27,7 @@ pub(super) async fn session(url: &str, ca_file: Option<PathBuf>) -> Result<Sessi
             _ => FetchError::refused(what, Some("check sls.credentials_uri")),
         });
     }
-    read_session(&answer.body, step.clone(), Timestamp::now()).map_err(|why| {
+    read_session(&answer, step.clone()).map_err(|why| {
         FetchError::busy(format!("{step}: {why}"), Some("it must answer in the format of the ECS metadata service"))
     })
 }

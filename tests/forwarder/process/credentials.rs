@@ -76,3 +76,25 @@ async fn a_denied_role_ends_the_start_with_77() {
         format!("no credentials for SLS: AssumeRole of {ROLE} by ECS role demo-role refused: 403 NoPermission");
     until("the refusal is said", 5, || program.says(&refusal) > 0).await;
 }
+
+/// Fails if the end of a key is compared with this host's clock: ahead of the services, every key would have expired;
+/// behind them, none would be renewed in time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_whose_clock_is_an_hour_off_renews_its_keys_in_time() {
+    for ahead in [3_600, -3_600] {
+        let (bench, given) = bench(Duration::from_secs(5)).await;
+        bench.sls.faults().skew(ahead);
+        given.order(Order { skew_seconds: Some(ahead), ..Order::default() });
+        let mut program = start(&bench, &given);
+        program.to_say("signing with its time").await;
+        while given.counts().issued < 12 {
+            (0..2).for_each(|shard| bench.put(shard, 1, 20));
+            bench.all_arrived().await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        bench.settled().await;
+        assert_eq!(program.says("xpired"), program.says("RequestTimeExpired"), "{}", program.said());
+        program.signal(libc::SIGTERM);
+        assert_eq!(program.exit(Duration::from_secs(30)).await, Some(0), "{}", program.said());
+    }
+}

@@ -31,7 +31,7 @@ async fn the_time_of_a_page_is_by_our_clock_even_if_that_of_the_server_is_minute
     for minutes in [-5, 0, 5] {
         // Too little for the server to refuse our signatures.
         let there = Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
-        let (date, received) = (crate::sls::sign::http_date(there), there.as_second().to_string());
+        let (date, received) = (crate::sls::http_date::http_date(there), there.as_second().to_string());
         let headers = [("date", date.as_str()), ("x-log-cursor-time", &received)];
         let server = Server::start([Answer::Whole(page("5", &headers, &packed))]).await;
         let sls = server.sls();

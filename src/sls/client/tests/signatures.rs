@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::sls::credentials::KeyFiles;
+use crate::sls::http_date::parse_http_date;
 use crate::sls::message::Method;
-use clock::parse_http_date;
 
 /// Signs the received request again, and compares.
 #[track_caller]
@@ -115,7 +115,7 @@ async fn a_save_is_never_forced() {
 
 fn in_twenty_minutes() -> (String, Timestamp) {
     let moment = Timestamp::now() + Duration::from_secs(20 * 60);
-    (crate::sls::sign::http_date(moment), moment)
+    (crate::sls::http_date::http_date(moment), moment)
 }
 
 #[tokio::test]
