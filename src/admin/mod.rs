@@ -17,6 +17,7 @@
 
 mod body;
 mod exposition;
+mod headline;
 mod history;
 mod listener;
 mod memory_wait;

@@ -15,10 +15,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest as _, Sha256};
 
+use super::headline::Headline;
 use super::history::History;
 use super::reason::{Effect, Reason, State};
 use super::snapshot::{Snapshot, SourceSnapshot};
-use super::verdict::{Headline, Verdict, verdict};
+use super::verdict::{Verdict, verdict};
 use crate::core::count::count;
 use words::{Text, time};
 

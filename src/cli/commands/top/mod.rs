@@ -1,6 +1,8 @@
 //! `forwarder top`: a running forwarder, live on the terminal.
 
 mod keys;
+mod reasons;
+mod rows;
 mod status;
 mod view;
 

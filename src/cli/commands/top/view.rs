@@ -1,31 +1,22 @@
 //! The view of `forwarder top`, and the effect of keys on it. Pure.
 
 use std::cmp::Reverse;
-use std::time::Duration;
 
 use super::keys::Key;
-use super::status::{Destination, Rates, Reason, Shard, Source, Status};
-use crate::cli::columns::{Column, table};
+use super::reasons::{MIN_REASON_LINES, reasons};
+use super::rows::{DESTINATIONS, SHARDS, SOURCES, destination, number, seconds, shard, source, state, trouble};
+use super::status::{Rates, Shard, Status};
+use crate::cli::columns::table;
 use crate::cli::terminal::{cells, fit, wrap};
-use crate::core::count::{bytes, count, thousands};
-use crate::core::duration::roughly;
-use crate::core::printable::{excerpt, is_unprintable, printable};
+use crate::core::count::{bytes, count};
+use crate::core::printable::{excerpt, is_unprintable};
 use crate::script::Paint;
-
-/// A shard whose lag is above this many seconds is catching up.
-const LATE: u64 = 60;
-
-/// Maximum number of reasons of the verdict that are shown, and of lines for the text of one.
-const MAX_REASONS: usize = 3;
-const MAX_TEXT: usize = 5;
 
 /// Maximum lines for sources and for destinations. The shards get the rest.
 const MAX_ROWS: usize = 4;
 
-/// The reasons may take the lines of the shards, except for the heading and the first shard. They get at least as many
-/// lines as this.
+/// The reasons may take the lines of the shards, except for the heading and the first shard.
 const MIN_SHARD_LINES: usize = 2;
-const MIN_REASON_LINES: usize = 4;
 
 /// Maximum length of a filter, in characters.
 const MAX_FILTER_CHARS: usize = 60;
@@ -267,136 +258,6 @@ const HELP: [&str; 12] = [
     "       as dead letters",
 ];
 
-const SOURCES: [Column; 4] =
-    [Column::text("SOURCE", 0), Column::text("HEARTBEAT", 1), Column::text("GROUP", 2), Column::text("LOGSTORE", 3)];
-
-fn source(source: &Source, paint: Paint) -> Vec<String> {
-    let heartbeat = match source.heartbeat_seconds {
-        _ if !source.joined => paint.yellow("not joined"),
-        Some(ago) => format!("{} ago", seconds(ago)),
-        None => paint.yellow("none yet"),
-    };
-    let logstore = format!("{}/{}", source.project, source.logstore);
-    vec![excerpt(&source.name), heartbeat, excerpt(&source.group), excerpt(&logstore)]
-}
-
-const DESTINATIONS: [Column; 6] = [
-    Column::text("DESTINATION", 0),
-    Column::text("STATE", 1),
-    Column::number("EVENTS/S", 2),
-    Column::number("IN FLIGHT", 4),
-    Column::number("SINCE", 5),
-    Column::text("ADDRESS, CAUSE", 3),
-];
-
-fn destination(one: &Destination, rates: &Rates, paint: Paint) -> Vec<String> {
-    let state = match one.state.as_str() {
-        "up" => paint.green("up"),
-        "down" | "refuses" => paint.red(&one.state),
-        other => paint.yellow(&excerpt(other)),
-    };
-    vec![
-        excerpt(&one.name),
-        state,
-        rates.of_destination(&one.name).map_or_else(|| "-".to_owned(), number),
-        one.events_in_flight.to_string(),
-        one.seconds.map_or_else(|| "-".to_owned(), seconds),
-        excerpt(one.cause.as_deref().unwrap_or(&one.address)),
-    ]
-}
-
-const SHARDS: [Column; 8] = [
-    Column::text("SHARD", 0),
-    Column::text("STATE", 1),
-    Column::number("LAG", 2),
-    Column::number("LOGS/S", 3),
-    Column::number("IN FLIGHT", 5),
-    Column::number("PULLED", 6),
-    Column::number("LETTERS", 7),
-    Column::text("WHY", 4),
-];
-
-fn shard(shard: &Shard, rates: &Rates, paint: Paint) -> Vec<String> {
-    let word = state(shard);
-    let painted = match trouble(shard).0 {
-        0 => paint.red(word),
-        1 => paint.yellow(word),
-        _ => paint.green(word),
-    };
-    vec![
-        excerpt(&shard.name()),
-        painted,
-        shard.lag_seconds.map_or_else(|| "-".to_owned(), seconds),
-        rates.of_shard(shard).map_or_else(|| "-".to_owned(), number),
-        shard.in_flight.to_string(),
-        shard.pulled.to_string(),
-        shard.dead_lettered.to_string(),
-        shard.standstill.as_deref().map_or_else(String::new, excerpt),
-    ]
-}
-
-/// The state of a shard, as text.
-fn state(shard: &Shard) -> &'static str {
-    match (&shard.standstill, shard.lag_seconds) {
-        (Some(_), _) => "stands still",
-        (None, None) => "starting",
-        (None, Some(lag)) if lag > LATE => "catching up",
-        (None, Some(0)) if shard.in_flight == 0 => "caught up",
-        (None, Some(_)) => "delivering",
-    }
-}
-
-/// The sort key: worst first, then largest lag.
-fn trouble(shard: &Shard) -> (u8, Reverse<Option<u64>>) {
-    let rank = match (&shard.standstill, shard.lag_seconds) {
-        (Some(_), _) => 0,
-        (None, Some(lag)) if lag > LATE => 1,
-        _ => 2,
-    };
-    // Healthy shards keep their order while their lags change.
-    (rank, Reverse(shard.lag_seconds.filter(|_| rank < 2)))
-}
-
-/// The first reasons in at most `room` lines, and the number of further ones.
-fn reasons(all: &[Reason], columns: usize, room: usize, paint: Paint) -> Vec<String> {
-    let (mut lines, mut shown) = (Vec::new(), 0);
-    for one in all.iter().take(MAX_REASONS) {
-        // One line is for the number of further reasons.
-        let left = room.saturating_sub(1 + lines.len());
-        if shown > 0 && left < MIN_REASON_LINES {
-            break;
-        }
-        lines.extend(reason(one, columns, left).iter().map(|line| paint.yellow(line)));
-        shown += 1;
-    }
-    if shown < all.len() {
-        lines.push(paint.dim(&format!("and {} more", all.len() - shown)));
-    }
-    lines
-}
-
-/// A reason in at most `room` lines. The consequence gives way first, then the end of the text.
-fn reason(reason: &Reason, columns: usize, room: usize) -> Vec<String> {
-    let part = |label: &str, text: &str| match text {
-        "" => Vec::new(),
-        text => wrap(&format!("{label}{}", printable(text)), columns),
-    };
-    let (mut lines, consequence, remedy) =
-        (part("", &reason.text), part("So: ", &reason.consequence), part("Do: ", &reason.remedy));
-    let most = MAX_TEXT.min(room.saturating_sub(remedy.len())).max(1);
-    if lines.len() > most {
-        lines.truncate(most);
-        // One column too wide, so that it is cut and marked.
-        lines[most - 1] = fit(&format!("{:columns$}…", lines[most - 1]), columns);
-    }
-    if lines.len() + consequence.len() + remedy.len() <= room {
-        lines.extend(consequence);
-    }
-    lines.extend(remedy);
-    lines.truncate(room);
-    lines
-}
-
 /// The heading and the first rows, and the number of further rows.
 fn some(table: Vec<String>, paint: Paint) -> Vec<String> {
     let beyond = table.len().saturating_sub(1 + MAX_ROWS);
@@ -411,167 +272,5 @@ fn some(table: Vec<String>, paint: Paint) -> Vec<String> {
     lines
 }
 
-fn seconds(seconds: u64) -> String {
-    roughly(Duration::from_secs(seconds))
-}
-
-/// `0.5`, `12`, `12,345`.
-fn number(value: f64) -> String {
-    if value > 0.0 && value < 10.0 {
-        return format!("{value:.1}");
-    }
-    thousands(value.round() as u64)
-}
-
 #[cfg(test)]
-mod tests {
-    use std::time::Instant;
-
-    use super::*;
-    use crate::cli::commands::top::status::Memory;
-
-    fn status() -> Status {
-        let shard = |number, lag, standstill: Option<&str>| Shard {
-            source: "audit".to_owned(),
-            shard: number,
-            held: true,
-            lag_seconds: Some(lag),
-            standstill: standstill.map(ToOwned::to_owned),
-            delivered: 1_234_567 * u64::from(number),
-            ..Shard::default()
-        };
-        Status {
-            version: "0.1.0".to_owned(),
-            verdict: "Paused".to_owned(),
-            state: "trouble".to_owned(),
-            reasons: vec![Reason {
-                text: "the destination\x1b[2J is down: connection refused, and this goes on for a while".to_owned(),
-                consequence: "logs wait in SLS; nothing is lost as long as SLS keeps them".to_owned(),
-                remedy: "bring it back".to_owned(),
-            }],
-            sources: vec![Source { name: "audit".to_owned(), joined: true, ..Source::default() }],
-            destinations: vec![Destination {
-                name: "hec".to_owned(),
-                state: "down".to_owned(),
-                cause: Some("connection refused".to_owned()),
-                ..Destination::default()
-            }],
-            memory: Memory { used: 1_000_000, limit: 268_435_456 },
-            open_dead_letters: Some(3),
-            shards: vec![shard(0, 1, None), shard(1, 500, None), shard(2, 9, Some("dead letters cannot be written"))],
-        }
-    }
-
-    fn view() -> View {
-        let mut view = View::new("unix:/x".to_owned());
-        view.take(Ok(status()), Instant::now());
-        view
-    }
-
-    fn order(view: &mut View) -> Vec<String> {
-        let lines = view.lines((30, 120), Paint(false));
-        lines.iter().filter_map(|line| line.strip_prefix("audit/")?.split(' ').next().map(ToOwned::to_owned)).collect()
-    }
-
-    #[test]
-    fn the_view_fits_every_terminal_and_foreign_text_cannot_control_it() {
-        for size in [(24, 80), (24, 40), (10, 40), (50, 200), (3, 20), (1, 1)] {
-            for painted in [true, false] {
-                for helping in [true, false] {
-                    let mut view = view();
-                    view.is_helping = helping;
-                    let lines = view.lines(size, Paint(painted));
-                    assert!(lines.len() <= size.0.max(1), "{size:?}: {lines:#?}");
-                    assert!(lines.iter().all(|line| cells(line) <= size.1), "{size:?}: {lines:#?}");
-                    assert!(!lines.concat().contains("\x1b[2J"));
-                }
-            }
-        }
-        let lines = view().lines((24, 40), Paint(false));
-        assert!(lines[0].starts_with("Paused  3 shards"), "{lines:#?}");
-        assert!(lines.iter().any(|line| line.starts_with("audit/2  stands still")), "{lines:#?}");
-        assert!(lines[23].starts_with("q quit  ? help"), "{lines:#?}");
-    }
-
-    #[test]
-    fn a_long_reason_is_wrapped_with_its_remedy_and_the_shards_give_way() {
-        let long = |text: String| Reason { text, ..status().reasons[0].clone() };
-        let several = (0..6).map(|number| Source { name: format!("s{number}"), ..Source::default() }).collect();
-        let shards: Vec<Shard> = (0..100).map(|shard| Shard { shard, ..status().shards[0].clone() }).collect();
-        let reasons = vec![long("no room for dead letters ".repeat(40)), long("second".into()), long("third".into())];
-        for (columns, sources) in [(80, status().sources), (80, several), (40, status().sources)] {
-            let mut view = view();
-            let status = Status { reasons: reasons.clone(), shards: shards.clone(), sources, ..status() };
-            view.take(Ok(status), Instant::now());
-            let lines = view.lines((24, columns), Paint(false));
-            let at = |words: &str| lines.iter().position(|line| line.starts_with(words));
-            let remedy = at("Do: bring it back").unwrap_or_else(|| panic!("{lines:#?}"));
-            assert!(lines[1].starts_with("no room for dead letters no room") && remedy > 2, "{lines:#?}");
-            assert!(lines.iter().any(|line| line.ends_with('…')), "the end of the text is left out: {lines:#?}");
-            assert!(at("audit/0").is_some(), "one shard is left: {lines:#?}");
-            assert!(at("and ").is_some() || at("third").is_some(), "{lines:#?}");
-        }
-        let lines = view().lines((24, 80), Paint(false));
-        let consequence = "So: logs wait in SLS; nothing is lost as long as SLS keeps them";
-        assert!(lines.iter().any(|line| line == consequence), "{lines:#?}");
-    }
-
-    #[test]
-    fn keys_sort_filter_pause_and_quit() {
-        let mut view = view();
-        assert_eq!(order(&mut view), ["2", "1", "0"], "by trouble");
-        view.press(Key::Char('s'));
-        assert_eq!(order(&mut view), ["1", "2", "0"], "by lag");
-        view.press(Key::Char('s'));
-        view.press(Key::Char('s'));
-        assert_eq!(order(&mut view), ["0", "1", "2"], "by name");
-
-        for key in "/STILLx".chars().map(Key::Char).chain([Key::Backspace]) {
-            assert!(view.press(key), "what is typed into a filter is no command");
-        }
-        assert!(view.lines((24, 80), Paint(false))[23].starts_with("filter: STILL_"));
-        view.press(Key::Enter);
-        assert_eq!(order(&mut view), ["2"]);
-        view.press(Key::Escape);
-        assert_eq!(order(&mut view).len(), 3);
-
-        view.press(Key::Char('p'));
-        view.take(Ok(Status::default()), Instant::now());
-        assert_eq!(order(&mut view).len(), 3, "paused");
-        view.press(Key::Char('p'));
-        view.take(Ok(Status::default()), Instant::now());
-        assert_eq!(order(&mut view).len(), 0);
-        assert!(!view.press(Key::Char('q')) && !view.press(Key::Interrupt));
-    }
-
-    #[test]
-    fn a_long_list_of_shards_scrolls_to_the_last_one_and_no_further() {
-        let mut view = view();
-        let many = (0..100).map(|shard| Shard { shard, ..status().shards[0].clone() }).collect();
-        view.take(Ok(Status { shards: many, ..status() }), Instant::now());
-        assert_eq!(order(&mut view)[0], "0");
-        for _ in 0..50 {
-            view.press(Key::PageDown);
-        }
-        assert_eq!(order(&mut view).last().unwrap(), "99");
-        view.press(Key::Up);
-        assert_eq!(order(&mut view).last().unwrap(), "98");
-    }
-
-    #[test]
-    fn when_the_forwarder_is_gone_that_is_shown_with_its_last_figures() {
-        let mut view = view();
-        view.take(Err("no forwarder answers at unix:/x: refused".to_owned()), Instant::now());
-        let lines = view.lines((30, 120), Paint(false));
-        assert!(lines[0].starts_with("no answer") && lines[1].contains("no forwarder answers"), "{lines:#?}");
-        assert_eq!(order(&mut view).len(), 3);
-    }
-
-    #[test]
-    fn large_figures_have_thousands_separators() {
-        assert_eq!(
-            [0.0, 0.52, 12.3, 999.0, 1234.0, 1_234_567.0].map(number),
-            ["0", "0.5", "12", "999", "1,234", "1,234,567"]
-        );
-    }
-}
+mod tests;

@@ -1,0 +1,151 @@
+//! The view of `forwarder top`: what it shows, and what keys do.
+
+use std::time::Instant;
+
+use super::*;
+use crate::cli::commands::top::status::{Destination, Memory, Reason, Source};
+
+fn status() -> Status {
+    let shard = |number, lag, standstill: Option<&str>| Shard {
+        source: "audit".to_owned(),
+        shard: number,
+        held: true,
+        lag_seconds: Some(lag),
+        standstill: standstill.map(ToOwned::to_owned),
+        delivered: 1_234_567 * u64::from(number),
+        ..Shard::default()
+    };
+    Status {
+        version: "0.1.0".to_owned(),
+        verdict: "Paused".to_owned(),
+        state: "trouble".to_owned(),
+        reasons: vec![Reason {
+            text: "the destination\x1b[2J is down: connection refused, and this goes on for a while".to_owned(),
+            consequence: "logs wait in SLS; nothing is lost as long as SLS keeps them".to_owned(),
+            remedy: "bring it back".to_owned(),
+        }],
+        sources: vec![Source { name: "audit".to_owned(), joined: true, ..Source::default() }],
+        destinations: vec![Destination {
+            name: "hec".to_owned(),
+            state: "down".to_owned(),
+            cause: Some("connection refused".to_owned()),
+            ..Destination::default()
+        }],
+        memory: Memory { used: 1_000_000, limit: 268_435_456 },
+        open_dead_letters: Some(3),
+        shards: vec![shard(0, 1, None), shard(1, 500, None), shard(2, 9, Some("dead letters cannot be written"))],
+    }
+}
+
+fn view() -> View {
+    let mut view = View::new("unix:/x".to_owned());
+    view.take(Ok(status()), Instant::now());
+    view
+}
+
+fn order(view: &mut View) -> Vec<String> {
+    let lines = view.lines((30, 120), Paint(false));
+    lines.iter().filter_map(|line| line.strip_prefix("audit/")?.split(' ').next().map(ToOwned::to_owned)).collect()
+}
+
+#[test]
+fn the_view_fits_every_terminal_and_foreign_text_cannot_control_it() {
+    for size in [(24, 80), (24, 40), (10, 40), (50, 200), (3, 20), (1, 1)] {
+        for painted in [true, false] {
+            for helping in [true, false] {
+                let mut view = view();
+                view.is_helping = helping;
+                let lines = view.lines(size, Paint(painted));
+                assert!(lines.len() <= size.0.max(1), "{size:?}: {lines:#?}");
+                assert!(lines.iter().all(|line| cells(line) <= size.1), "{size:?}: {lines:#?}");
+                assert!(!lines.concat().contains("\x1b[2J"));
+            }
+        }
+    }
+    let lines = view().lines((24, 40), Paint(false));
+    assert!(lines[0].starts_with("Paused  3 shards"), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.starts_with("audit/2  stands still")), "{lines:#?}");
+    assert!(lines[23].starts_with("q quit  ? help"), "{lines:#?}");
+}
+
+#[test]
+fn a_long_reason_is_wrapped_with_its_remedy_and_the_shards_give_way() {
+    let long = |text: String| Reason { text, ..status().reasons[0].clone() };
+    let several = (0..6).map(|number| Source { name: format!("s{number}"), ..Source::default() }).collect();
+    let shards: Vec<Shard> = (0..100).map(|shard| Shard { shard, ..status().shards[0].clone() }).collect();
+    let reasons = vec![long("no room for dead letters ".repeat(40)), long("second".into()), long("third".into())];
+    for (columns, sources) in [(80, status().sources), (80, several), (40, status().sources)] {
+        let mut view = view();
+        let status = Status { reasons: reasons.clone(), shards: shards.clone(), sources, ..status() };
+        view.take(Ok(status), Instant::now());
+        let lines = view.lines((24, columns), Paint(false));
+        let at = |words: &str| lines.iter().position(|line| line.starts_with(words));
+        let remedy = at("Do: bring it back").unwrap_or_else(|| panic!("{lines:#?}"));
+        assert!(lines[1].starts_with("no room for dead letters no room") && remedy > 2, "{lines:#?}");
+        assert!(lines.iter().any(|line| line.ends_with('…')), "the end of the text is left out: {lines:#?}");
+        assert!(at("audit/0").is_some(), "one shard is left: {lines:#?}");
+        assert!(at("and ").is_some() || at("third").is_some(), "{lines:#?}");
+    }
+    let lines = view().lines((24, 80), Paint(false));
+    let consequence = "So: logs wait in SLS; nothing is lost as long as SLS keeps them";
+    assert!(lines.iter().any(|line| line == consequence), "{lines:#?}");
+}
+
+#[test]
+fn keys_sort_filter_pause_and_quit() {
+    let mut view = view();
+    assert_eq!(order(&mut view), ["2", "1", "0"], "by trouble");
+    view.press(Key::Char('s'));
+    assert_eq!(order(&mut view), ["1", "2", "0"], "by lag");
+    view.press(Key::Char('s'));
+    view.press(Key::Char('s'));
+    assert_eq!(order(&mut view), ["0", "1", "2"], "by name");
+
+    for key in "/STILLx".chars().map(Key::Char).chain([Key::Backspace]) {
+        assert!(view.press(key), "what is typed into a filter is no command");
+    }
+    assert!(view.lines((24, 80), Paint(false))[23].starts_with("filter: STILL_"));
+    view.press(Key::Enter);
+    assert_eq!(order(&mut view), ["2"]);
+    view.press(Key::Escape);
+    assert_eq!(order(&mut view).len(), 3);
+
+    view.press(Key::Char('p'));
+    view.take(Ok(Status::default()), Instant::now());
+    assert_eq!(order(&mut view).len(), 3, "paused");
+    view.press(Key::Char('p'));
+    view.take(Ok(Status::default()), Instant::now());
+    assert_eq!(order(&mut view).len(), 0);
+    assert!(!view.press(Key::Char('q')) && !view.press(Key::Interrupt));
+}
+
+#[test]
+fn a_long_list_of_shards_scrolls_to_the_last_one_and_no_further() {
+    let mut view = view();
+    let many = (0..100).map(|shard| Shard { shard, ..status().shards[0].clone() }).collect();
+    view.take(Ok(Status { shards: many, ..status() }), Instant::now());
+    assert_eq!(order(&mut view)[0], "0");
+    for _ in 0..50 {
+        view.press(Key::PageDown);
+    }
+    assert_eq!(order(&mut view).last().unwrap(), "99");
+    view.press(Key::Up);
+    assert_eq!(order(&mut view).last().unwrap(), "98");
+}
+
+#[test]
+fn when_the_forwarder_is_gone_that_is_shown_with_its_last_figures() {
+    let mut view = view();
+    view.take(Err("no forwarder answers at unix:/x: refused".to_owned()), Instant::now());
+    let lines = view.lines((30, 120), Paint(false));
+    assert!(lines[0].starts_with("no answer") && lines[1].contains("no forwarder answers"), "{lines:#?}");
+    assert_eq!(order(&mut view).len(), 3);
+}
+
+#[test]
+fn large_figures_have_thousands_separators() {
+    assert_eq!(
+        [0.0, 0.52, 12.3, 999.0, 1234.0, 1_234_567.0].map(number),
+        ["0", "0.5", "12", "999", "1,234", "1,234,567"]
+    );
+}
