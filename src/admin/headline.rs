@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::core::duration::roughly;
 
 /// The headline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Headline {
     /// Logs are delivered as they arrive.
     Delivering,
@@ -21,6 +21,8 @@ pub(super) enum Headline {
     StandingBy,
     /// No logs are delivered.
     Paused,
+    /// No logs of these shards are delivered; others may be.
+    PausedInPart(String),
     /// Logs expire in SLS within this time, if nothing changes.
     Losing(Duration),
     /// Logs are lost, and that is not acknowledged yet.
@@ -37,6 +39,7 @@ impl fmt::Display for Headline {
             Self::Waiting => f.write_str("Waiting"),
             Self::StandingBy => f.write_str("Standing by"),
             Self::Paused => f.write_str("Paused"),
+            Self::PausedInPart(shards) => write!(f, "Paused in part: {shards}"),
             Self::Losing(within) => write!(f, "Losing logs in {}", roughly(*within)),
             Self::Lost => f.write_str("Logs were lost"),
         }

@@ -179,6 +179,18 @@ fn group(out: &mut Exposition, snapshot: &Snapshot) {
     ] {
         out.family(&format!("forwarder_{name}"), Kind::Gauge, help).value(&[], value);
     }
+    let listed = "Shards of the logstore, looked up once a minute";
+    out.family("forwarder_source_shards", Kind::Gauge, listed);
+    for SourceSnapshot { name, listed_shards, .. } in &snapshot.sources {
+        if let Some(shards) = listed_shards {
+            out.value(&[("source", name)], *shards);
+        }
+    }
+    out.family("forwarder_source_shards_held", Kind::Gauge, "Shards of the source that this process holds");
+    for SourceSnapshot { name, .. } in &snapshot.sources {
+        let held = snapshot.shards.iter().filter(|(shard, entry)| shard.source.as_str() == name && entry.held);
+        out.value(&[("source", name)], held.count() as u64);
+    }
     for (name, help, figure) in MEMBERSHIP {
         out.family(&format!("forwarder_{name}"), Kind::Gauge, help);
         for SourceSnapshot { name, group, .. } in &snapshot.sources {

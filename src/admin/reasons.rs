@@ -378,7 +378,7 @@ fn of(source: &SourceSnapshot, snapshot: &Snapshot) -> String {
 }
 
 /// `shard a/1`, `shards a/1, a/2`, `shards a/1, a/2, a/3, a/4, a/5 and 3 more`.
-fn names<'a>(shards: impl ExactSizeIterator<Item = &'a ShardName>) -> String {
+pub(super) fn names<'a>(shards: impl ExactSizeIterator<Item = &'a ShardName>) -> String {
     let all = shards.len();
     let named: Vec<String> = shards.take(MAX_NAMED).map(ToString::to_string).collect();
     let more = if all > named.len() { format!(" and {} more", all - named.len()) } else { String::new() };

@@ -88,6 +88,8 @@ pub struct SourceSnapshot {
     pub retention: Option<Duration>,
     /// The consumer that last saved each checkpoint, if that was looked up.
     pub owners: Vec<ShardOwner>,
+    /// The number of shards of the logstore, if that was looked up.
+    pub listed_shards: Option<u64>,
     /// Requests sent, by call.
     pub calls: Vec<(&'static str, u64)>,
     /// Failed requests.

@@ -106,6 +106,7 @@ pub(super) fn snapshot() -> Snapshot {
         },
         certificate_end: Some(105 + 20 * 86_400),
         retention: Some(Duration::from_secs(105)),
+        listed_shards: Some(4),
         owners: vec![
             ShardOwner { shard: ShardId(2), consumer: "g-host-7".into(), saved_at: 100 },
             ShardOwner { shard: ShardId(5), consumer: "g-other-<1>".into(), saved_at: 45 },

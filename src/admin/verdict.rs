@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::headline::Headline;
 use super::reason::{Effect, Reason, State};
-use super::reasons::reasons;
+use super::reasons::{names, reasons};
 use super::snapshot::{GroupHealth, Snapshot, SourceSnapshot};
+use crate::core::cursor::ShardName;
 use crate::core::duration::roughly;
+use crate::core::ledger::{Ask, ShardLedger};
 use crate::destination::{Health, IsolationMode};
 
 /// From this lag on a shard is catching up; a smaller lag is normal.
@@ -62,11 +64,13 @@ pub(super) fn verdict(snapshot: &Snapshot) -> Verdict {
     let lag = snapshot.sources.iter().filter_map(|source| lag_of(source, snapshot)).max().unwrap_or_default();
     let losing = snapshot.sources.iter().filter_map(|source| losing(source, snapshot, is_paused)).min();
     let waits = reasons.first().is_some_and(|worst| matches!(worst.state, State::Waiting | State::Stopped));
+    let stopped = stopped(snapshot);
     let headline = match losing {
         _ if is_lost => Headline::Lost,
         Some(within) => Headline::Losing(within),
         None if stands_by(snapshot) => Headline::StandingBy,
         None if is_paused => Headline::Paused,
+        None if !stopped.is_empty() => Headline::PausedInPart(names(stopped.iter().copied())),
         None if waits || (lag >= BEHIND && waits_in_memory(snapshot)) => Headline::Waiting,
         None if lag >= BEHIND => match snapshot.lag_change {
             Some(change) if change > -STEADY => Headline::Late,
@@ -89,6 +93,15 @@ pub(super) fn verdict(snapshot: &Snapshot) -> Verdict {
     }
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.state));
     Verdict { headline, reasons }
+}
+
+/// The shards of which no log is read or delivered until somebody acts.
+fn stopped(snapshot: &Snapshot) -> Vec<&ShardName> {
+    let is_refused = |entry: &ShardLedger| {
+        [Ask::Locate, Ask::Pull].iter().any(|ask| entry.failing.get(ask).is_some_and(|why| why.is_trouble(snapshot.at)))
+    };
+    let held = snapshot.shards.iter().filter(|(_, entry)| entry.held);
+    held.filter(|(_, entry)| entry.standstill().is_some() || is_refused(entry)).map(|(shard, _)| shard).collect()
 }
 
 /// Whether this process is a member of its groups, and none of them gave it a shard.

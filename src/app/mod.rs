@@ -9,6 +9,7 @@ mod group_state;
 mod heartbeat_thread;
 mod join;
 mod last_good;
+mod listed_shards;
 mod listening;
 mod logstore_changes;
 mod observe;

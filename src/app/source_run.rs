@@ -12,6 +12,7 @@ use super::error::Error;
 use super::group_state::GroupState;
 use super::heartbeat_thread::Heartbeats;
 use super::join::{Refusals, join_group};
+use super::listed_shards::ListedShards;
 use super::owners::Owners;
 use super::probe_writer::write_probes;
 use super::retention::Retention;
@@ -92,8 +93,14 @@ impl SourceRun {
         };
         let (settings, pipeline) = (settings.clone(), Arc::new(pipeline));
         let who = identity(&settings.sls);
-        let (group, retention, owners) = (Arc::default(), Retention::default(), Owners::default());
-        let watch = Arc::new(SourceWatch { who, pipeline: Arc::clone(&pipeline), group, retention, owners });
+        let watch = Arc::new(SourceWatch {
+            who,
+            pipeline: Arc::clone(&pipeline),
+            group: Arc::default(),
+            retention: Retention::default(),
+            owners: Owners::default(),
+            listed_shards: ListedShards::default(),
+        });
         let listed = shared.sources.add(&settings.name, Arc::clone(&watch) as _);
         Ok(Self { settings, pipeline, beating, watch, listed })
     }
@@ -132,6 +139,8 @@ impl SourceRun {
         if common.is_watched {
             let looking = Arc::clone(&watch);
             side.spawn(async move { looking.retention.watch(&looking.pipeline.source).await });
+            let listing = Arc::clone(&watch);
+            side.spawn(async move { listing.listed_shards.watch(&listing.pipeline.source).await });
             side.spawn(async move { watch.owners.watch(&watch.pipeline.source).await });
         }
         let leave = match settings.until.clone() {
@@ -183,6 +192,7 @@ struct SourceWatch {
     group: Arc<GroupState>,
     retention: Retention,
     owners: Owners,
+    listed_shards: ListedShards,
 }
 
 impl Watched for SourceWatch {
@@ -196,6 +206,7 @@ impl Watched for SourceWatch {
             certificate_end: source.certificate_end(),
             retention: self.retention.read(),
             owners: self.owners.read(),
+            listed_shards: self.listed_shards.read(),
             calls: source.errors().sent(),
             errors: source.errors().read(),
             probe: self.pipeline.ledger.probes().read(Instant::now()).remove(source_name),

@@ -111,7 +111,7 @@ fn main(snapshot: &Snapshot, history: &History, verdict: &Verdict) -> String {
 }
 
 fn write_verdict(out: &mut String, verdict: &Verdict) {
-    let class = match (verdict.headline, verdict.state()) {
+    let class = match (&verdict.headline, verdict.state()) {
         (Headline::Lost | Headline::Losing(_) | Headline::Paused, _) | (_, State::Stopped) => "bad",
         (_, State::Trouble) | (Headline::CatchingUp(_) | Headline::Late, _) => "warn",
         (Headline::Delivering, State::Well) => "good",

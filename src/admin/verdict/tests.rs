@@ -220,7 +220,7 @@ fn a_process_is_not_ready_while_every_shard_of_every_source_is_paused() {
     }
     ledger.account(&shard(1)).waits(Wait::Disk, "no room".into());
     let one = Snapshot { shards: ledger.read(), ..well() };
-    says(&one, "Delivering");
+    says(&one, "Paused in part: shard audit/1");
     assert!(verdict(&one).is_ready());
     ledger.account(&shard(2)).halted(1, "log 7 failed".into());
     let mut all = Snapshot { shards: ledger.read(), ..well() };
@@ -231,7 +231,7 @@ fn a_process_is_not_ready_while_every_shard_of_every_source_is_paused() {
     ledger.account(&waf).caught_up();
     all.shards = ledger.read();
     all.sources.push(SourceSnapshot { name: "waf".into(), ..all.sources[0].clone() });
-    says(&all, "Delivering");
+    says(&all, "Paused in part: shards audit/1, audit/2");
     assert!(verdict(&all).is_ready());
 }
 
@@ -272,6 +272,7 @@ fn refused_pulls_are_a_problem_and_stop_everything_when_every_shard_is_refused()
     ledger.account(&shard(1)).fails(Ask::Pull, &refused(), now);
     let one = Snapshot { shards: ledger.read(), at: now, ..well() };
     check(&one, State::Trouble, "SLS does not let us read shard audit/1 for 0.0 s: pull: 401");
+    says(&one, "Paused in part: shard audit/1");
     ledger.account(&shard(2)).fails(Ask::Pull, &refused(), now);
     let all = Snapshot { shards: ledger.read(), at: now + Duration::from_secs(95), ..well() };
     check(&all, State::Stopped, "SLS does not let us read shards audit/1, audit/2 for 1m 35s");
@@ -421,4 +422,17 @@ fn every_problem_has_a_consequence_and_a_remedy() {
     for reason in verdict(&evil).reasons.iter().filter(|reason| reason.state >= State::Trouble) {
         assert!(!reason.consequence.is_empty() && !reason.remedy.is_empty(), "{reason:?}");
     }
+}
+
+#[test]
+fn a_pattern_without_a_match_waits_and_is_not_ready() {
+    let waiting = Some("no logstore of project p matches audit-*".to_owned());
+    let group = || GroupHealth { waiting: waiting.clone(), ..GroupHealth::default() };
+    let alone = Snapshot { shards: BTreeMap::new(), ..in_group(group(), well()) };
+    check(&alone, State::Waiting, "waiting: no logstore of project p matches audit-*");
+    says(&alone, "Waiting");
+    assert!(!verdict(&alone).is_ready());
+    let mut beside = well();
+    beside.sources.push(SourceSnapshot { name: "audit-*".into(), group: group(), ..beside.sources[0].clone() });
+    assert!(verdict(&beside).is_ready());
 }
