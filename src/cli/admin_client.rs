@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli::context::sources;
+use crate::cli::output::note_problems;
 use crate::core::printable::excerpt;
 use crate::settings;
 use crate::settings::{AdminListen, MAX_SOCKETS, socket_name};
@@ -55,7 +56,9 @@ pub(crate) fn place(text: &str) -> Result<Place, String> {
 /// There is none, or there are several.
 pub(crate) fn find(config: Option<&Path>) -> Result<Place, String> {
     let (config, environment) = sources(config);
-    let (listen, state) = settings::admin(config.as_deref(), &environment).map_err(|error| error.to_string())?;
+    let admin = settings::admin(config.as_deref(), &environment);
+    let (listen, state, problems) = admin.map_err(|error| error.to_string())?;
+    note_problems(&problems);
     if let AdminListen::Socket(path) = listen {
         return Ok(Place::Socket(path));
     }

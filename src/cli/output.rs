@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::io::{self, Write as _};
 
+use crate::settings::Problem;
+
 /// Prints a line on standard output.
 ///
 /// # Errors
@@ -15,4 +17,11 @@ pub(crate) fn print_line(line: impl Display) -> io::Result<()> {
 /// Prints a note on standard error. If nobody can read it, the exit code still tells the result.
 pub(crate) fn note(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Notes problems of settings that the command does not need: one of them may be a typo in one that it does need.
+pub(crate) fn note_problems(problems: &[Problem]) {
+    for Problem { what, place, fix } in problems {
+        note(format_args!("note: {what} ({place}): {fix}"));
+    }
 }

@@ -72,17 +72,22 @@ pub(super) fn read_destinations(reader: &mut Reader<'_>, machine: &Machine) -> O
         reader.missing(&KINDS.each_ref().map(|kind| kind.address[0]));
         return None;
     }
-    for kind in &KINDS {
-        let items: Vec<&Item> =
-            found.iter().filter(|one| one.kind.table == kind.table).filter_map(|one| one.item).collect();
-        reader.refuse_unused(&items, kind.address);
-    }
+    refuse_unused_addresses(reader, &found);
     let files: Vec<NamedPath> = found.iter().filter_map(|one| one.file(reader)).collect();
     refuse_shared(reader, &files);
     // All are read, so that every problem is reported.
     let is_alone = found.len() == 1;
     let read: Vec<_> = found.iter().map(|one| one.read(reader, machine, is_alone)).collect();
     read.into_iter().collect()
+}
+
+/// Refuses the address of a table that no destination uses.
+fn refuse_unused_addresses<'a>(reader: &mut Reader<'a>, found: &[Found<'a>]) {
+    for kind in &KINDS {
+        let items: Vec<&Item> =
+            found.iter().filter(|one| one.kind.table == kind.table).filter_map(|one| one.item).collect();
+        reader.refuse_unused(&items, kind.address);
+    }
 }
 
 /// Reads the format of the destination `to`, or of all destinations, or of the default type if there is none.
@@ -92,6 +97,7 @@ pub(super) fn read_formats(
     machine: &Machine,
 ) -> Option<Vec<(DestinationName, Arc<dyn Preview>)>> {
     let mut found = find(reader)?;
+    refuse_unused_addresses(reader, &found);
     let by_table = |table: &str| KINDS.iter().find(|kind| kind.table == table).map(Found::table);
     if let Some(to) = to {
         let of_name = found.iter().position(|one| one.name.as_str() == to).map(|at| found.swap_remove(at));

@@ -113,14 +113,14 @@ pub fn places(
 /// Only the names of the sources, for a policy, before there is a key.
 ///
 /// # Errors
-/// One is missing or wrong.
+/// All their problems.
 pub fn scopes(
     config: Option<&Path>,
     flags: &Flags,
     environment: &Environment,
 ) -> Result<Vec<crate::sls::permissions::Scope>, SettingsError> {
-    let (typed, _) = read(config, flags, environment)?;
-    resolve::scopes(&typed)
+    let (typed, problems) = read(config, flags, environment)?;
+    resolve::scopes(&typed, problems)
 }
 
 /// A position in the form of `sls.start`.
@@ -152,23 +152,31 @@ pub fn size(text: &str) -> Result<usize, String> {
     size.ok_or_else(|| "write a number with a unit, such as 500KB or 5MB".to_owned())
 }
 
-/// Only the directory of dead letters, for commands that only read them: other settings may be missing or wrong.
+/// Only the directory of dead letters, for commands that only read them: other settings may be missing or wrong. With
+/// the problems of the others, which may be meant for it.
 ///
 /// # Errors
 /// The settings file can't be read, or its directory is wrong.
-pub fn dead_letters_dir(config: Option<&Path>, environment: &Environment) -> Result<PathBuf, SettingsError> {
-    let (typed, _) = read(config, &Vec::new(), environment)?;
-    resolve::dead_letters_dir(&typed)
+pub fn dead_letters_dir(
+    config: Option<&Path>,
+    environment: &Environment,
+) -> Result<(PathBuf, Vec<Problem>), SettingsError> {
+    let (typed, problems) = read(config, &Vec::new(), environment)?;
+    Ok((resolve::dead_letters_dir(&typed)?, problems))
 }
 
 /// The address or socket at which a process with these settings serves its status, and its state directory: other
-/// settings may be missing or wrong.
+/// settings may be missing or wrong. With the problems of the others, which may be meant for them.
 ///
 /// # Errors
 /// The settings file can't be read, or these settings are wrong.
-pub fn admin(config: Option<&Path>, environment: &Environment) -> Result<(AdminListen, PathBuf), SettingsError> {
-    let (typed, _) = read(config, &Vec::new(), environment)?;
-    resolve::admin(&typed)
+pub fn admin(
+    config: Option<&Path>,
+    environment: &Environment,
+) -> Result<(AdminListen, PathBuf, Vec<Problem>), SettingsError> {
+    let (typed, problems) = read(config, &Vec::new(), environment)?;
+    let (listen, state) = resolve::admin(&typed)?;
+    Ok((listen, state, problems))
 }
 
 /// The value and origin of each setting, in the order of the documentation. Secrets are not shown.

@@ -10,7 +10,7 @@ use super::destination::{read_destinations, read_formats};
 use super::keys;
 use super::problem::{Complaint, Problem, SettingsError};
 use super::read::Reader;
-use super::source::{Place, read_places, read_scopes, read_source_scripts, read_sources};
+use super::source::{Place, read_places, read_scopes, read_source_scripts, read_sources, refuse_unused_logstore};
 use super::typed::Typed;
 use crate::script;
 
@@ -95,6 +95,7 @@ pub(super) fn trial(
     machine: &Machine,
 ) -> Result<TrialSettings, SettingsError> {
     let mut reader = Reader::new(typed, problems);
+    refuse_unused_logstore(&mut reader);
     let script = reader.get(&keys::script::FILE);
     let (timeout, memory) = (reader.get(&keys::script::TIMEOUT), reader.get(&keys::script::MEMORY));
     let formats = read_formats(to, &mut reader, machine);
@@ -116,8 +117,11 @@ pub(super) fn places(typed: &Typed, problems: Vec<Problem>, machine: &Machine) -
 }
 
 /// Reads only the names that permissions refer to.
-pub(super) fn scopes(typed: &Typed) -> Result<Vec<crate::sls::permissions::Scope>, SettingsError> {
-    let mut reader = Reader::new(typed, Vec::new());
+pub(super) fn scopes(
+    typed: &Typed,
+    problems: Vec<Problem>,
+) -> Result<Vec<crate::sls::permissions::Scope>, SettingsError> {
+    let mut reader = Reader::new(typed, problems);
     let scopes = read_scopes(&mut reader);
     let problems = reader.into_problems();
     scopes.filter(|_| problems.is_empty()).ok_or(SettingsError { problems })

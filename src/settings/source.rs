@@ -56,10 +56,7 @@ pub(super) fn read_places(reader: &mut Reader<'_>, machine: &Machine) -> Option<
         }
         return Some(vec![read_place(reader, machine)?]);
     }
-    if !LISTS.iter().any(|list| reader.is_given(list)) {
-        // An endpoint or a project is a default that items may override. A logstore is something to read.
-        reader.refuse_unused(&items, &[&keys::sls::LOGSTORE.row]);
-    }
+    refuse_unused_logstore(reader);
     let read = items.iter().map(|item| reader.within(item, |reader| read_place(reader, machine)));
     let read: Vec<_> = read.collect();
     let mut places = read.into_iter().collect::<Option<Vec<_>>>()?;
@@ -67,10 +64,24 @@ pub(super) fn read_places(reader: &mut Reader<'_>, machine: &Machine) -> Option<
     report_duplicates(reader, &items, &places).then_some(places)
 }
 
+/// Refuses a common logstore that no source reads.
+pub(super) fn refuse_unused_logstore(reader: &mut Reader<'_>) {
+    if !LISTS.iter().any(|list| reader.is_given(list)) {
+        let items: Vec<_> = reader.items(&SOURCES).collect();
+        // An endpoint or a project is a default that items may override. A logstore is something to read.
+        reader.refuse_unused(&items, &[&keys::sls::LOGSTORE.row]);
+    }
+}
+
 /// Reads only the names that permissions refer to.
 pub(super) fn read_scopes(reader: &mut Reader<'_>) -> Option<Vec<Scope>> {
     let items: Vec<_> = reader.items(&SOURCES).collect();
+    refuse_unused_logstore(reader);
     if items.is_empty() {
+        if LISTS.iter().any(|list| reader.is_given(list)) {
+            // Problems of the lists are already reported.
+            return None;
+        }
         return Some(vec![read_scope(reader)?]);
     }
     let read: Vec<_> = items.iter().map(|item| reader.within(item, read_scope)).collect();
@@ -80,6 +91,7 @@ pub(super) fn read_scopes(reader: &mut Reader<'_>) -> Option<Vec<Scope>> {
 /// Reads only the scripts and the logs they are for: the common script, and each source whose names are given.
 pub(super) fn read_source_scripts(reader: &mut Reader<'_>) -> (Option<PathBuf>, Vec<SourceScript>) {
     let items: Vec<_> = reader.items(&SOURCES).collect();
+    refuse_unused_logstore(reader);
     let common = reader.script(&keys::script::FILE);
     let read = |reader: &mut Reader<'_>| {
         let name = reader.get(&keys::source::NAME);

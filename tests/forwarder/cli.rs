@@ -266,6 +266,56 @@ fn the_policy_command_needs_no_key() {
     assert!(text(&output.stderr).contains("sls.logstore is missing"), "{}", text(&output.stderr));
 }
 
+/// Each command with the arguments that it needs to read the settings.
+const READING: [&[&str]; 10] = [
+    &[],
+    &["backfill", "--from", "begin", "--to", "end"],
+    &["bench", "--logs", "samples.jsonl"],
+    &["check"],
+    &["dlq", "replay", "--all"],
+    &["policy"],
+    &["seek", "--shard", "all", "--to", "end"],
+    &["status"],
+    &["test"],
+    &["try", "samples.jsonl"],
+];
+
+#[test]
+fn every_command_refuses_a_setting_that_is_not_used_and_a_typo() {
+    let directory = TempDir::new().unwrap();
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+    write("samples.jsonl", "{}\n");
+    write("t.lua", "function process(log) return log end\n");
+    let item = "[[source]]\nproject = \"p\"\nlogstore = \"waf\"\n";
+    let head = "[sls]\nendpoint = \"http://127.0.0.1:9\"\ngroup = \"g\"\n";
+    let tail = "[script]\nfile = \"t.lua\"\n[hec]\nurl = \"http://127.0.0.1:9\"\n";
+    for (settings, words) in [
+        (
+            format!("{head}logstore = \"audit\"\n{tail}{item}"),
+            "sls.logstore is not used, because every [[source]] has its own",
+        ),
+        (format!("{head}grop = \"h\"\n{tail}{item}"), "grop"),
+    ] {
+        write("forwarder.toml", &settings);
+        for arguments in READING {
+            let mut command = program(arguments);
+            command.args(["--config", "forwarder.toml"]).current_dir(directory.path());
+            command.envs([("SLS_AK_ID", "id"), ("SLS_AK_KEY", "key"), ("HEC_TOKEN", "t"), ("SPLUNK_HEC_TOKEN", "t")]);
+            let output = command.output().unwrap();
+            let said = text(&output.stdout) + &text(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+            assert!(said.contains(words), "{arguments:?}: {said}");
+        }
+    }
+    // These need one setting of them all, and work whatever the others are.
+    for arguments in [&["dlq", "list"][..], &["top"], &["tap"]] {
+        let mut command = program(arguments);
+        command.args(["--config", "forwarder.toml"]).current_dir(directory.path());
+        let said = text(&command.output().unwrap().stderr);
+        assert!(said.contains("note: ") && said.contains("grop"), "{arguments:?}: {said}");
+    }
+}
+
 #[test]
 fn without_arguments_the_first_steps_are_shown() {
     let output = output(&[]);

@@ -19,6 +19,7 @@ use self::look::Look;
 use self::output::Output;
 use crate::cli::context::sources;
 use crate::cli::exit::{USAGE, end};
+use crate::cli::output::note_problems;
 use crate::cli::terminal::terminal_width;
 use crate::settings;
 
@@ -55,7 +56,10 @@ pub(crate) fn main(args: &Dlq) -> ExitCode {
     let dir = match &args.dir {
         Some(dir) => dir.clone(),
         None => match settings::dead_letters_dir(config.as_deref(), &environment) {
-            Ok(dir) => dir,
+            Ok((dir, problems)) => {
+                note_problems(&problems);
+                dir
+            }
             Err(error) => return end(&error.to_string(), USAGE),
         },
     };
