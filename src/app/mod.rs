@@ -9,6 +9,7 @@ mod group_state;
 mod heartbeat_thread;
 mod join;
 mod last_good;
+mod left_letters;
 mod listed_shards;
 mod listening;
 mod logstore_changes;
@@ -62,6 +63,7 @@ pub use error::Error;
 use gaps::Gaps;
 use heartbeat_thread::HeartbeatThread;
 use join::Refusals;
+use left_letters::take_over_left_letters;
 use listening::Listening;
 use observe::{Observed, log_destination_health, sum_up_now_and_then, summary_of};
 use run_all::{Work, run_all};
@@ -258,6 +260,8 @@ impl App {
         let watched = Arc::clone(&shared);
         side.spawn(async move { gaps.remember(&watched.ledger).await });
         side.spawn(log_waits(Arc::clone(&shared)));
+        let taking = Arc::clone(&shared);
+        side.spawn(async move { take_over_left_letters(&taking).await });
         side.spawn(sum_up_now_and_then(Arc::clone(&shared), Arc::clone(&scripts_watch)));
         scripts.follow(settings.reload.force, &mut side);
 

@@ -54,7 +54,8 @@ pub use reader::{Letter, ReadError, Reader, Unreadable};
 pub use record::{LogOrigin, Reason, Record, UnknownReason};
 pub use replay_claim::{ClaimError, ReplayClaim};
 pub use shared_claim::MissedInDirectory;
-pub use store::{Config, DirectoryStore, OpenError, directories, is_in_use, was_used};
+pub use store::{Config, DirectoryStore, OpenError, is_in_use, was_used};
+pub use take_over::{Neighbours, directories};
 
 /// The file of dead letters in its directory.
 const FILE: &str = "dead-letters.jsonl";

@@ -11,14 +11,11 @@ use super::journal::{Journal, Limit, StoreError};
 use super::missed::{DirectoryMissed, MissedDeadLetters};
 use super::replay_claim::ClaimError;
 use super::shared_claim::{MissedInDirectory, SharedClaim};
-use super::take_over::take_over;
+use super::take_over::{MAX_FORWARDERS, take_over_all};
 use super::write_queue::{QueuedWrite, WriteQueue};
 use super::{DeadLetterStore, FILE, LOCK_FILE, Record, codec, delivered};
 use crate::core::destination_name::DestinationName;
 use crate::core::named_file;
-
-/// Maximum number of forwarders that may share a base directory.
-const MAX_FORWARDERS: u32 = 64;
 
 /// How often a write is done again at once because the file was moved during it.
 const MAX_MOVES: u32 = 3;
@@ -89,19 +86,7 @@ impl DirectoryStore {
             opened = open(config.dir.join(number.to_string()));
         }
         let opened = opened?;
-        for left in directories(&config.dir).iter().filter(|left| left.as_path() != opened.dir()) {
-            match take_over(left, opened.dir()) {
-                Ok(true) => tracing::info!(
-                    from = %left.display(), to = %opened.dir().display(),
-                    "took over the dead letters that another process left"
-                ),
-                Ok(false) => {}
-                Err(fault) => tracing::warn!(
-                    dir = %left.display(), %fault,
-                    "dead letters that another process left cannot be taken over; replay them with `forwarder dlq replay`"
-                ),
-            }
-        }
+        take_over_all(&config.dir, opened.dir());
         Ok(opened)
     }
 
@@ -190,14 +175,6 @@ impl DeadLetterStore for Arc<DirectoryStore> {
         let taken = DirectoryMissed::take(move || store.missed_by(&destination));
         Box::pin(async move { Ok(Box::new(taken.await?) as Box<dyn MissedDeadLetters>) })
     }
-}
-
-/// The directories that [`DirectoryStore::open_free`] may have used for `dir`: `dir` itself, and its existing
-/// numbered subdirectories in order.
-#[must_use]
-pub fn directories(dir: &Path) -> Vec<PathBuf> {
-    let beside = (2..=MAX_FORWARDERS).map(|number| dir.join(number.to_string())).filter(|dir| dir.is_dir());
-    std::iter::once(dir.to_owned()).chain(beside).collect()
 }
 
 /// Whether a forwarder has ever used `dir` for dead letters, even if none are left.

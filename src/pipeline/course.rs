@@ -103,6 +103,13 @@ impl Course {
         }
     }
 
+    /// There may be more missed events than those that were given up here. Newer ones wait until that is known.
+    pub(super) fn looks_again(&mut self) {
+        if self.phase == Phase::Direct {
+            self.phase = Phase::Last;
+        }
+    }
+
     /// The destination has been down for long during a pass.
     pub(super) fn is_gone(&mut self) {
         if self.phase != Phase::Direct {
@@ -148,6 +155,20 @@ mod tests {
         course.ends(course.begins(), 0);
         assert_eq!(course.mode(), IsolationMode::Direct);
         course
+    }
+
+    #[test]
+    fn missed_events_that_come_from_elsewhere_are_looked_for_and_nothing_overtakes_them() {
+        let mut course = direct();
+        course.looks_again();
+        assert_eq!(course.mode(), IsolationMode::Returning);
+        course.ends(course.begins(), 3);
+        assert_eq!(course.mode(), IsolationMode::Returning, "there may be more");
+        course.ends(course.begins(), 0);
+        assert_eq!(course.mode(), IsolationMode::Direct);
+        let mut course = aside();
+        course.looks_again();
+        assert_eq!(course.mode(), IsolationMode::DeadLettering, "it is down");
     }
 
     /// A batch arrives while others are written: whether it is written too.

@@ -92,6 +92,11 @@ impl Isolation {
         self.course.send_modify(Course::is_gone);
     }
 
+    /// There may be more missed events than this process has written.
+    pub fn looks_again(&self) {
+        self.course.send_modify(Course::looks_again);
+    }
+
     /// A pass over the missed events begins.
     pub(super) fn begins(&self) -> Pass {
         self.course.borrow().begins()

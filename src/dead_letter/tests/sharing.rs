@@ -1,6 +1,7 @@
 //! Dead letters of several shards, of several processes, and of one that has ended.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::*;
 
@@ -37,6 +38,45 @@ fn dead_letters_that_an_ended_process_left_are_taken_over_by_the_next_one() {
     assert_eq!(readable(third.dir()), [record(3)], "its process runs");
     only.append(&[record(5)]).unwrap();
     assert_eq!(readable(base.path()), [record(1), record(4), record(5)]);
+}
+
+#[test]
+fn a_running_process_takes_over_what_another_one_left_a_look_ago_as_far_as_it_fits() {
+    let base = tempfile::tempdir().unwrap();
+    let config = Config { dir: base.path().to_owned(), max_bytes: 1 << 20 };
+    let first = DirectoryStore::open_free(&config).unwrap();
+    let second = DirectoryStore::open_free(&config).unwrap();
+    first.append(&[record(1)]).unwrap();
+    second.append(&[record(2)]).unwrap();
+    let mut neighbours = Neighbours::new(base.path(), second.dir(), 1 << 20);
+    assert!(!neighbours.look() && !neighbours.look(), "its process runs");
+    drop(first);
+    assert!(!neighbours.look(), "it may only be restarting");
+    let again = DirectoryStore::open_free(&config).unwrap();
+    assert!(!neighbours.look() && again.dir() == base.path());
+    drop(again);
+    assert!(!neighbours.look());
+    taken(&mut neighbours);
+    assert_eq!(readable(second.dir()), [record(2), record(1)]);
+    assert!(readable(base.path()).is_empty() && !neighbours.look());
+
+    open(base.path()).unwrap().append(&[record(4)]).unwrap();
+    let mut full = Neighbours::new(base.path(), second.dir(), 900);
+    assert!(!full.look() && !full.look());
+    assert_eq!(readable(base.path()), [record(4)], "it would pause the shards of this process");
+    second.append(&[record(3)]).unwrap();
+    let claimed = take(second.dir());
+    let mut busy = Neighbours::new(base.path(), second.dir(), 1 << 20);
+    assert!(!busy.look() && !busy.look(), "a replay runs");
+    drop(claimed);
+    taken(&mut busy);
+    assert_eq!(readable(second.dir()), [record(2), record(1), record(3), record(4)]);
+}
+
+/// Looks until something is taken over: a child that another test forks may hold a lock for a moment.
+fn taken(neighbours: &mut Neighbours) {
+    let looks = std::iter::repeat_with(|| neighbours.look()).inspect(|_| std::thread::sleep(Duration::from_millis(10)));
+    assert!(looks.take(500).any(|is_taken| is_taken));
 }
 
 #[test]
