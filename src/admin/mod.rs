@@ -15,6 +15,7 @@
 //! except for `/tap` it shows only counts of logs. Changes are accepted only from this machine, and with a header that
 //! a page of another site cannot set without a preflight request.
 
+mod ack_limit;
 mod body;
 mod exposition;
 mod headline;

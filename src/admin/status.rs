@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::snapshot::{Snapshot, SourceSnapshot};
+use super::ack_limit::ack_limit;
+use super::snapshot::{Memory, Snapshot, SourceSnapshot};
 use super::verdict::verdict;
 use crate::core::ledger::ShardLedger;
 use crate::destination::{DestinationStatus, Health, IsolationMode};
@@ -58,7 +59,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
         "state": verdict.state().label(),
         "reasons": reasons,
         "sources": sources.iter().map(source).collect::<Vec<_>>(),
-        "destinations": destinations.iter().map(destination).collect::<Vec<_>>(),
+        "destinations": destinations.iter().map(|one| destination(one, snapshot.memory)).collect::<Vec<_>>(),
         "open_dead_letters": letters.as_ref().map(|letters| letters.open),
         "missed_dead_letters": letters.as_ref().map(|letters| letters.missed),
         "memory": {
@@ -111,7 +112,8 @@ fn source(source: &SourceSnapshot) -> Value {
     })
 }
 
-fn destination(destination: &DestinationStatus) -> Value {
+fn destination(destination: &DestinationStatus, memory: Memory) -> Value {
+    let limited_by = ack_limit(destination, memory);
     let DestinationStatus { name, address, promise, health, isolation, certificates, events, gauges, .. } = destination;
     json!({
         "name": name.as_str(),
@@ -133,6 +135,7 @@ fn destination(destination: &DestinationStatus) -> Value {
         "replayed_events": events.replayed,
         "events_in_flight": events.in_flight,
         "silent_seconds": events.waiting_since.map(|since| since.elapsed().as_secs()),
+        "limited_by": limited_by,
         "holds": gauges.iter().map(|gauge| (gauge.name, gauge.value)).collect::<BTreeMap<_, _>>(),
     })
 }

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::graph;
 use super::words::{Text, latency, span, time};
+use crate::admin::ack_limit::ack_limit;
 use crate::admin::history::{History, Series};
 use crate::admin::snapshot::{Snapshot, SourceSnapshot};
 use crate::core::count::{count, thousands};
@@ -88,6 +89,9 @@ pub(super) fn destination(out: &mut String, destination: &DestinationStatus, sna
     if events.missed + events.replayed > 0 {
         let [missed, replayed] = [events.missed, events.replayed].map(thousands);
         row(out, "missed while down", format!("{missed}, of which {replayed} were delivered since"));
+    }
+    if let Some(limit) = ack_limit(destination, snapshot.memory) {
+        row(out, "limited by", limit);
     }
     let counted = figures.counters.iter().map(|counter| (counter.name, counter.value));
     for (name, value) in counted.chain(gauges.iter().map(|gauge| (gauge.name, gauge.value))) {

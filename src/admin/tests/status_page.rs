@@ -21,6 +21,8 @@ fn the_status_accounts_for_every_log_and_lists_the_problems() {
     assert_eq!(status["destinations"][0]["state"], "down");
     assert_eq!(status["destinations"][0]["cause"], "siem: refused");
     assert_eq!(status["destinations"][0]["holds"]["unacknowledged_bytes"], 900);
+    let limited_by = status["destinations"][0]["limited_by"].as_str().unwrap();
+    assert!(limited_by.starts_with("run.memory and acknowledgements"), "{limited_by}");
     assert_eq!(status["memory"]["full"], true);
     let credentials = &status["sources"][0]["credentials"];
     assert_eq!(credentials["provider"], "role r assumed by ECS role e");
@@ -53,6 +55,7 @@ fn the_page_shows_the_same_with_the_problems_first() {
         "<b class=\"bad\">down</b> since 1970-01-01 00:01:45 UTC (0 s)",
         "<dd>confirmed: the receiver read every byte</dd>",
         "<dt>its certificate ends</dt><dd>1970-01-31 00:01:45 UTC (in 30 d 0 h)</dd>",
+        "<dt>limited by</dt><dd>run.memory and acknowledgements: the memory is used up",
         "<td>503</td><td>11</td>",
         "<dd>0123456789ab since 1970-01-01 00:01:45 UTC (0 s)</dd>",
         "<dd>3 taken, 1 refused, 0 rolled back</dd>",
