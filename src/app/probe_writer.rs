@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use crate::core::cursor::ShardId;
+use crate::core::cursor::{ShardId, SourceName};
+use crate::core::ledger::Ledger;
 use crate::destination::registry::AnyDestination;
 use crate::pipeline::Pipeline;
 use crate::sls::Sls;
@@ -25,13 +26,7 @@ pub(super) async fn write_probes(pipeline: Arc<Pipeline<Sls, AnyDestination>>) {
     loop {
         sleep(pause).await;
         pause = INTERVAL;
-        let held: Vec<ShardId> = pipeline
-            .ledger
-            .read()
-            .into_iter()
-            .filter(|(shard, entry)| entry.held && shard.source == *source)
-            .map(|(shard, _)| shard.shard)
-            .collect();
+        let held = held(&pipeline.ledger, source);
         if held.is_empty() {
             pause = FIRST;
         }
@@ -51,5 +46,31 @@ pub(super) async fn write_probes(pipeline: Arc<Pipeline<Sls, AnyDestination>>) {
                 }
             }
         }
+    }
+}
+
+/// The shards of a source that this process holds.
+fn held(ledger: &Ledger, source: &SourceName) -> Vec<ShardId> {
+    let shards = ledger.read().into_iter();
+    shards.filter(|(shard, entry)| entry.held && shard.source == *source).map(|(shard, _)| shard.shard).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::cursor::ShardName;
+
+    #[test]
+    fn probe_logs_are_written_only_into_shards_of_the_source_that_this_process_holds() {
+        let ledger = Ledger::default();
+        let account = |source: &str, shard| {
+            let account = ledger.account(&ShardName { source: SourceName::new(source), shard: ShardId(shard) });
+            account.acquired();
+            account
+        };
+        account("audit", 1);
+        account("audit", 2).released();
+        account("waf", 3);
+        assert_eq!(held(&ledger, &SourceName::new("audit")), [ShardId(1)]);
     }
 }

@@ -153,6 +153,9 @@ mod tests {
             status(&probes, later),
             ProbeStatus { waiting: Some(4 * SECOND), took: Some(5 * SECOND), failing: None }
         );
+        assert_eq!(probes.begin(&audit, &held, "mno", later), Some(ShardId(1)));
+        probes.durable(&audit, ShardId(1), || Bytes::from_static(b"mno"), later + 2 * SECOND);
+        assert_eq!(status(&probes, later).took, Some(2 * SECOND), "that of the last one");
         assert_eq!(probes.begin(&audit, &[ShardId(1)], "ghi", later), Some(ShardId(1)));
         assert_eq!(status(&probes, later).waiting, Some(Duration::ZERO), "another process reads shard 2 now");
         assert_eq!(probes.begin(&audit, &[], "jkl", later), None);

@@ -311,6 +311,8 @@ fn a_probe_log_that_does_not_arrive_or_cannot_be_written_is_reported() {
     let waiting = |seconds| with(ProbeStatus { waiting: Some(Duration::from_secs(seconds)), ..ProbeStatus::default() });
     assert_eq!(verdict(&waiting(299)).problems(), 0);
     check(&waiting(300), State::Trouble, "a probe log that was written 5 min ago is not delivered");
+    let transient = with(ProbeStatus { failing: Some(failing(&busy(), 1)), ..ProbeStatus::default() });
+    assert_eq!(verdict(&Snapshot { at: Instant::now(), ..transient }).problems(), 0, "it is retried");
     let failing = Some(failing(&refused(), 0));
     let unwritten = with(ProbeStatus { failing, ..ProbeStatus::default() });
     check(&Snapshot { at: Instant::now(), ..unwritten }, State::Trouble, "no probe log can be written for");

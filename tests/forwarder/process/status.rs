@@ -50,6 +50,20 @@ async fn the_group_is_shown_without_a_running_process_and_nothing_is_joined_or_s
     assert_eq!((&shard["saved_by"], &shard["lag_seconds"]), (&"a".into(), &0.into()));
     assert_eq!((&source["group_timeout_seconds"], &source["retention_seconds"]), (&4.into(), &86_400.into()));
 
+    // The group's timeout counts, and not that of the settings.
+    let mut other = command(bench.directory.path(), &bench.sls_endpoint());
+    other.args(["status", "--json"]).env("FORWARDER_SLS_GROUP_TIMEOUT", "77s").stdin(Stdio::null());
+    let said = String::from_utf8(tokio::task::spawn_blocking(move || other.output().unwrap()).await.unwrap().stdout);
+    assert!(said.as_ref().unwrap().contains("\"group_timeout_seconds\": 4"), "{said:?}");
+
+    // The clock of SLS is ahead of this machine's, and the ages are those by it.
+    bench.put(0, 1, 20);
+    bench.sls.faults().skew(1_000);
+    let (_, source) = status_json(&bench).await;
+    let lag = source["shards"][0]["lag_seconds"].as_u64().unwrap();
+    assert!((1_000..1_060).contains(&lag), "{source}");
+    bench.sls.faults().skew(0);
+
     // Shard 1 gets logs that expire before they are read: it is listed first, and its remedy is printed.
     (0..2).for_each(|shard| bench.put(shard, 5, 20));
     bench.sls.happen(PROJECT, LOGSTORE, &SlsEvent::Expire { shard: 1, keep: 2 }).unwrap();

@@ -168,8 +168,7 @@ async fn check_certificate(findings: &Findings, place: &Place, name: &str, strea
         common_name(leaf.issuer_name()),
         count(shown.chain.len() as u64, "certificate")
     );
-    let first_to_end = shown.chain.iter().filter_map(|certificate| days_to(certificate.not_after())).min();
-    match (days_to(leaf.not_before()), first_to_end) {
+    match (days_to(leaf.not_before()), first_to_end(&shown.chain)) {
         (Some(begins), _) if begins > 0 => findings.fail(
             Level::UNREACHABLE,
             format!("{about}; it is valid only in {}", count(begins.unsigned_abs(), "day")),
@@ -204,6 +203,11 @@ fn handshake(name: &str, stream: TcpStream) -> Result<Shown, String> {
     Ok(Shown { chain: chain.map(|chain| chain.iter().map(ToOwned::to_owned).collect()).unwrap_or_default() })
 }
 
+/// Days until the first of these certificates expires: a chain is valid as long as all of them are.
+fn first_to_end(chain: &[X509]) -> Option<i32> {
+    chain.iter().filter_map(|certificate| days_to(certificate.not_after())).min()
+}
+
 /// Full days from now, negative for a past time.
 fn days_to(time: &Asn1TimeRef) -> Option<i32> {
     let now = Asn1Time::days_from_now(0).ok()?;
@@ -219,6 +223,21 @@ fn common_name(name: &X509NameRef) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_validity_is_counted_in_full_days_and_ends_with_the_first_certificate_of_the_chain() {
+        const HOUR: i64 = 3_600;
+        let after = |hours: i64| Asn1Time::from_unix(jiff::Timestamp::now().as_second() + hours * HOUR).unwrap();
+        let days = |hours| days_to(&after(hours));
+        assert_eq!([-49, -1, 1, 49].map(days), [Some(-2), Some(-1), Some(0), Some(2)]);
+        let until = |hours| {
+            let mut builder = X509::builder().unwrap();
+            builder.set_not_after(&after(hours)).unwrap();
+            builder.build()
+        };
+        assert_eq!(first_to_end(&[until(100 * 24 + 1), until(9 * 24 + 1), until(30 * 24 + 1)]), Some(9));
+        assert_eq!(first_to_end(&[]), None);
+    }
 
     #[test]
     fn a_url_gives_host_port_and_tls() {

@@ -123,3 +123,6 @@ fn exit_code(groups: &[Named]) -> u8 {
     let rank = |code: &u8| RANK.iter().position(|known| known == code);
     groups.iter().map(of).max_by_key(rank).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -222,6 +222,15 @@ mod tests {
     }
 
     #[test]
+    fn a_shard_stands_still_only_after_the_timeout_of_its_group() {
+        let at =
+            |saved_ago, timeout| judge(seen(saved_ago, Place::Log(NOW - 300)), NOW, Duration::from_secs(timeout), None);
+        assert_eq!(at(Some(300), 600).state, State::CatchingUp);
+        assert_eq!(at(Some(300), 200).state, State::StandsStill);
+        assert_eq!((at(None, 600).state, at(None, 200).state), (State::New, State::Unread));
+    }
+
+    #[test]
     fn the_time_to_loss_is_the_retention_minus_the_lag() {
         let at = judged(Some(1), Place::Log(NOW - DAY));
         assert_eq!(at.lag.unwrap().as_secs(), DAY as u64);

@@ -1,9 +1,10 @@
 //! The view of `forwarder top`: what it shows, and what keys do.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::cli::commands::top::status::{Destination, Memory, Reason, Source};
+use crate::core::duration::roughly;
 
 fn status() -> Status {
     let shard = |number, lag, standstill: Option<&str>| Shard {
@@ -148,4 +149,75 @@ fn large_figures_have_thousands_separators() {
         [0.0, 0.52, 12.3, 999.0, 1234.0, 1_234_567.0].map(number),
         ["0", "0.5", "12", "999", "1,234", "1,234,567"]
     );
+}
+
+/// Two shards of this process and one of another, two sources, and a destination: `step` counts the readings.
+fn measured(step: u64) -> Status {
+    let shard = |shard, held, lag, delivered, dropped, dead_lettered, pulled| Shard {
+        source: "Audit".to_owned(),
+        shard,
+        held,
+        lag_seconds: Some(lag),
+        delivered: delivered * step,
+        dropped: dropped * step,
+        dead_lettered: dead_lettered * step,
+        pulled,
+        in_flight: 5,
+        ..Shard::default()
+    };
+    let source =
+        |name: &str, joined| Source { name: name.to_owned(), joined, heartbeat_seconds: Some(3), ..Source::default() };
+    Status {
+        sources: vec![source("Audit", true), source("waf", false)],
+        destinations: vec![Destination {
+            name: "hec".to_owned(),
+            address: "siem:8088".to_owned(),
+            state: "up".to_owned(),
+            seconds: Some(90),
+            events: 40 * step,
+            events_in_flight: 4,
+            ..Destination::default()
+        }],
+        shards: vec![
+            shard(0, true, 30, 20, 30, 10, 777),
+            shard(1, true, 100, 200, 0, 0, 888),
+            shard(2, false, 5_000, 400, 0, 0, 999),
+        ],
+        ..status()
+    }
+}
+
+#[test]
+fn each_figure_stands_under_its_heading_and_only_shards_of_this_process_count() {
+    let mut view = View::new("unix:/x".to_owned());
+    let began = Instant::now();
+    view.take(Ok(measured(1)), began);
+    view.take(Ok(measured(2)), began + Duration::from_secs(2));
+    // A reading so soon after another one gives no rate of its own.
+    view.take(Ok(measured(50)), began + Duration::from_millis(2_100));
+    let lines = view.lines((40, 160), Paint(false));
+    let cells = |start: &str| -> Vec<String> {
+        let line = lines.iter().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start}: {lines:#?}"));
+        line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(ToOwned::to_owned).collect()
+    };
+    let time = |seconds| roughly(Duration::from_secs(seconds));
+    assert_eq!(cells("Audit/0"), ["Audit/0", "delivering", &time(30), "30", "5", "777", "500"]);
+    assert_eq!(cells("Audit/1"), ["Audit/1", "catching up", &time(100), "100", "5", "888", "0"]);
+    assert!(!lines.iter().any(|line| line.starts_with("Audit/2")), "{lines:#?}");
+    let title = format!("Paused  2 shards  130/s  lag {}", time(100));
+    assert!(lines[0].starts_with(&title), "{title}: {lines:#?}");
+    assert_eq!(cells("hec"), ["hec", "up", "20", "4", &time(90), "siem:8088"]);
+    assert_eq!(cells("waf")[..2], ["waf", "not joined"]);
+    assert_eq!(cells("Audit  ")[..2], ["Audit".to_owned(), format!("{} ago", time(3))]);
+    assert!(view.lines((40, 160), Paint(true))[0].starts_with(&Paint(true).red("Paused")));
+
+    let order = |view: &mut View| -> Vec<String> {
+        let lines = view.lines((40, 160), Paint(false));
+        lines.iter().filter_map(|line| line.strip_prefix("Audit/")?.split(' ').next().map(ToOwned::to_owned)).collect()
+    };
+    view.press(Key::Char('s'));
+    view.press(Key::Char('s'));
+    assert_eq!(order(&mut view), ["1", "0"], "by rate");
+    assert!("/audit/0".chars().all(|letter| view.press(Key::Char(letter))));
+    assert_eq!(order(&mut view), ["0"], "the case of a name does not matter");
 }
