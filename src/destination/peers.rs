@@ -57,6 +57,12 @@ impl Peer {
         self.peers.lock().failing.remove(&self.number);
     }
 
+    /// Whether there is no other member.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.peers.lock().failing.keys().all(|number| *number == self.number)
+    }
+
     /// Whether another member works.
     #[must_use]
     pub fn others_work(&self) -> bool {
@@ -79,9 +85,9 @@ mod tests {
     fn another_member_works_until_anything_fails_there_or_it_leaves() {
         let peers = Peers::default();
         let one = peers.join();
-        assert!(!one.others_work(), "it is alone");
+        assert!(!one.others_work() && one.is_alone());
         let other = peers.join();
-        assert!(one.others_work());
+        assert!(one.others_work() && !one.is_alone());
         other.fails("requests");
         other.fails("polls");
         other.works("requests");
@@ -90,6 +96,6 @@ mod tests {
         one.fails("requests");
         assert!(one.others_work() && !other.others_work());
         drop(other);
-        assert!(!one.others_work());
+        assert!(!one.others_work() && one.is_alone());
     }
 }

@@ -80,7 +80,9 @@ pub struct AckTracker<T> {
     round: u64,
     /// Channels in a row in which an id came twice, without an acknowledgement in between.
     collisions: u32,
-    /// A request expired, and nothing was acknowledged since.
+    /// When the last accepted of the acknowledged requests was accepted.
+    last_indexed: Option<Instant>,
+    /// A request expired that was accepted after it, and nothing was acknowledged since.
     overdue: bool,
 }
 
@@ -91,7 +93,7 @@ pub struct Waiting {
     pub requests: usize,
     /// When the oldest of them was accepted.
     pub oldest: Option<Instant>,
-    /// A request expired, and nothing was acknowledged since.
+    /// [`AckTracker::is_overdue`].
     pub overdue: bool,
 }
 
@@ -154,7 +156,16 @@ impl<T> AckTracker<T> {
     /// Nothing was sent yet. A request that is not acknowledged within `timeout` must be sent again.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
-        Self { timeout, channels: BTreeMap::new(), next: 0, polls: 0, round: 0, collisions: 0, overdue: false }
+        Self {
+            timeout,
+            channels: BTreeMap::new(),
+            next: 0,
+            polls: 0,
+            round: 0,
+            collisions: 0,
+            last_indexed: None,
+            overdue: false,
+        }
     }
 
     /// Chooses the channel of the next request.
@@ -259,10 +270,12 @@ impl<T> AckTracker<T> {
         for channel in self.channels.values_mut() {
             let late = channel.pending.iter().filter(|(_, pending)| now >= pending.since + self.timeout);
             let late: Vec<u64> = late.map(|(id, _)| *id).collect();
-            let late = late.iter().filter_map(|id| channel.pending.remove(id));
-            completions.extend(late.map(|pending| (pending.waiter, Fate::Expired)));
+            for pending in late.iter().filter_map(|id| channel.pending.remove(id)) {
+                // If a later one was acknowledged, only this acknowledgement is lost.
+                self.overdue |= self.last_indexed.is_none_or(|last| pending.since > last);
+                completions.push((pending.waiter, Fate::Expired));
+            }
         }
-        self.overdue |= !completions.is_empty();
         self.channels.retain(|_, channel| channel.is_needed(now));
         completions
     }
@@ -277,6 +290,13 @@ impl<T> AckTracker<T> {
     #[must_use]
     pub fn is_scattered(&self) -> bool {
         self.collisions >= MAX_COLLISIONS
+    }
+
+    /// Whether the indexers acknowledge nothing: a request expired, none that was accepted later is acknowledged, and
+    /// nothing was acknowledged since.
+    #[must_use]
+    pub fn is_overdue(&self) -> bool {
+        self.overdue
     }
 
     /// The backlog.
@@ -301,6 +321,7 @@ impl<T> AckTracker<T> {
         for id in due {
             if let Some(pending) = channel.pending.remove(&id) {
                 completions.push((pending.waiter, Fate::Indexed));
+                self.last_indexed = self.last_indexed.max(Some(pending.since));
                 if self.collisions < MAX_COLLISIONS {
                     self.collisions = 0;
                 }

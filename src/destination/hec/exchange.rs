@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::counters::Counters;
-use super::indexing::{Acknowledgement, Indexing, Sending};
+use super::indexing::{AckProbe, Acknowledgement, Sending};
 use super::member::Member;
 use super::reply::{Before, Sent, Verdict, classify, foreign, with_acks};
 use super::suspicion::Failure;
@@ -22,12 +22,14 @@ pub(super) struct Answer {
     pub(super) acknowledgement: Option<Acknowledgement>,
 }
 
-/// Sends one request, and classifies the answer. `None`: the tenure was over before the send.
+/// Sends one request, and classifies the answer. `probe`: if it probes for acknowledgements. `None`: the tenure was over
+/// before the send.
 pub(super) async fn exchange(
     member: &Member,
     counters: &Counters,
     body: Bytes,
     sent: &Sent<'_>,
+    probe: Option<AckProbe>,
     tenure: &Tenure,
 ) -> Option<Answer> {
     let none = |verdict| Some(Answer { verdict, failure: None, acknowledgement: None });
@@ -42,7 +44,7 @@ pub(super) async fn exchange(
     if !tenure.holds() {
         return None;
     }
-    let sending = member.acks.as_ref().map(Indexing::begin);
+    let sending = member.acks.as_ref().map(|acks| acks.begin(probe));
     counters.request(body.len());
     let asked = Instant::now();
     let reply = member.endpoint.post(body, sent.gzip, sending.as_ref().map(Sending::channel)).await;

@@ -7,18 +7,22 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::ack_probes::AckProbes;
 use super::acks::{AckTracker, ChannelNumber, Completions, Fate, Poll, Post, Waiting};
 use super::channel::Channel;
+use super::concurrency::FlowState;
 use super::endpoint::Endpoint;
 use super::poll_pace::PollPace;
 use super::reply::acknowledged;
+use super::timing::Timing;
 use crate::core::backoff::Backoff;
 use crate::core::cause::Cause;
 use crate::destination::health::HealthTracker;
+use crate::destination::peers::Peer;
 use crate::destination::{CheckError, Health};
 
 /// Maximum number of polls of a member in flight.
@@ -36,6 +40,8 @@ const LATE: Duration = Duration::from_secs(150);
 pub(super) struct Indexing {
     shared: Arc<Shared>,
     poller: Mutex<Poller>,
+    /// The member itself.
+    peer: Arc<Peer>,
 }
 
 /// The polling task, and a channel by which others notice its end.
@@ -55,6 +61,38 @@ struct Shared {
     health: HealthTracker,
     /// Whether the collector has answered a poll, which proves that the token has acknowledgements.
     is_supported: AtomicBool,
+    probes: Arc<Probes>,
+}
+
+/// The probes while the acknowledgements are overdue.
+#[derive(Debug)]
+struct Probes {
+    state: Mutex<AckProbes>,
+    /// Notified when the member may take more requests.
+    changed: Arc<Notify>,
+}
+
+impl Probes {
+    fn state(&self) -> MutexGuard<'_, AckProbes> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to probe whether the indexers acknowledge again. It is held until the probe is decided.
+#[derive(Debug)]
+pub(super) struct AckProbe(Arc<Probes>);
+
+impl AckProbe {
+    fn sent(&self) {
+        self.0.state().sent(Instant::now());
+    }
+}
+
+impl Drop for AckProbe {
+    fn drop(&mut self) {
+        self.0.state().end();
+        self.0.changed.notify_waiters();
+    }
 }
 
 /// The answer to a poll: the ids that are acknowledged.
@@ -77,11 +115,22 @@ struct State {
 struct Waiter {
     fate: oneshot::Sender<Fate>,
     since: Instant,
+    /// If it is a probe.
+    _probe: Option<AckProbe>,
 }
 
 impl Indexing {
-    /// Polls `endpoint` periodically; events that are not acknowledged within `timeout` must be sent again.
-    pub(super) fn new(endpoint: Arc<Endpoint>, health: HealthTracker, every: Duration, timeout: Duration) -> Self {
+    /// Polls `endpoint` periodically; events that are not acknowledged within `timeout` must be sent again. `peer`:
+    /// itself, among the members. `changed` is notified when it may take more requests.
+    pub(super) fn new(
+        endpoint: Arc<Endpoint>,
+        health: HealthTracker,
+        peer: Arc<Peer>,
+        changed: Arc<Notify>,
+        timing: &Timing,
+        timeout: Duration,
+    ) -> Self {
+        let every = timing.ack_poll;
         let state = State { tracker: AckTracker::new(timeout), channels: BTreeMap::new(), pace: PollPace::new(every) };
         let shared = Shared {
             endpoint,
@@ -90,8 +139,25 @@ impl Indexing {
             state: Mutex::new(state),
             health,
             is_supported: AtomicBool::new(false),
+            probes: Arc::new(Probes { state: Mutex::new(AckProbes::new(timing.ack_probe)), changed }),
         };
-        Self { shared: Arc::new(shared), poller: Mutex::default() }
+        Self { shared: Arc::new(shared), poller: Mutex::default(), peer }
+    }
+
+    /// Whether the member can take a request, if its flow is in this state.
+    pub(super) fn state(&self, flow: FlowState, now: Instant) -> FlowState {
+        if self.takes_only_probes() { self.shared.probes.state().state(flow, now) } else { flow }
+    }
+
+    /// Whether the indexers acknowledge nothing, and there are other members for the events.
+    pub(super) fn takes_only_probes(&self) -> bool {
+        self.shared.state().tracker.is_overdue() && !self.peer.is_alone()
+    }
+
+    /// Begins a probe, which may be sent at the returned time. `None`: there is one already.
+    pub(super) fn probe(&self, now: Instant) -> Option<(AckProbe, Instant)> {
+        let at = self.shared.probes.state().begin(now)?;
+        Some((AckProbe(Arc::clone(&self.shared.probes)), at))
     }
 
     /// Verifies that the token has acknowledgements, before any event is sent.
@@ -113,13 +179,14 @@ impl Indexing {
         self.shared.is_supported.store(false, Ordering::Relaxed);
     }
 
-    /// A request is about to be sent.
-    pub(super) fn begin(&self) -> Sending {
+    /// A request is about to be sent; `probe`: with the right to probe.
+    pub(super) fn begin(&self, probe: Option<AckProbe>) -> Sending {
         let alive = self.poll();
+        probe.iter().for_each(AckProbe::sent);
         let mut state = self.shared.state();
         let post = state.tracker.begin(Instant::now());
         let channel = state.channels.entry(post.channel).or_insert_with(|| Arc::new(Channel::new()));
-        Sending { channel: Arc::clone(channel), shared: Arc::clone(&self.shared), post: Some(post), alive }
+        Sending { channel: Arc::clone(channel), shared: Arc::clone(&self.shared), post: Some(post), alive, probe }
     }
 
     /// The backlog.
@@ -166,6 +233,7 @@ pub(super) struct Sending {
     shared: Arc<Shared>,
     post: Option<Post>,
     alive: watch::Receiver<()>,
+    probe: Option<AckProbe>,
 }
 
 impl Sending {
@@ -179,7 +247,7 @@ impl Sending {
         let (waiter, fate) = oneshot::channel();
         let post = self.post.take()?;
         let now = Instant::now();
-        let waiter = waits.then_some(Waiter { fate: waiter, since: now });
+        let waiter = waits.then(|| Waiter { fate: waiter, since: now, _probe: self.probe.take() });
         notify(self.shared.state().tracker.accepted(post, id, waiter, now));
         waits.then(|| Acknowledgement { fate, alive: self.alive.clone() })
     }
@@ -302,13 +370,19 @@ impl Shared {
         let Polled { poll, began, answer } = polled;
         match answer {
             Ok(safe) => {
-                let completions = self.state().tracker.polled(&poll, &safe);
+                let (was_overdue, completions, is_overdue) = {
+                    let tracker = &mut self.state().tracker;
+                    (tracker.is_overdue(), tracker.polled(&poll, &safe), tracker.is_overdue())
+                };
                 let now = Instant::now();
                 let indexed = completions.iter().filter(|(_, fate)| *fate == Fate::Indexed);
                 if let Some(last) = indexed.map(|(waiter, _)| waiter.since).max() {
                     self.state().pace.acknowledged(now - last);
                 }
                 notify(completions);
+                if was_overdue && !is_overdue {
+                    self.probes.changed.notify_waiters();
+                }
                 if self.trouble(now).is_none() {
                     self.health.up(now);
                 }
@@ -327,7 +401,7 @@ impl Shared {
         if waiting.overdue || now >= oldest + self.late {
             let mut what = "events are accepted, but the indexers do not acknowledge them".to_owned();
             if self.health.meanwhile().is_none() {
-                what += "; the checkpoint waits";
+                what += "; the checkpoint waits, and the events are sent again after hec.ack_timeout";
             }
             let hint = "check the indexers' queues and replication; behind a load balancer, check its sticky sessions";
             return Some((oldest, Cause { what, hint: Some(hint) }));

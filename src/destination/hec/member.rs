@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::body::BodyLimit;
 use super::channel::Channel;
 use super::choice::Candidate;
-use super::concurrency::ConcurrencyLimit;
+use super::concurrency::{ConcurrencyLimit, FlowState};
 use super::config_error::ConfigError;
 use super::endpoint::Endpoint;
 use super::indexing::Indexing;
@@ -18,6 +19,7 @@ use super::notices::{GO_ELSEWHERE, SENT_AGAIN};
 use super::reply::{Reply, classify_empty};
 use super::request_fault::RequestFault;
 use super::tally::Tally;
+use super::timing::Timing;
 use super::{Config, MemberConfig};
 use crate::destination::health::HealthTracker;
 use crate::destination::peers::Peer;
@@ -46,7 +48,7 @@ pub(super) struct Member {
 
 impl Member {
     /// Checks the settings and reads the files that they name. It sends nothing yet. `address`: the one to connect to,
-    /// if the name has several. `peer`: itself, among the members.
+    /// if the name has several. `peer`: itself, among the members. `changed` is notified when it may take more requests.
     ///
     /// # Errors
     /// A setting is wrong.
@@ -56,7 +58,8 @@ impl Member {
         address: Option<IpAddr>,
         peer: Peer,
         limit: ConcurrencyLimit,
-        poll_every: Duration,
+        changed: &Arc<Notify>,
+        timing: &Timing,
     ) -> Result<Self, ConfigError> {
         let endpoint = Arc::new(Endpoint::new(config, &member.url, address, Channel::new())?);
         let peer = Arc::new(peer);
@@ -64,7 +67,8 @@ impl Member {
             |name, meanwhile| HealthTracker::of_member(name, endpoint.name().to_owned(), Arc::clone(&peer), meanwhile);
         let indexing = |timeout| {
             let health = health("HEC indexer acknowledgement", SENT_AGAIN);
-            Indexing::new(Arc::clone(&endpoint), health, poll_every, timeout)
+            let (endpoint, peer, changed) = (Arc::clone(&endpoint), Arc::clone(&peer), Arc::clone(changed));
+            Indexing::new(endpoint, health, peer, changed, timing, timeout)
         };
         Ok(Self {
             request_health: health("Splunk HEC", GO_ELSEWHERE),
@@ -142,9 +146,20 @@ impl Member {
         self.limit.lock().expect("the flow does not panic")
     }
 
+    /// Whether it can take a request.
+    pub(super) fn state(&self, now: Instant) -> FlowState {
+        let flow = self.limit().state();
+        self.acks.as_ref().map_or(flow, |acks| acks.state(flow, now))
+    }
+
     /// Whether it takes requests, at once or when another request has ended.
-    pub(super) fn is_open(&self) -> bool {
-        self.limit().state().is_open()
+    pub(super) fn is_open(&self, now: Instant) -> bool {
+        self.state(now).is_open()
+    }
+
+    /// Whether its indexers acknowledge nothing, so that it gets only probes until they do.
+    pub(super) fn takes_only_probes(&self) -> bool {
+        self.acks.as_ref().is_some_and(Indexing::takes_only_probes)
     }
 
     /// Maximum size of a request, in bytes.
@@ -176,10 +191,10 @@ impl Member {
     }
 
     /// The state for the choice of a member. `suits`: whether it takes the request's size, which has not failed there.
-    pub(super) fn candidate(&self, suits: bool) -> Candidate {
+    pub(super) fn candidate(&self, suits: bool, now: Instant) -> Candidate {
         Candidate {
             suits,
-            state: self.limit().state(),
+            state: self.state(now),
             outstanding: self.outstanding.load(Ordering::Relaxed),
             sent: self.sent.load(Ordering::Relaxed),
             weight: self.weight,

@@ -3,23 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::choice::{Candidate, Choice, choose};
 use super::concurrency::{Admit, ConcurrencyLimit, FlowState, Ticket};
 use super::failures::Failures;
+use super::indexing::AckProbe;
 use super::member::Member;
 use super::reply::Verdict;
 use super::roster::Roster;
 use super::suspicion::Failure;
 use crate::destination::Health;
 
-/// The members, and a notification that something may have changed.
+/// The members, and which of them gets a request.
 #[derive(Debug)]
 pub(super) struct Members {
     roster: Roster,
-    changed: Notify,
     /// How often the token's file is read while a member refuses requests.
     token_poll: Duration,
 }
@@ -27,7 +26,7 @@ pub(super) struct Members {
 impl Members {
     /// Creates the assignment for these members.
     pub(super) fn new(roster: Roster, token_poll: Duration) -> Self {
-        Self { roster, changed: Notify::new(), token_poll }
+        Self { roster, token_poll }
     }
 
     /// The current members.
@@ -43,7 +42,7 @@ impl Members {
     /// Looks up new and removed members, if that is due.
     pub(super) async fn refresh(&self) {
         if self.roster.refresh().await {
-            self.changed.notify_waiters();
+            self.roster.changed().notify_waiters();
         }
     }
 
@@ -51,19 +50,19 @@ impl Members {
     #[cfg(test)]
     pub(super) async fn look_up(&self, now: Instant) {
         self.roster.look_up(now).await;
-        self.changed.notify_waiters();
+        self.roster.changed().notify_waiters();
     }
 
     /// The largest request size that any open member accepts, or any member if none is open.
     pub(super) fn most_bytes(&self, now: Instant) -> usize {
-        let largest = self.all().iter().map(|member| (member.is_open(), member.most_bytes(now))).max();
+        let largest = self.all().iter().map(|member| (member.is_open(now), member.most_bytes(now))).max();
         largest.map(|(_, bytes)| bytes).unwrap_or_default()
     }
 
     /// Whether a member at which it has not failed takes a request.
     pub(super) fn another_takes(&self, wanted: &Wanted<'_>) -> bool {
         let now = Instant::now();
-        let takes = |member: &Arc<Member>| member.is_open() && wanted.fits(member, now);
+        let takes = |member: &Arc<Member>| member.is_open(now) && wanted.fits(member, now);
         self.all().iter().any(|member| takes(member) && !wanted.failures.include(member))
     }
 
@@ -72,7 +71,7 @@ impl Members {
         loop {
             self.refresh().await;
             // Subscribes before it asks, so that no change is missed in between.
-            let changed = self.changed.notified();
+            let changed = self.roster.changed().notified();
             let members = self.all();
             let last = wanted.failures.last();
             let prefer = last.and_then(|last| members.iter().position(|member| Arc::ptr_eq(member, last)));
@@ -93,25 +92,29 @@ impl Members {
                 }
             };
             let admitted = member.limit().admit();
-            let permit = |ticket| Permit { members: self, member: Arc::clone(member), ticket: Some(ticket) };
-            match admitted {
-                Admit::Go(ticket) => return permit(ticket),
-                Admit::Probe(ticket, at) => {
-                    let permit = permit(ticket);
-                    // A timer may end slightly early, and another member's free slot would end this wait.
-                    if at <= Instant::now() {
-                        return permit;
-                    }
-                    let refused = matches!(member.request_health.health(), Health::Refusing { .. });
-                    tokio::select! {
-                        biased;
-                        () = tokio::time::sleep_until(at) => return permit,
-                        () = member.endpoint.token_changed(self.token_poll), if refused => return permit,
-                        () = self.another_opens(member) => {}
-                    }
-                }
+            let (ticket, mut at) = match admitted {
+                Admit::Go(ticket) => (ticket, now),
+                Admit::Probe(ticket, at) => (ticket, at),
                 // Another request was faster.
-                Admit::Wait => {}
+                Admit::Wait => continue,
+            };
+            let mut permit =
+                Permit { members: self, member: Arc::clone(member), ticket: Some(ticket), ack_probe: None };
+            if let Some(acks) = member.acks.as_ref().filter(|_| member.takes_only_probes()) {
+                let Some((probe, earliest)) = acks.probe(now) else { continue };
+                at = at.max(earliest);
+                permit.ack_probe = Some(probe);
+            }
+            // A timer may end slightly early, and another member's free slot would end this wait.
+            if at <= Instant::now() {
+                return permit;
+            }
+            let refused = matches!(member.request_health.health(), Health::Refusing { .. });
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(at) => return permit,
+                () = member.endpoint.token_changed(self.token_poll), if refused => return permit,
+                () = self.another_opens(member) => {}
             }
         }
     }
@@ -119,10 +122,11 @@ impl Members {
     /// Resolves when a request may go to another member, or may not go to this one.
     async fn another_opens(&self, this: &Arc<Member>) {
         loop {
-            let changed = self.changed.notified();
+            let changed = self.roster.changed().notified();
             let members = self.all();
+            let now = Instant::now();
             let (these, others): (Vec<_>, Vec<_>) = members.iter().partition(|member| Arc::ptr_eq(member, this));
-            if these.is_empty() || others.iter().any(|member| member.limit().state() == FlowState::Room) {
+            if these.is_empty() || others.iter().any(|member| member.state(now) == FlowState::Room) {
                 return;
             }
             changed.await;
@@ -148,7 +152,9 @@ impl Wanted<'_> {
     }
 
     fn candidate(&self, member: &Arc<Member>, now: Instant) -> Candidate {
-        member.candidate(self.fits(member, now) && !self.failures.avoid(member))
+        // A probe for acknowledgements is only a part of the request.
+        let takes_its_size = self.fits(member, now) || member.takes_only_probes();
+        member.candidate(takes_its_size && !self.failures.avoid(member), now)
     }
 }
 
@@ -158,6 +164,7 @@ pub(super) struct Permit<'a> {
     members: &'a Members,
     member: Arc<Member>,
     ticket: Option<Ticket>,
+    ack_probe: Option<AckProbe>,
 }
 
 impl Permit<'_> {
@@ -171,12 +178,17 @@ impl Permit<'_> {
         self.ticket.as_ref().is_some_and(Ticket::is_probe)
     }
 
+    /// The right to probe the member for acknowledgements, if it takes only that.
+    pub(super) fn take_ack_probe(&mut self) -> Option<AckProbe> {
+        self.ack_probe.take()
+    }
+
     /// The request got no answer, and another member's will show why. Frees its slot.
     pub(super) fn doubt(&mut self, how: Failure) {
         if let Some(ticket) = &mut self.ticket {
             self.member.limit().doubted(ticket, how == Failure::Silence);
         }
-        self.members.changed.notify_waiters();
+        self.members.roster.changed().notify_waiters();
     }
 
     /// The member failed a request that was sent at this time: a transient error, or a refusal.
@@ -207,6 +219,6 @@ impl Drop for Permit<'_> {
         if let Some(ticket) = self.ticket.take() {
             self.member.limit().dropped(&ticket);
         }
-        self.members.changed.notify_waiters();
+        self.members.roster.changed().notify_waiters();
     }
 }

@@ -4,6 +4,7 @@
 //! what a missing reply means, [`plan`] what is still to be sent, [`concurrency`] how much at once, [`choice`] to whom, `addresses`
 //! which addresses there are, and [`acks`] what the indexers have acknowledged.
 
+mod ack_probes;
 pub mod acks;
 mod addresses;
 mod body;

@@ -12,8 +12,8 @@ use super::reply::Verdict;
 pub(super) const GO_ELSEWHERE: &str = "its events go to the other collectors";
 
 /// What happens to events that it accepted, and that are not acknowledged.
-pub(super) const SENT_AGAIN: &str =
-    "the other collectors deliver, and what it accepted is sent again after hec.ack_timeout";
+pub(super) const SENT_AGAIN: &str = "the other collectors deliver; what it accepted is sent again after hec.ack_timeout, \
+                                     and then it gets only probes until it acknowledges";
 
 /// How often the halving of requests is logged: the search for an event that kills its request needs many of them.
 const HALVING_REMINDER: Duration = Duration::from_secs(60);

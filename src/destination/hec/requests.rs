@@ -6,13 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::ack_probes::PROBE_BYTES;
 use super::body::{body, body_for_index, compress};
 use super::config_error::ConfigError;
 use super::counters::Counters;
 use super::doubts::Doubts;
 use super::exchange::{Answer, exchange, kept};
 use super::failures::Failures;
-use super::indexing::Acknowledgement;
+use super::indexing::{AckProbe, Acknowledgement};
 use super::member::{Load, Member};
 use super::members::{Members, Permit, Wanted};
 use super::notices::Notices;
@@ -97,10 +98,7 @@ impl Requests {
         mut failures: Failures,
         tenure: &Tenure,
     ) -> Option<Settled> {
-        let plain = match fallback {
-            Some(index) => body_for_index(batch, &range, index),
-            None => body(batch, &range),
-        };
+        let plain = plain_body(batch, &range, fallback);
         let mut packed = None;
         let bytes = batch.events.range(range.end - 1).end - batch.events.range(range.start).start;
         let events = range.len();
@@ -109,7 +107,11 @@ impl Requests {
         let mut pause = Backoff::new(self.timing.first, self.timing.most, fastrand::u64(..));
         loop {
             let wanted = Wanted { bytes, events, failures: &failures };
-            let permit = doubts.beside(self.members.turn(&wanted)).await;
+            let mut permit = doubts.beside(self.members.turn(&wanted)).await;
+            if let Some(probe) = permit.take_ack_probe() {
+                doubts.beside(self.probe_acks(permit, probe, batch, &range, fallback, tenure)).await?;
+                continue;
+            }
             let member = permit.member();
             if !wanted.fits(&member, Instant::now()) {
                 return Some(Settled { range, verdict: Verdict::Split, member, failures, waits: None });
@@ -132,7 +134,7 @@ impl Requests {
                 partial: self.partial,
             };
             let sent_at = Instant::now();
-            let exchange = exchange(&member, &self.counters, body, &sent, tenure);
+            let exchange = exchange(&member, &self.counters, body, &sent, None, tenure);
             let Answer { verdict, failure, acknowledgement } = doubts.beside(exchange).await?;
             let verdict = match (verdict, fallback) {
                 (Verdict::Index { reason, .. }, Some(index)) => fallback_refused(index, &reason),
@@ -200,6 +202,32 @@ impl Requests {
             // Other waiting requests go first: their results show the cause.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Sends the first of these events to a member whose indexers acknowledge nothing, to learn whether they do again.
+    /// The events are sent to another member anyway. `None`: the tenure was over before the send.
+    async fn probe_acks(
+        &self,
+        permit: Permit<'_>,
+        probe: AckProbe,
+        batch: &Arc<Output>,
+        range: &Range<usize>,
+        fallback: Option<&str>,
+        tenure: &Tenure,
+    ) -> Option<()> {
+        let start = batch.events.range(range.start).start;
+        let fits = range.clone().take_while(|event| batch.events.range(*event).end - start <= PROBE_BYTES).count();
+        let range = range.start..range.start + fits.max(1);
+        let body = plain_body(batch, &range, fallback);
+        let (member, bytes, events) = (permit.member(), body.len(), range.len());
+        let sent =
+            Sent { events: &batch.events, range, gzip: false, index: self.index.as_deref(), partial: self.partial };
+        let _load = Load::new(&member, bytes);
+        let sent_at = Instant::now();
+        let answer = exchange(&member, &self.counters, body, &sent, Some(probe), tenure).await?;
+        self.counters.maybe_taken(kept(&answer.verdict, events));
+        self.note(answer.verdict, permit, sent_at, bytes, events);
+        Some(())
     }
 
     /// A failure of only this request: the destination answers others.
@@ -275,6 +303,13 @@ impl Requests {
             _ => {}
         }
         Some(verdict)
+    }
+}
+
+fn plain_body(batch: &Arc<Output>, range: &Range<usize>, fallback: Option<&str>) -> Bytes {
+    match fallback {
+        Some(index) => body_for_index(batch, range, index),
+        None => body(batch, range),
     }
 }
 

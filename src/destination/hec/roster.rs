@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
 use reqwest::Url;
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 use tokio::time::{Instant, timeout};
 
 use super::addresses::{ADDRESS_LOOKUP_INTERVAL, Addresses};
@@ -93,6 +93,7 @@ struct Maker {
     config: Config,
     timing: Timing,
     peers: Peers,
+    changed: Arc<Notify>,
 }
 
 impl Roster {
@@ -101,7 +102,7 @@ impl Roster {
     /// # Errors
     /// A setting is wrong.
     pub(super) fn new(config: &Config, timing: Timing, look_up: LookUp) -> Result<Self, ConfigError> {
-        let maker = Maker { config: config.clone(), timing, peers: Peers::default() };
+        let maker = Maker { config: config.clone(), timing, peers: Peers::default(), changed: Arc::default() };
         let of_url = |url: &MemberConfig| {
             let member = Arc::new(maker.make(url, None)?);
             Ok(MembersOfUrl {
@@ -122,6 +123,11 @@ impl Roster {
             looking: tokio::sync::Mutex::default(),
             state: Mutex::new(state),
         })
+    }
+
+    /// Notified when a member may take more requests.
+    pub(super) fn changed(&self) -> &Notify {
+        &self.maker.changed
     }
 
     /// The members that get requests; at least one.
@@ -234,7 +240,7 @@ impl Maker {
         let busy = Backoff::new(timing.first, timing.most, fastrand::u64(..));
         let hold = Backoff::new(timing.hold_jitter, timing.hold_jitter, fastrand::u64(..));
         let limit = ConcurrencyLimit::new(self.config.max_requests, busy, hold, timing.hold);
-        Member::new(&self.config, url, address, self.peers.join(), limit, timing.ack_poll)
+        Member::new(&self.config, url, address, self.peers.join(), limit, &self.changed, &timing)
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Timing {
     pub(super) patience: Duration,
     /// The interval of polls for acknowledgements.
     pub(super) ack_poll: Duration,
+    /// Shortest time from one probe for acknowledgements to the next at one collector.
+    pub(super) ack_probe: Duration,
 }
 
 pub(super) const RETRY_TIMING: Timing = Timing {
@@ -35,4 +37,5 @@ pub(super) const RETRY_TIMING: Timing = Timing {
     probe: Duration::from_secs(10),
     patience: Duration::from_secs(10),
     ack_poll: Duration::from_secs(1),
+    ack_probe: Duration::from_secs(10),
 };

@@ -140,6 +140,40 @@ async fn members_that_are_down_silent_or_slow_delay_no_other_and_get_their_share
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_member_that_acknowledges_nothing_gets_only_probes_and_delays_no_checkpoint_until_it_does_again() {
+    let world = cluster(4, &[1, 1, 1], |_| ());
+    let _a = Member::start(&world, "a");
+    write(&world, 20);
+    settled(&world).await;
+    world.lock().acknowledge_nothing(0, HOUR);
+    for _ in 0..60 {
+        write(&world, 2);
+        seconds(1).await;
+    }
+    settled(&world).await;
+    let (before, repeats_before) = (taken_by(&world), repeats(&world));
+    for _ in 0..60 {
+        write(&world, 2);
+        seconds(1).await;
+    }
+    write(&world, 2);
+    let caught_up = |world: &mut super::world::Inner| world.missing() == 0 && world.all_saved();
+    until(&world, "no checkpoint waits for a probe", Duration::from_secs(5), caught_up).await;
+    let during: Vec<u64> = taken_by(&world).iter().zip(&before).map(|(now, before)| now - before).collect();
+    assert!((1..=15).contains(&during[0]) && during[1] > 100 && during[2] > 100, "{during:?}");
+    assert!(repeats(&world) - repeats_before <= during[0], "only the probes");
+    world.lock().recover();
+    let before = taken_by(&world);
+    for _ in 0..60 {
+        write(&world, 4);
+        seconds(1).await;
+    }
+    let after: Vec<u64> = taken_by(&world).iter().zip(&before).map(|(now, before)| now - before).collect();
+    assert!(2 * after[0] > after[1], "{after:?}");
+    settled(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn behind_a_load_balancer_everything_is_indexed_with_and_without_cookies() {
     for sticky in [true, false] {
         let front = Front::Balancer { sticky };

@@ -1,7 +1,7 @@
 //! The model of a cluster of HEC collectors, under the program's own client: the simulation carries the requests.
 //!
 //! A collector answers 200, queues the events, and indexes them later. It dies and loses its queue, is slow, or does
-//! not answer. Answers to acknowledgement polls get lost, come late, or are invalid. With acknowledgements an event
+//! not answer, or acknowledges nothing. Answers to acknowledgement polls get lost, come late, or are invalid. With acknowledgements an event
 //! counts as arrived only when it is indexed. Several collectors have a URL each, or share one behind a load balancer,
 //! which is sticky for a channel or not.
 
@@ -75,6 +75,8 @@ struct Indexer {
     down_until: Instant,
     slow_until: Instant,
     silent_until: Instant,
+    /// Until when it answers that nothing is indexed.
+    unacknowledging_until: Instant,
 }
 
 #[derive(Clone, Copy)]
@@ -125,6 +127,7 @@ impl Cluster {
             down_until: now,
             slow_until: now,
             silent_until: now,
+            unacknowledging_until: now,
         };
         let indexers: Vec<Indexer> = weights.iter().map(indexer).collect();
         Self {
@@ -344,11 +347,18 @@ impl Inner {
         self.cluster().indexers[indexer].silent_until = Instant::now() + time;
     }
 
+    /// An indexer acknowledges nothing for this time.
+    pub fn acknowledge_nothing(&mut self, indexer: usize, time: Duration) {
+        self.note(format!("indexer {indexer} acknowledges nothing for {time:?}"));
+        self.cluster().indexers[indexer].unacknowledging_until = Instant::now() + time;
+    }
+
     /// All indexers work again.
     pub fn recover(&mut self) {
         let now = Instant::now();
         for indexer in self.cluster.iter_mut().flat_map(|cluster| &mut cluster.indexers) {
             (indexer.down_until, indexer.slow_until, indexer.silent_until) = (now, now, now);
+            indexer.unacknowledging_until = now;
         }
     }
 
@@ -479,7 +489,10 @@ impl Inner {
                 let all: BTreeMap<String, bool> = ids.iter().map(|id| (id.to_string(), true)).collect();
                 return reply(500, json!({ "acks": all }).to_string(), false);
             }
-            _ => self.cluster().say(indexer, channel, &ids, fate == 3),
+            _ => {
+                let is_forgetful = fate == 3 || Instant::now() < self.cluster().indexers[indexer].unacknowledging_until;
+                self.cluster().say(indexer, channel, &ids, is_forgetful)
+            }
         };
         if fate < 9 {
             // Ids that nobody polled.

@@ -209,9 +209,10 @@ async fn play(seed: u64) -> Outcome {
                 if let Some(cluster) = &world.cluster {
                     let indexer = rng.below(cluster.len() as u64) as usize;
                     let time = rng.millis(0, 30_000);
-                    match rng.below(4) {
+                    match rng.below(5) {
                         0 => world.slow_down(indexer, time),
                         1 => world.fall_silent(indexer, time),
+                        2 => world.acknowledge_nothing(indexer, 2 * time),
                         _ => world.die(indexer, time),
                     }
                 }

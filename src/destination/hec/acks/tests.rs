@@ -50,6 +50,19 @@ fn a_failed_poll_confirms_nothing_and_is_repeated() {
 }
 
 #[test]
+fn a_lost_acknowledgement_among_others_does_not_make_the_indexers_overdue() {
+    let (mut tracker, now) = tracker();
+    accept(&mut tracker, "lost", 0, now);
+    accept(&mut tracker, "later", 1, now + SECOND);
+    assert_eq!(poll(&mut tracker, &[1]), [("later", Fate::Indexed)]);
+    accept(&mut tracker, "last", 2, now + 2 * SECOND);
+    assert_eq!(tracker.expired(now + TIMEOUT), [("lost", Fate::Expired)]);
+    assert!(!tracker.is_overdue());
+    assert_eq!(tracker.expired(now + TIMEOUT + 2 * SECOND), [("last", Fate::Expired)]);
+    assert!(tracker.is_overdue(), "nothing as late was acknowledged");
+}
+
+#[test]
 fn a_request_that_is_not_acknowledged_in_time_is_sent_again() {
     let (mut tracker, now) = tracker();
     accept(&mut tracker, "a", 0, now);

@@ -40,6 +40,7 @@ const QUICK: Timing = Timing {
     probe: Duration::from_secs(10),
     patience: Duration::from_millis(800),
     ack_poll: Duration::from_millis(10),
+    ack_probe: Duration::from_millis(20),
 };
 
 /// A time limit that no passing test reaches.

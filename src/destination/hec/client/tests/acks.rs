@@ -168,10 +168,72 @@ async fn one_collector_of_two_that_never_acknowledges_does_not_stop_the_checkpoi
         deliver_all(&hec, batch(1)).await;
     }
     let warnings = hec.warnings();
-    assert!(warnings[0].contains("the other collectors deliver, and what it accepted is sent again"), "{warnings:?}");
+    assert!(warnings[0].contains("the other collectors deliver; what it accepted is sent again"), "{warnings:?}");
     let lines = lines.text();
     assert!(lines.contains("HEC indexer acknowledgement is down; the other collectors deliver"), "{lines}");
     assert!(!lines.contains("checkpoint"), "{lines}");
+}
+
+#[tokio::test]
+async fn a_collector_that_acknowledges_nothing_gets_one_small_probe_at_a_time_and_its_share_when_it_does_again() {
+    const TIMEOUT: Duration = Duration::from_millis(300);
+    let acknowledges = Arc::new(AtomicBool::new(false));
+    let is_back = Arc::clone(&acknowledges);
+    let bad = indexer(move |seen, _| safe(seen, |_| is_back.load(Ordering::Relaxed))).await;
+    let good = indexer(|seen, _| safe(seen, |_| true)).await;
+    let url = |collector: &Collector| MemberConfig { url: collector.url.clone(), weight: 1 };
+    let hec = hec_with(&Config { members: vec![url(&bad), url(&good)], ..with_acks(&bad, TIMEOUT) });
+    let large = || wide_batch(40, 2_000);
+    while !hec.warnings().iter().any(|warning| warning.starts_with(&bad.url)) {
+        deliver_all(&hec, large()).await;
+    }
+    let (before, began) = (posts(&bad).len(), Instant::now());
+    while began.elapsed() < 4 * TIMEOUT {
+        let one = Instant::now();
+        deliver_all(&hec, large()).await;
+        assert!(one.elapsed() < TIMEOUT, "no log waits for a probe");
+    }
+    let probes = posts(&bad).split_off(before);
+    assert!((2..=6).contains(&probes.len()), "one for each timeout: {}", probes.len());
+    assert!(probes.iter().all(|probe| probe.body.len() <= 16 * 1024 && !probe.body.is_empty()));
+
+    acknowledges.store(true, Ordering::Relaxed);
+    while posts(&bad).last().is_none_or(|last| last.body.len() <= 16 * 1024) {
+        deliver_all(&hec, large()).await;
+    }
+    let wait_for_polls = async {
+        while !hec.warnings().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LONG, wait_for_polls).await.expect("it is up again");
+    let before = posts(&bad).len();
+    for _ in 0..20 {
+        deliver_all(&hec, large()).await;
+    }
+    assert!(posts(&bad).len() >= before + 5, "it has its share again");
+}
+
+#[tokio::test]
+async fn collectors_that_all_acknowledge_nothing_get_probes_and_the_checkpoint_moves_when_one_does_again() {
+    const TIMEOUT: Duration = Duration::from_millis(100);
+    let acknowledges = Arc::new(AtomicBool::new(false));
+    let (first, second) = (Arc::clone(&acknowledges), Arc::new(AtomicBool::new(false)));
+    let one = indexer(move |seen, _| safe(seen, |_| first.load(Ordering::Relaxed))).await;
+    let other = indexer(move |seen, _| safe(seen, |_| second.load(Ordering::Relaxed))).await;
+    let url = |collector: &Collector| MemberConfig { url: collector.url.clone(), weight: 1 };
+    let hec = hec_with(&Config { members: vec![url(&one), url(&other)], ..with_acks(&one, TIMEOUT) });
+    let back = async {
+        while !matches!(hec.health(), Health::Down { .. }) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(2 * TIMEOUT).await;
+        let small = |collector: &Collector| posts(collector).last().is_some_and(|last| last.body.len() <= 16 * 1024);
+        assert!(small(&one) && small(&other), "they get only probes");
+        acknowledges.store(true, Ordering::Relaxed);
+    };
+    let all = async { tokio::join!(deliver_all(&hec, wide_batch(40, 2_000)), back) };
+    tokio::time::timeout(LONG, all).await.expect("it is delivered");
 }
 
 #[tokio::test]
