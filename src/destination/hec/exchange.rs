@@ -7,7 +7,9 @@ use super::counters::Counters;
 use super::indexing::{AckProbe, Acknowledgement, Sending};
 use super::member::Member;
 use super::reply::{Before, Sent, Verdict, classify, foreign, with_acks};
+use super::request_fault::RequestFault;
 use super::suspicion::Failure;
+use crate::core::cause::Cause;
 use crate::core::lease::Tenure;
 use crate::destination::CheckError;
 
@@ -22,14 +24,15 @@ pub(super) struct Answer {
     pub(super) acknowledgement: Option<Acknowledgement>,
 }
 
-/// Sends one request, and classifies the answer. `probe`: if it probes for acknowledgements. `None`: the tenure was over
-/// before the send.
+/// Sends one request, and classifies the answer. `probe`: if it probes for acknowledgements. `hangs` resolves if the member
+/// hangs meanwhile, and gives the request up. `None`: the tenure was over before the send.
 pub(super) async fn exchange(
     member: &Member,
     counters: &Counters,
     body: Bytes,
     sent: &Sent<'_>,
     probe: Option<AckProbe>,
+    hangs: impl Future<Output = ()>,
     tenure: &Tenure,
 ) -> Option<Answer> {
     let none = |verdict| Some(Answer { verdict, failure: None, acknowledgement: None });
@@ -47,7 +50,11 @@ pub(super) async fn exchange(
     let sending = member.acks.as_ref().map(|acks| acks.begin(probe));
     counters.request(body.len());
     let asked = Instant::now();
-    let reply = member.endpoint.post(body, sent.gzip, sending.as_ref().map(Sending::channel)).await;
+    let reply = tokio::select! {
+        biased;
+        reply = member.endpoint.post(body, sent.gzip, sending.as_ref().map(Sending::channel)) => reply,
+        () = hangs => Err(RequestFault::Silence(Cause::new("it answers nothing, and other collectors do"))),
+    };
     counters.answered(reply.as_ref().ok().map(|reply| reply.status), asked.elapsed());
     let (verdict, failure) = match reply {
         Ok(reply) => (classify(&reply, sent), foreign(&reply)),

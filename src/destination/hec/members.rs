@@ -59,11 +59,12 @@ impl Members {
         largest.map(|(_, bytes)| bytes).unwrap_or_default()
     }
 
-    /// Whether a member at which it has not failed takes a request.
-    pub(super) fn another_takes(&self, wanted: &Wanted<'_>) -> bool {
+    /// The members that take a request, at which it has not failed.
+    pub(super) fn others_for(&self, wanted: &Wanted<'_>) -> Vec<Arc<Member>> {
         let now = Instant::now();
         let takes = |member: &Arc<Member>| member.is_open(now) && wanted.fits(member, now);
-        self.all().iter().any(|member| takes(member) && !wanted.failures.include(member))
+        let all = self.all();
+        all.iter().filter(|member| takes(member) && !wanted.failures.include(member)).cloned().collect()
     }
 
     /// Waits for the right to send one request.

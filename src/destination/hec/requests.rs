@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::ack_probes::PROBE_BYTES;
@@ -134,7 +135,8 @@ impl Requests {
                 partial: self.partial,
             };
             let sent_at = Instant::now();
-            let exchange = exchange(&member, &self.counters, body, &sent, None, tenure);
+            let hangs = self.hangs(&member, bytes, events, &failures);
+            let exchange = exchange(&member, &self.counters, body, &sent, None, hangs, tenure);
             let Answer { verdict, failure, acknowledgement } = doubts.beside(exchange).await?;
             let verdict = match (verdict, fallback) {
                 (Verdict::Index { reason, .. }, Some(index)) => fallback_refused(index, &reason),
@@ -184,7 +186,7 @@ impl Requests {
                     let noted = self.note(verdict, permit, sent_at, bytes, events);
                     let wanted = Wanted { bytes, events, failures: &failures };
                     let fits = wanted.fits(&member, Instant::now());
-                    if noted == Some(Verdict::Split) && !fits && self.members.another_takes(&wanted) {
+                    if noted == Some(Verdict::Split) && !fits && !self.members.others_for(&wanted).is_empty() {
                         // Too large for this member only.
                         self.counters.retry();
                     } else if let Some(verdict) = noted {
@@ -224,7 +226,8 @@ impl Requests {
             Sent { events: &batch.events, range, gzip: false, index: self.index.as_deref(), partial: self.partial };
         let _load = Load::new(&member, bytes);
         let sent_at = Instant::now();
-        let answer = exchange(&member, &self.counters, body, &sent, Some(probe), tenure).await?;
+        let to_its_end = std::future::pending();
+        let answer = exchange(&member, &self.counters, body, &sent, Some(probe), to_its_end, tenure).await?;
         self.counters.maybe_taken(kept(&answer.verdict, events));
         self.note(answer.verdict, permit, sent_at, bytes, events);
         Some(())
@@ -242,7 +245,28 @@ impl Requests {
 
     /// Whether a request that failed goes to another member before it is suspected.
     fn goes_elsewhere(&self, bytes: usize, events: usize, failures: &Failures) -> bool {
-        failures.may_go_elsewhere() && self.members.another_takes(&Wanted { bytes, events, failures })
+        failures.may_go_elsewhere() && !self.members.others_for(&Wanted { bytes, events, failures }).is_empty()
+    }
+
+    /// Resolves when this member, to which a request is sent now, hangs and another works that takes it: the one answers
+    /// nothing, not even an empty request, and the other answers an empty request sent at the same time. A slow member
+    /// answers empty requests, and members that stall together are waited for.
+    async fn hangs(&self, member: &Arc<Member>, bytes: usize, events: usize, failures: &Failures) {
+        let mut failures = failures.clone();
+        failures.add(member);
+        loop {
+            let since = Instant::now();
+            tokio::time::sleep(self.timing.silence).await;
+            if !failures.may_go_elsewhere() || !member.tally.is_silent_since(since) {
+                continue;
+            }
+            let others = self.members.others_for(&Wanted { bytes, events, failures: &failures });
+            let others = join_all(others.iter().map(|other| other.answers_empty(self.timing.silence)));
+            let (answers, others_answer) = tokio::join!(member.answers_empty(self.timing.silence), others);
+            if !answers && others_answer.contains(&true) && member.tally.is_silent_since(since) {
+                return;
+            }
+        }
     }
 
     fn count_retry(&self, failed: &Verdict) {
@@ -277,7 +301,7 @@ impl Requests {
                 if open {
                     member.request_health.up(now);
                 }
-                member.tally.answered(began);
+                member.tally.answered(began, now);
                 if matches!(verdict, Verdict::Accepted { .. }) {
                     member.tally.accepted(count, now);
                 }

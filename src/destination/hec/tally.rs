@@ -17,6 +17,8 @@ struct Counts {
     last_accepted: Option<Instant>,
     /// When the latest request that was answered was sent.
     last_answered_sent: Option<Instant>,
+    /// When the last answer arrived.
+    last_answer: Option<Instant>,
     unanswered: u64,
 }
 
@@ -45,9 +47,15 @@ impl Tally {
     }
 
     /// A request that was sent at this time was answered.
-    pub(super) fn answered(&self, sent: Instant) {
+    pub(super) fn answered(&self, sent: Instant, now: Instant) {
         let mut counts = self.0.lock().expect("counting cannot panic");
         counts.last_answered_sent = counts.last_answered_sent.max(Some(sent));
+        counts.last_answer = Some(now);
+    }
+
+    /// Whether no answer arrived after this time.
+    pub(super) fn is_silent_since(&self, time: Instant) -> bool {
+        self.counts().last_answer.is_none_or(|at| at <= time)
     }
 
     /// Whether a request that was sent after this time was answered.

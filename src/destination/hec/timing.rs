@@ -20,6 +20,9 @@ pub(super) struct Timing {
     pub(super) token_poll: Duration,
     /// How soon a working collector answers an empty request.
     pub(super) probe: Duration,
+    /// After this time without an answer of the collector, an empty request shows whether it hangs, which must be answered
+    /// within this time.
+    pub(super) silence: Duration,
     /// After this time without an accepted event, failed requests are an outage, even if empty ones are answered.
     pub(super) patience: Duration,
     /// The interval of polls for acknowledgements.
@@ -35,6 +38,7 @@ pub(super) const RETRY_TIMING: Timing = Timing {
     hold_jitter: Duration::from_secs(20),
     token_poll: Duration::from_secs(1),
     probe: Duration::from_secs(10),
+    silence: Duration::from_secs(5),
     patience: Duration::from_secs(10),
     ack_poll: Duration::from_secs(1),
     ack_probe: Duration::from_secs(10),

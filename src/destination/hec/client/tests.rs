@@ -38,6 +38,7 @@ const QUICK: Timing = Timing {
     hold_jitter: Duration::from_millis(10),
     token_poll: Duration::from_millis(5),
     probe: Duration::from_secs(10),
+    silence: Duration::from_secs(5),
     patience: Duration::from_millis(800),
     ack_poll: Duration::from_millis(10),
     ack_probe: Duration::from_millis(20),

@@ -15,6 +15,43 @@ fn of_member(sent: &[Sent], member: usize) -> usize {
     sent.iter().filter(|sent| sent.member == member).count()
 }
 
+/// The time in which a collector that answers nothing is noticed, while others answer.
+const NOTICED: Duration = Duration::from_secs(10);
+
+#[tokio::test(start_paused = true)]
+async fn a_log_waits_for_seconds_and_not_for_the_timeout_if_collectors_answer_nothing_while_another_does() {
+    for hanging in [1, 2] {
+        let cluster = Cluster::new([Manner::Well; 3]);
+        let hec = cluster.client();
+        load(&cluster, &hec, MINUTE).await;
+        (0..hanging).for_each(|member| cluster.set(member, Manner::Hangs));
+        let longest = load(&cluster, &hec, 5 * MINUTE).await;
+        let most = NOTICED * u32::try_from(hanging).unwrap() + SMALL;
+        assert!(longest >= NOTICED && longest < most, "{hanging} hang: {longest:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_collectors_and_ones_that_stall_together_are_waited_for() {
+    let slow = Manner::Slow(TIMEOUT * 2 / 3);
+    for manners in [[slow, Manner::Well, Manner::Well], [slow, slow, Manner::Well], [slow; 3]] {
+        let cluster = Cluster::new(manners);
+        let hec = cluster.client();
+        load(&cluster, &hec, 3 * MINUTE).await;
+        assert_eq!(hec.snapshot().possible_duplicates, 0, "{manners:?}");
+    }
+    let cluster = Cluster::new([Manner::Well; 3]);
+    let hec = cluster.client();
+    let stall = async {
+        tokio::time::sleep(MINUTE).await;
+        (0..3).for_each(|member| cluster.set(member, Manner::Stalls(TIMEOUT * 2 / 3)));
+        tokio::time::sleep(TIMEOUT * 2 / 3).await;
+        (0..3).for_each(|member| cluster.set(member, Manner::Well));
+    };
+    tokio::join!(load(&cluster, &hec, 2 * MINUTE), stall);
+    assert_eq!(hec.snapshot().possible_duplicates, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_bad_collector_of_three_shrinks_no_request_and_delays_a_log_by_one_timeout_at_most() {
     for manner in BAD {
@@ -101,7 +138,7 @@ async fn a_size_that_fails_at_one_collector_shrinks_only_its_own_requests() {
 
 #[tokio::test(start_paused = true)]
 async fn an_old_failure_is_not_held_against_a_collector_that_has_answered_since() {
-    let cluster = Cluster::new([Manner::Hangs, Manner::Hangs, Manner::Well]);
+    let cluster = Cluster::new([Manner::HangsWithEvents, Manner::HangsWithEvents, Manner::Well]);
     let hec = cluster.client();
     let began = Instant::now();
     let others = async {

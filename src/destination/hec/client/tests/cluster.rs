@@ -26,6 +26,10 @@ pub enum Manner {
     Hangs,
     /// Never, except to an empty request.
     HangsWithEvents,
+    /// After this time, except to an empty request.
+    Slow(Duration),
+    /// After this time.
+    Stalls(Duration),
     /// Without end, except to an empty request.
     Floods,
     /// With a page of something else, except to an empty request.
@@ -118,6 +122,11 @@ impl Cluster {
             tokio::time::sleep(Duration::from_secs(2)).await;
         }
         match manner {
+            Manner::Slow(time) if !is_empty => tokio::time::sleep(time).await,
+            Manner::Stalls(time) => tokio::time::sleep(time).await,
+            _ => {}
+        }
+        match manner {
             Manner::Hangs => {}
             Manner::OnlyPages => return reply(200, "<html>a page</html>"),
             _ if is_empty => return reply(400, r#"{"text":"No data","code":5}"#),
@@ -127,7 +136,7 @@ impl Cluster {
             Manner::Resets | Manner::ResetsAndIsSlow => return reset(),
             Manner::ResetsAbove(most) if request.body.len() > most => return reset(),
             Manner::RefusesAbove(most) if request.body.len() > most => return reply(413, "too large"),
-            Manner::Well | Manner::ResetsAbove(_) | Manner::RefusesAbove(_) => {
+            Manner::Well | Manner::Slow(_) | Manner::Stalls(_) | Manner::ResetsAbove(_) | Manner::RefusesAbove(_) => {
                 self.0.lock().unwrap().accepted += request.body.len() / EVENT;
                 return reply(200, r#"{"text":"Success","code":0}"#);
             }
