@@ -3,10 +3,14 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use forwarder::emulator::generate::Generator;
 use forwarder::emulator::syslog::{Config, Protocol, ReceiverFault, SyslogEmulator};
+use forwarder::loggroup::proto::LogGroup;
+use serde_json::Value;
 
-use super::bench::{Bench, command, servers};
+use super::bench::{Bench, LOGSTORE, PROJECT, command, servers, until_or};
 use super::program::Program;
+use super::told::get;
 
 /// Seconds of outage, unless `FORWARDER_SOAK_SECONDS` says otherwise. The gate takes 12.
 const SECONDS: u64 = 5;
@@ -78,6 +82,70 @@ async fn f51_memory_threads_and_files_stay_flat_in_an_outage() {
     bench.hec.faults().clear();
     bench.settled().await;
     assert_eq!(bench.oracle.repeats(), 0);
+}
+
+/// Bytes of `run.memory` in these tests.
+const MEMORY: u64 = 64 << 20;
+
+/// Far more logs than `run.memory` holds, and the indexers acknowledge none of their events: how many times the bytes of
+/// the waiting events fit into it. This is 1/m of docs/hec-delivery.md.
+async fn waiting_events_in_memory(gzip: &str) -> f64 {
+    let (sls, mut hec) = servers(4);
+    (hec.use_ack, hec.queue, hec.ack_after) = (true, true, Duration::from_secs(3_600));
+    let bench = Bench::with((sls, hec)).await;
+    let generator = Generator::new(7, 1_800_000_000);
+    let group = |number: u64| LogGroup {
+        logs: (40 * number..40 * (number + 1)).map(|log| generator.audit_log(log)).collect(),
+        ..LogGroup::default()
+    };
+    let groups: Vec<LogGroup> = (0..100).map(group).collect();
+    for turn in 0..100 {
+        bench.sls.put(PROJECT, LOGSTORE, turn % 4, groups.clone()).unwrap();
+    }
+    let settings = [
+        ("FORWARDER_HEC_ACK", "true"),
+        ("FORWARDER_HEC_GZIP", gzip),
+        ("FORWARDER_RUN_MEMORY", "64MiB"),
+        ("FORWARDER_ADMIN_LISTEN", "127.0.0.1:0"),
+    ];
+    let program = bench.start_with("a", &settings);
+    let status = || serde_json::from_str::<Value>(get(&program, "/status").split("\r\n\r\n").nth(1)?).ok();
+    let waiting = || {
+        let status = status()?;
+        let waiting = status["destinations"][0]["holds"]["unacknowledged_bytes"].as_u64()?;
+        (status["memory"]["full"] == true).then_some((waiting, status["memory"]["used"].as_u64()?))
+    };
+    let mut last = None;
+    let is_full = || {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = waiting();
+        std::mem::replace(&mut last, now) == now && now.is_some()
+    };
+    until_or("the memory is full, and stays so", 60, is_full, || get(&program, "/status")).await;
+    let (waiting, used) = last.unwrap();
+    let (peak, fit) = (program.peak_memory(), waiting as f64 / MEMORY as f64);
+    println!(
+        "gzip {gzip}: {} MB of events wait in {} MiB, m = {:.2}, peak {} MB",
+        waiting / 1_000_000,
+        used >> 20,
+        fit.recip(),
+        peak / 1_000_000
+    );
+    assert!(used <= MEMORY + MEMORY / 8, "{used}");
+    assert!(peak < 200_000_000, "{peak} bytes resident");
+    fit
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_wait_for_acknowledgements_take_the_documented_part_of_the_memory_and_that_is_shown() {
+    let fit = waiting_events_in_memory("false").await;
+    assert!((1.0 / 1.5..1.0).contains(&fit), "m is not about 1.25: {fit}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compressed_events_that_wait_for_acknowledgements_take_the_documented_part_of_the_memory() {
+    let fit = waiting_events_in_memory("true").await;
+    assert!((1.0 / 0.5..1.0 / 0.3).contains(&fit), "m is not about 0.4: {fit}");
 }
 
 /// Far more logs than the budget holds, for a receiver that never reads, so that only its system's buffers are filled.
