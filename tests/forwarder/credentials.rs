@@ -8,7 +8,7 @@ use std::time::Duration;
 use forwarder::core::secret::Secret;
 use forwarder::core::source::SourceError;
 use forwarder::emulator::credentials;
-use forwarder::emulator::credentials::{CredentialsEmulator, Fault, On, Order};
+use forwarder::emulator::credentials::{CredentialsEmulator, CredentialsFault, On, Order};
 use forwarder::emulator::sls;
 use forwarder::emulator::sls::SlsEmulator;
 use forwarder::sls::{Connections, Credentials, Sls};
@@ -258,7 +258,12 @@ async fn version_1_of_the_metadata_service_is_used_only_if_allowed() {
 #[tokio::test]
 async fn a_refusal_names_provider_role_step_and_remedy() {
     let bench = Bench::new().await.set("FORWARDER_SLS_ROLE_ARN", ROLE);
-    bench.given.order(Order { on: Some(On::Sts), fault: Some(Fault::Refuse), times: Some(1), ..Order::default() });
+    bench.given.order(Order {
+        on: Some(On::Sts),
+        fault: Some(CredentialsFault::Refuse),
+        times: Some(1),
+        ..Order::default()
+    });
     let message = bench.refused().await;
     let begin = format!("AssumeRole of {ROLE} by ECS role demo-role refused: 403 NoPermission: You are not authorized");
     assert!(message.starts_with(&begin) && message.contains("grant sts:AssumeRole on the role"), "{message}");
@@ -295,16 +300,21 @@ async fn a_refusal_names_provider_role_step_and_remedy() {
 #[tokio::test]
 async fn a_transient_error_is_retried_and_no_other_provider_is_used() {
     let bench = Bench::new().await.with_oidc();
-    let status = |status, code: &str| Fault::Status { status, code: code.to_owned() };
+    let status = |status, code: &str| CredentialsFault::Status { status, code: code.to_owned() };
     bench.given.order(Order { on: Some(On::Sts), fault: Some(status(503, "ServiceUnavailable")), ..Order::default() });
     assert!(bench.busy().await.contains("AssumeRoleWithOIDC of acs:ram::"));
-    bench.given.order(Order { clear: true, on: Some(On::Sts), fault: Some(Fault::Expired), ..Order::default() });
+    bench.given.order(Order {
+        clear: true,
+        on: Some(On::Sts),
+        fault: Some(CredentialsFault::Expired),
+        ..Order::default()
+    });
     let message = bench.busy().await;
     assert!(message.contains("its key expired at") && message.contains("its service's clock is at"), "{message}");
     assert_eq!(bench.given.counts().metadata, 0);
 
     let bench = Bench::new().await.set("FORWARDER_SLS_CREDENTIALS", "ecs");
-    bench.given.order(Order { fault: Some(Fault::Hang), ..Order::default() });
+    bench.given.order(Order { fault: Some(CredentialsFault::Hang), ..Order::default() });
     let message = bench.busy().await;
     assert!(message.starts_with("the metadata service at URL cannot be reached: no answer within 1s"), "{message}");
     let gone =

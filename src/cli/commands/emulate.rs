@@ -165,20 +165,20 @@ pub struct Listen {
 }
 
 /// Why an emulator ended before a signal arrived.
-enum Fault {
+enum EmulatorError {
     Failed(io::Error),
     /// The output cannot be written.
     Unwritten(io::Error),
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for EmulatorError {
     fn from(error: io::Error) -> Self {
         Self::Failed(error)
     }
 }
 
-fn say(line: impl Display) -> Result<(), Fault> {
-    print_line(line).map_err(Fault::Unwritten)
+fn say(line: impl Display) -> Result<(), EmulatorError> {
+    print_line(line).map_err(EmulatorError::Unwritten)
 }
 
 /// Runs until a signal arrives.
@@ -189,8 +189,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     };
     match runtime.block_on(listen(&args.what)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Fault::Failed(error)) => fail(&error),
-        Err(Fault::Unwritten(error)) => written(Err(error), ExitCode::SUCCESS),
+        Err(EmulatorError::Failed(error)) => fail(&error),
+        Err(EmulatorError::Unwritten(error)) => written(Err(error), ExitCode::SUCCESS),
     }
 }
 
@@ -199,7 +199,7 @@ fn fail(error: &io::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn listen(what: &What) -> Result<(), Fault> {
+async fn listen(what: &What) -> Result<(), EmulatorError> {
     match what {
         What::Sls(Sls { listen, shards, rate, key_id, elsewhere, sts }) => {
             let keys = key_pair(key_id.as_deref());
@@ -242,7 +242,7 @@ async fn listen(what: &What) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn be_collector(args: &Hec) -> Result<(), Fault> {
+async fn be_collector(args: &Hec) -> Result<(), EmulatorError> {
     let token = std::env::var("FORWARDER_HEC_TOKEN").ok().filter(|token| !token.is_empty());
     let token = token.unwrap_or_else(|| DEFAULT_TOKEN.to_owned());
     let is_default = token == DEFAULT_TOKEN;
@@ -279,7 +279,7 @@ async fn be_collector(args: &Hec) -> Result<(), Fault> {
 }
 
 /// Kills the indexers one after the other, repeatedly.
-async fn kill_in_turns(emulator: &HecEmulator, args: &Hec) -> Result<(), Fault> {
+async fn kill_in_turns(emulator: &HecEmulator, args: &Hec) -> Result<(), EmulatorError> {
     let Some(every) = args.die_every else { return std::future::pending().await };
     for indexer in (0..usize::from(args.indexers)).cycle() {
         tokio::time::sleep(Duration::from_secs(every)).await;
@@ -324,7 +324,7 @@ fn key_pair(id: Option<&str>) -> Option<(String, Secret)> {
     id.map(str::to_owned).zip(secret.map(Secret::new))
 }
 
-async fn be_credentials(args: &Credentials) -> Result<(), Fault> {
+async fn be_credentials(args: &Credentials) -> Result<(), EmulatorError> {
     let emulator = CredentialsEmulator::start(credentials::Config {
         address: args.listen.address(),
         keys: key_pair(args.key_id.as_deref()),
@@ -346,7 +346,7 @@ async fn be_credentials(args: &Credentials) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn be_syslog(args: &Syslog) -> Result<(), Fault> {
+async fn be_syslog(args: &Syslog) -> Result<(), EmulatorError> {
     let identity = match (&args.cert, &args.key) {
         (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
         _ => None,
@@ -373,7 +373,7 @@ async fn be_syslog(args: &Syslog) -> Result<(), Fault> {
     }
     tokio::select! {
         signal = tokio::signal::ctrl_c() => signal?,
-        Some(error) = is_unwritten.recv() => return Err(Fault::Unwritten(error)),
+        Some(error) = is_unwritten.recv() => return Err(EmulatorError::Unwritten(error)),
     }
     let counts = emulator.counts();
     say(format_args!("{} messages over {} connections", counts.messages, counts.connections))?;

@@ -7,7 +7,7 @@ use hyper::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::conduct::{Conduct, Fault, On, Order, lock};
+use super::conduct::{Conduct, CredentialsFault, On, Order, lock};
 use super::config::Config;
 use super::refused::Refused;
 use super::verify::{check_time, verify};
@@ -53,12 +53,16 @@ pub(super) fn answer(config: &Config, conduct: &Mutex<Conduct>, asked: &Asked, n
     };
     let fault = conduct.take(on);
     let refused = match &fault {
-        Some(Fault::Hang) => return Answered::Never,
-        Some(Fault::Refuse) => Some(Refused::new(403, "NoPermission", "You are not authorized to do this action.")),
-        Some(Fault::Status { status, code }) => Some(Refused::new(*status, code.clone(), "emulator: ordered")),
-        Some(Fault::Expired) | None => None,
+        Some(CredentialsFault::Hang) => return Answered::Never,
+        Some(CredentialsFault::Refuse) => {
+            Some(Refused::new(403, "NoPermission", "You are not authorized to do this action."))
+        }
+        Some(CredentialsFault::Status { status, code }) => {
+            Some(Refused::new(*status, code.clone(), "emulator: ordered"))
+        }
+        Some(CredentialsFault::Expired) | None => None,
     };
-    let is_expired = fault == Some(Fault::Expired);
+    let is_expired = fault == Some(CredentialsFault::Expired);
     let outcome = match (refused, on) {
         (Some(refused), _) => Err(refused),
         (None, On::Metadata) => metadata(&mut conduct, asked, is_expired, now),

@@ -25,7 +25,7 @@ pub enum On {
 /// A fault.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fault {
+pub enum CredentialsFault {
     /// 403 `NoPermission`.
     Refuse,
     /// This status and code.
@@ -51,7 +51,7 @@ pub struct Order {
     /// The service with the fault; all if absent.
     pub on: Option<On>,
     /// A fault.
-    pub fault: Option<Fault>,
+    pub fault: Option<CredentialsFault>,
     /// How often; until it is cleared if absent.
     pub times: Option<u32>,
     /// How long keys are valid from now on.
@@ -83,7 +83,7 @@ pub struct Counts {
 
 #[derive(Debug)]
 pub(super) struct Conduct {
-    faults: Vec<(On, Fault, Option<u32>)>,
+    faults: Vec<(On, CredentialsFault, Option<u32>)>,
     pub(super) life: Duration,
     pub(super) role: Option<String>,
     pub(super) v1: bool,
@@ -132,7 +132,7 @@ impl Conduct {
     }
 
     /// The fault of this request, which is counted.
-    pub(super) fn take(&mut self, on: On) -> Option<Fault> {
+    pub(super) fn take(&mut self, on: On) -> Option<CredentialsFault> {
         match on {
             On::Metadata => self.counts.metadata += 1,
             On::Sts => self.counts.sts += 1,
@@ -165,7 +165,10 @@ mod tests {
         assert_eq!(conduct.take(On::Sts), None);
         assert_eq!((conduct.role.as_deref(), conduct.counts.sts), (Some("other"), 3));
         conduct.order(serde_json::from_str(r#"{"fault":"hang"}"#).unwrap());
-        assert_eq!((conduct.take(On::Uri), conduct.take(On::Uri)), (Some(Fault::Hang), Some(Fault::Hang)));
+        assert_eq!(
+            (conduct.take(On::Uri), conduct.take(On::Uri)),
+            (Some(CredentialsFault::Hang), Some(CredentialsFault::Hang))
+        );
         conduct.order(Order { clear: true, ..Order::default() });
         assert_eq!(conduct.take(On::Uri), None);
         assert!(serde_json::from_str::<Order>(r#"{"fualt":"hang"}"#).is_err());

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use conduct::{Conduct, lock};
-pub use conduct::{Counts, Fault, On, Order};
+pub use conduct::{Counts, CredentialsFault, On, Order};
 pub use config::Config;
 
 /// A running emulator. It ends when it is dropped.

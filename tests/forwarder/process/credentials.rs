@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use forwarder::emulator::credentials;
-use forwarder::emulator::credentials::{CredentialsEmulator, Fault, On, Order};
+use forwarder::emulator::credentials::{CredentialsEmulator, CredentialsFault, On, Order};
 
 use super::bench::{Bench, KEY_SECRET, servers, until};
 use super::program::Program;
@@ -55,7 +55,7 @@ async fn an_outage_of_sts_is_survived_with_the_current_key() {
     let (bench, given) = bench(Duration::from_secs(15)).await;
     let program = start(&bench, &given);
     program.to_say("joined the consumer group").await;
-    let fault = Some(Fault::Status { status: 503, code: "ServiceUnavailable".to_owned() });
+    let fault = Some(CredentialsFault::Status { status: 503, code: "ServiceUnavailable".to_owned() });
     given.order(Order { on: Some(On::Sts), fault, ..Order::default() });
     program.to_say("p/l: cannot get credentials, retrying: AssumeRole of").await;
     (0..2).for_each(|shard| bench.put(shard, 4, 20));
@@ -69,7 +69,7 @@ async fn an_outage_of_sts_is_survived_with_the_current_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_denied_role_ends_the_start_with_77() {
     let (bench, given) = bench(Duration::from_secs(60)).await;
-    given.order(Order { on: Some(On::Sts), fault: Some(Fault::Refuse), ..Order::default() });
+    given.order(Order { on: Some(On::Sts), fault: Some(CredentialsFault::Refuse), ..Order::default() });
     let mut program = start(&bench, &given);
     assert_eq!(program.exit(Duration::from_secs(20)).await, Some(77), "{}", program.said());
     let refusal =

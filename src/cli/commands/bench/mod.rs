@@ -82,8 +82,8 @@ pub struct Args {
 pub(crate) fn main(args: &Args) -> ExitCode {
     match report(args) {
         Ok(report) => show(&report, ExitCode::SUCCESS),
-        Err(Fault::Usage(said)) => end_with(&said),
-        Err(Fault::Failed(why)) => {
+        Err(BenchError::Usage(said)) => end_with(&said),
+        Err(BenchError::Failed(why)) => {
             note(format_args!("forwarder bench: {why}"));
             ExitCode::FAILURE
         }
@@ -91,23 +91,23 @@ pub(crate) fn main(args: &Args) -> ExitCode {
 }
 
 /// Why nothing was measured.
-enum Fault {
+enum BenchError {
     /// The arguments cannot be used.
     Usage(ExitMessage),
     Failed(String),
 }
 
-impl From<stages::Fault> for Fault {
-    fn from(fault: stages::Fault) -> Self {
+impl From<stages::StageError> for BenchError {
+    fn from(fault: stages::StageError) -> Self {
         match fault {
-            stages::Fault::Script(error) => Self::Usage(ExitMessage::script(&error)),
-            stages::Fault::Log(why) => Self::Failed(why),
+            stages::StageError::Script(error) => Self::Usage(ExitMessage::script(&error)),
+            stages::StageError::Log(why) => Self::Failed(why),
         }
     }
 }
 
-fn report(args: &Args) -> Result<String, Fault> {
-    let usage = |why: String| Fault::Usage(ExitMessage::Plain(why));
+fn report(args: &Args) -> Result<String, BenchError> {
+    let usage = |why: String| BenchError::Usage(ExitMessage::Plain(why));
     let (config, environment) = sources(args.config.as_deref());
     let trial = settings::trial(config.as_deref(), None, &environment, &machine());
     let trial = trial.map_err(|error| usage(error.to_string()))?;
@@ -129,19 +129,20 @@ fn report(args: &Args) -> Result<String, Fault> {
         let page = [page];
         let stages = stages(&page)?;
         let script_lines = lines::measure(&script, &trial.hook, &page);
-        let script_lines = script_lines.map_err(|error| Fault::Usage(ExitMessage::script(&error)))?;
+        let script_lines = script_lines.map_err(|error| BenchError::Usage(ExitMessage::script(&error)))?;
         let yardstick = cpu::gzip_each(&stages.events, stages.logs);
         let corpus = file.display().to_string();
         return Ok(shown(args, &[Measured { corpus, stages, script_lines, lines: Vec::new(), yardstick }]));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Fault::Failed(format!("cannot start the threads: {error}")))?;
+    let runtime = runtime.map_err(|error| BenchError::Failed(format!("cannot start the threads: {error}")))?;
     let mut measured = Vec::new();
     for kind in [Kind::Audit, Kind::Web] {
         let pages = Corpus::new(kind).pages(PAGES);
         let stages = stages(&pages)?;
         let yardstick = cpu::gzip_each(&stages.events, stages.logs);
-        let run = |to| runtime.block_on(line::measure(kind, to, &path, args.shards, args.count)).map_err(Fault::Failed);
+        let run =
+            |to| runtime.block_on(line::measure(kind, to, &path, args.shards, args.count)).map_err(BenchError::Failed);
         let lines = To::ALL.into_iter().map(run).collect::<Result<_, _>>()?;
         let corpus = kind.name().to_owned();
         measured.push(Measured { corpus, stages, script_lines: Vec::new(), lines, yardstick });

@@ -56,7 +56,7 @@ pub(super) struct Stages {
 }
 
 /// Why a script cannot be measured.
-pub(super) enum Fault {
+pub(super) enum StageError {
     /// It does not load.
     Script(HookError),
     /// It fails on a log.
@@ -69,7 +69,7 @@ pub(super) fn measure(
     config: &script::Config,
     formats: &[DestinationFormat],
     pages: &[Page],
-) -> Result<Stages, Fault> {
+) -> Result<Stages, StageError> {
     let mut work = Work::new(script, config, formats, pages)?;
     let logs = work.logs;
     let mut each = |stage| median(MIN_LOGS.div_ceil(logs.max(1)), logs, &mut || work.run(stage));
@@ -94,7 +94,7 @@ pub(super) fn repeat(
     config: &script::Config,
     formats: &[DestinationFormat],
     pages: &[Page],
-) -> Result<usize, Fault> {
+) -> Result<usize, StageError> {
     let mut work = Work::new(script, config, formats, pages)?;
     (0..passes).for_each(|_| work.run(stage));
     Ok(work.logs)
@@ -120,19 +120,19 @@ impl<'a> Work<'a> {
         config: &script::Config,
         formats: &[DestinationFormat],
         pages: &'a [Page],
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, StageError> {
         let pack = |body: &[u8]| lz4::block::compress(body, None, false).expect("memory can be compressed");
         let packed = pages.iter().map(|page| (pack(&page.body).into(), page.body.len())).collect();
         let mut reader = Logs::default();
         let logs = pages.iter().map(|page| read(&mut reader, page)).sum();
         let empty = |named: &DestinationFormat| DestinationFormat { format: Arc::new(Nothing), ..named.clone() };
-        let plain = load(script, config, formats.iter().map(empty).collect()).map_err(Fault::Script)?;
-        let mut full = load(script, config, formats.to_vec()).map_err(Fault::Script)?;
+        let plain = load(script, config, formats.iter().map(empty).collect()).map_err(StageError::Script)?;
+        let mut full = load(script, config, formats.to_vec()).map_err(StageError::Script)?;
         let mut events = Vec::new();
         for page in pages {
             let made = full.run(page).expect(READABLE);
             if let Some(failed) = made.failed.first() {
-                return Err(Fault::Log(format!("the script fails on log {}: {}", failed.log + 1, failed.error)));
+                return Err(StageError::Log(format!("the script fails on log {}: {}", failed.log + 1, failed.error)));
             }
             made.outputs.iter().for_each(|output| events.extend_from_slice(output.bytes()));
         }
@@ -226,7 +226,9 @@ mod tests {
         let config = script::Config { timeout: Duration::from_secs(1), memory: 64 << 20, vars: toml::Table::new() };
         let logs = serde_json::json!({ "a": "1" });
         let page = script::Sample::page(&[script::Sample::from_json(&logs).unwrap()]);
-        let Err(Fault::Log(why)) = measure(&script, &config, &[nothing()], &[page]) else { panic!("it was measured") };
+        let Err(StageError::Log(why)) = measure(&script, &config, &[nothing()], &[page]) else {
+            panic!("it was measured")
+        };
         assert!(why.starts_with("the script fails on log 1: "), "{why}");
     }
 

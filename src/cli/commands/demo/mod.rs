@@ -109,27 +109,27 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     match played {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(Fault::Failed(error)) => fail(&error),
+        Err(DemoError::Failed(error)) => fail(&error),
         // It is not known whether a log is missing.
-        Err(Fault::Unwritten(error)) => written(Err(error), ExitCode::FAILURE),
+        Err(DemoError::Unwritten(error)) => written(Err(error), ExitCode::FAILURE),
     }
 }
 
 /// Why the demo ended early.
-enum Fault {
+enum DemoError {
     Failed(String),
     /// The output cannot be written.
     Unwritten(io::Error),
 }
 
-impl From<String> for Fault {
+impl From<String> for DemoError {
     fn from(error: String) -> Self {
         Self::Failed(error)
     }
 }
 
 /// Only the output fails with such an error.
-impl From<io::Error> for Fault {
+impl From<io::Error> for DemoError {
     fn from(error: io::Error) -> Self {
         Self::Unwritten(error)
     }
@@ -151,7 +151,7 @@ fn fail(error: &str) -> ExitCode {
 }
 
 /// Whether no log is missing.
-async fn play(args: &Args) -> Result<bool, Fault> {
+async fn play(args: &Args) -> Result<bool, DemoError> {
     let script = DemoScript::find(args.script.as_deref())?;
     let text = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
     let oracle = Arc::new(Oracle::default());
@@ -360,7 +360,7 @@ async fn watch(
     oracle: &Oracle,
     screen: &mut Screen,
     running: &mut JoinSet<Result<(), app::Error>>,
-) -> Result<Option<Duration>, Fault> {
+) -> Result<Option<Duration>, DemoError> {
     let started = Instant::now();
     let mut progressed = (started, 0);
     let mut fault = None;
@@ -413,7 +413,7 @@ async fn stay(
     script: &Path,
     hooks: &Hooks,
     running: &mut JoinSet<Result<(), app::Error>>,
-) -> Result<(), Fault> {
+) -> Result<(), DemoError> {
     let port = sls.address().port();
     print_line("\nStill running, and writing a few logs a second. Press Ctrl-C to stop. Meanwhile:")?;
     print_line("")?;
