@@ -97,13 +97,13 @@ impl Budget {
     async fn wait_for(&self, bytes: usize, need: Need) -> Credit {
         let memory = &self.0.memory;
         let (sender, receiver) = oneshot::channel();
-        let wish = {
+        let request = {
             let mut known = memory.lock();
-            let wish = known.shares.wish(self.0.id, bytes, need);
-            known.waiting.insert(wish, Waiter { share: Arc::clone(&self.0), since: Instant::now(), sender });
-            wish
+            let request = known.shares.request(self.0.id, bytes, need);
+            known.waiting.insert(request, Waiter { share: Arc::clone(&self.0), since: Instant::now(), sender });
+            request
         };
-        let _waiting = Waiting { memory, wish };
+        let _waiting = Waiting { memory, request };
         memory.grant();
         receiver.await.expect("a request is kept until it is granted or its caller is gone")
     }
@@ -173,7 +173,7 @@ impl Memory {
             let mut known = self.lock();
             let granted = known.shares.grant();
             let waiting = &mut known.waiting;
-            let granted = granted.into_iter().filter_map(|(wish, bytes)| Some((waiting.remove(&wish)?, bytes)));
+            let granted = granted.into_iter().filter_map(|(request, bytes)| Some((waiting.remove(&request)?, bytes)));
             let granted: Vec<_> = granted.collect();
             let now = Instant::now();
             known.granted.extend(granted.iter().map(|(waiter, _)| (waiter.share.id, now)));
@@ -212,15 +212,15 @@ impl Drop for Share {
 /// A waiting request; dropping it cancels it.
 struct Waiting<'a> {
     memory: &'a Memory,
-    wish: MemoryRequestId,
+    request: MemoryRequestId,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let forgotten = {
             let mut known = self.memory.lock();
-            known.shares.forget(self.wish);
-            known.waiting.remove(&self.wish)
+            known.shares.forget(self.request);
+            known.waiting.remove(&self.request)
         };
         if forgotten.is_some() {
             self.memory.grant();

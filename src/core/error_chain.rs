@@ -9,14 +9,14 @@ use super::tls_fault::reason;
 /// left out.
 #[must_use]
 pub fn error_chain(error: &dyn Error) -> String {
-    let mut said = vec![reason(&error.to_string())];
+    let mut reasons = vec![reason(&error.to_string())];
     let mut below = error.source();
     while let Some(error) = below {
         let text = reason(&error.to_string());
-        if said.last().is_none_or(|last| !last.contains(&text)) {
-            said.push(text);
+        if reasons.last().is_none_or(|last| !last.contains(&text)) {
+            reasons.push(text);
         }
         below = error.source();
     }
-    excerpt(&said.join(": "))
+    excerpt(&reasons.join(": "))
 }

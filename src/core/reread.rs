@@ -32,7 +32,7 @@ pub trait FromFiles: Send + Sync + 'static {
     }
 
     /// Whether to log a change of the content.
-    fn is_told(&self, _before: &Self::Content, _now: &Self::Content) -> bool {
+    fn is_logged(&self, _before: &Self::Content, _now: &Self::Content) -> bool {
         true
     }
 
@@ -168,7 +168,7 @@ impl<F: FromFiles> Reread<F> {
                 return;
             }
             Ok(Ok(Look::Changed(content, value))) => {
-                if state.content.as_deref().is_none_or(|before| files.is_told(before, &content)) {
+                if state.content.as_deref().is_none_or(|before| files.is_logged(before, &content)) {
                     tracing::info!("{what} changed on disk: the new content is used from now on");
                 }
                 state.value = value;

@@ -51,7 +51,7 @@ struct TrackedHealth {
 struct Outage {
     since: Option<Instant>,
     logged_down: LoggedCauses,
-    is_said_down: bool,
+    is_logged_down: bool,
     /// The last logged refusal, and when.
     logged_refusal: Option<(String, Instant)>,
     held_causes: LoggedCauses,
@@ -131,7 +131,7 @@ impl HealthTracker {
         self.fails();
         if trouble.logged_down.is_news(cause, now, RETURN_INTERVAL) {
             let name = self.name;
-            if std::mem::replace(&mut trouble.is_said_down, true) {
+            if std::mem::replace(&mut trouble.is_logged_down, true) {
                 tracing::warn!(url = self.url, %cause, "{name} is still down, now for another cause");
             } else {
                 let so = self.meanwhile().unwrap_or("nothing is lost");

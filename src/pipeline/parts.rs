@@ -57,13 +57,13 @@ pub(super) struct RemainingPage {
     /// How long the script has worked on the page.
     spent: Duration,
     /// Whether the slow page was reported.
-    is_told: bool,
+    is_logged: bool,
 }
 
 impl RemainingPage {
     /// All of a page that was just pulled.
     pub(super) fn of(page: Page) -> Self {
-        Self { page, pulled_at: Instant::now(), from: 0, counted: None, spent: Duration::ZERO, is_told: false }
+        Self { page, pulled_at: Instant::now(), from: 0, counted: None, spent: Duration::ZERO, is_logged: false }
     }
 }
 
@@ -201,8 +201,8 @@ impl<S: Source, K: Destination> Shard<S, K> {
         if is_last && rest.page.at_end == Some(true) {
             self.account.read_to_end(rest.pulled_at);
         }
-        if !is_last && rest.spent >= SLOW_PAGE && !rest.is_told {
-            rest.is_told = true;
+        if !is_last && rest.spent >= SLOW_PAGE && !rest.is_logged {
+            rest.is_logged = true;
             warn!(
                 shard = %self.name, at = rest.page.cursor.when(), logs = end,
                 "the script is slow: it has worked on one page for {} s; the events made so far are delivered, and \

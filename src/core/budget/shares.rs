@@ -32,12 +32,12 @@ pub(super) struct Shares {
     /// Number of large parts of each source: those that may become larger than their room, or are.
     large: BTreeMap<ShareId, usize>,
     /// Waiting requests in order of arrival.
-    wishes: VecDeque<Wish>,
+    requests: VecDeque<MemoryRequest>,
     next: u64,
 }
 
 #[derive(Debug)]
-struct Wish {
+struct MemoryRequest {
     id: MemoryRequestId,
     share: ShareId,
     bytes: usize,
@@ -64,7 +64,7 @@ impl Shares {
             used: 0,
             claimed: 0,
             large: BTreeMap::new(),
-            wishes: VecDeque::new(),
+            requests: VecDeque::new(),
             next: 0,
         }
     }
@@ -109,9 +109,9 @@ impl Shares {
     }
 
     /// Adds a request for `bytes`, or for [`Shares::most`] if that is less.
-    pub(super) fn wish(&mut self, share: ShareId, bytes: usize, need: Need) -> MemoryRequestId {
+    pub(super) fn request(&mut self, share: ShareId, bytes: usize, need: Need) -> MemoryRequestId {
         let id = self.next_id();
-        self.wishes.push_back(Wish { id, share, bytes, need });
+        self.requests.push_back(MemoryRequest { id, share, bytes, need });
         id
     }
 
@@ -154,8 +154,8 @@ impl Shares {
     }
 
     /// Cancels a request.
-    pub(super) fn forget(&mut self, wish: MemoryRequestId) {
-        self.wishes.retain(|one| one.id != wish);
+    pub(super) fn forget(&mut self, request: MemoryRequestId) {
+        self.requests.retain(|one| one.id != request);
     }
 
     /// Grants all requests that can be granted, and counts their bytes as held. Within a source, requests are granted
@@ -165,29 +165,29 @@ impl Shares {
         let mut granted = Vec::new();
         let mut waiting = BTreeSet::new();
         let mut common = self.common();
-        let wishes = std::mem::take(&mut self.wishes);
-        for wish in wishes {
-            if wish.need == Need::Begin {
-                if self.may_begin(wish.share) {
-                    granted.push((wish.id, 0));
+        let requests = std::mem::take(&mut self.requests);
+        for request in requests {
+            if request.need == Need::Begin {
+                if self.may_begin(request.share) {
+                    granted.push((request.id, 0));
                 } else {
-                    self.wishes.push_back(wish);
+                    self.requests.push_back(request);
                 }
                 continue;
             }
-            let least = self.least(&wish);
-            let own = self.own(wish.share);
-            if waiting.contains(&wish.share) || least > own + common {
-                if waiting.insert(wish.share) && least > self.kept() {
+            let least = self.least(&request);
+            let own = self.own(request.share);
+            if waiting.contains(&request.share) || least > own + common {
+                if waiting.insert(request.share) && least > self.kept() {
                     common = 0;
                 }
-                self.wishes.push_back(wish);
+                self.requests.push_back(request);
                 continue;
             }
-            let bytes = wish.bytes.min(own + common).max(least);
+            let bytes = request.bytes.min(own + common).max(least);
             common -= bytes.saturating_sub(own);
-            self.set_held(wish.share, self.held(wish.share) + bytes);
-            granted.push((wish.id, bytes));
+            self.set_held(request.share, self.held(request.share) + bytes);
+            granted.push((request.id, bytes));
         }
         granted
     }
@@ -195,7 +195,7 @@ impl Shares {
     /// Takes `bytes` if they are free now. Waiting requests for more than a reserved part have priority, except over the
     /// reserved part of this source.
     pub(super) fn take_now(&mut self, share: ShareId, bytes: usize) -> bool {
-        let is_common_waited_for = self.wishes.iter().any(|wish| self.least(wish) > self.kept());
+        let is_common_waited_for = self.requests.iter().any(|request| self.least(request) > self.kept());
         let common = if is_common_waited_for { 0 } else { self.common() };
         let is_free = bytes <= self.own(share) + common;
         if is_free {
@@ -217,8 +217,8 @@ impl Shares {
     }
 
     /// The minimum number of bytes that satisfies a request.
-    fn least(&self, wish: &Wish) -> usize {
-        wish.bytes.min(if wish.need == Need::About { self.kept() } else { self.most() })
+    fn least(&self, request: &MemoryRequest) -> usize {
+        request.bytes.min(if request.need == Need::About { self.kept() } else { self.most() })
     }
 
     /// The unused rest of a source's reserved part.

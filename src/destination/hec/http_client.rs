@@ -45,7 +45,7 @@ impl FromFiles for ClientFiles {
         "the certificates of HEC"
     }
 
-    fn is_told(&self, (before, _): &Self::Content, (now, _): &Self::Content) -> bool {
+    fn is_logged(&self, (before, _): &Self::Content, (now, _): &Self::Content) -> bool {
         before != now
     }
 

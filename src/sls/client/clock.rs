@@ -18,7 +18,7 @@ pub(super) struct ServerClock {
     ahead: AtomicI64,
     /// The same for signatures: 0 until the difference matters to the server.
     ahead_signing: AtomicI64,
-    is_told: AtomicBool,
+    is_logged: AtomicBool,
 }
 
 impl ServerClock {
@@ -63,7 +63,7 @@ impl ServerClock {
         let ahead = date - Timestamp::now().as_second();
         self.ahead.store(ahead, Ordering::Relaxed);
         self.ahead_signing.store(ahead, Ordering::Relaxed);
-        if !self.is_told.swap(true, Ordering::Relaxed) {
+        if !self.is_logged.swap(true, Ordering::Relaxed) {
             let side = if ahead < 0 { "behind" } else { "ahead of" };
             let seconds = ahead.unsigned_abs();
             tracing::warn!("the clock of SLS is {seconds} s {side} this host's: signing with its time; set this clock");

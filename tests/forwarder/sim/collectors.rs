@@ -83,7 +83,7 @@ struct Indexer {
 struct Taken {
     is_indexed: bool,
     /// `true` was returned once, and the id is forgotten.
-    is_said: bool,
+    is_reported: bool,
 }
 
 struct Queued {
@@ -209,17 +209,23 @@ impl Cluster {
     }
 
     /// The requested ids, and which of them are safe. `true` is returned once for each.
-    fn say(&mut self, indexer: usize, channel: usize, ids: &[u64], is_forgetful: bool) -> BTreeMap<String, bool> {
+    fn acknowledged(
+        &mut self,
+        indexer: usize,
+        channel: usize,
+        ids: &[u64],
+        is_forgetful: bool,
+    ) -> BTreeMap<String, bool> {
         let mut known = self.indexers[indexer].channels.get_mut(&channel);
-        let mut say = |id: &u64| {
+        let mut is_acknowledged = |id: &u64| {
             let taken = known.as_mut().and_then(|taken| taken.get_mut(*id as usize));
-            let Some(taken) = taken.filter(|taken| taken.is_indexed && !taken.is_said && !is_forgetful) else {
+            let Some(taken) = taken.filter(|taken| taken.is_indexed && !taken.is_reported && !is_forgetful) else {
                 return false;
             };
-            taken.is_said = true;
+            taken.is_reported = true;
             true
         };
-        ids.iter().map(|id| (id.to_string(), say(id))).collect()
+        ids.iter().map(|id| (id.to_string(), is_acknowledged(id))).collect()
     }
 }
 
@@ -461,7 +467,7 @@ impl Inner {
         let cluster = self.cluster();
         let ids = cluster.indexers[indexer].channels.entry(channel).or_default();
         let id = ids.len();
-        ids.push(Taken { is_indexed: false, is_said: false });
+        ids.push(Taken { is_indexed: false, is_reported: false });
         cluster.accepted += 1;
         match takes {
             Some(takes) => {
@@ -491,7 +497,7 @@ impl Inner {
             }
             _ => {
                 let is_forgetful = fate == 3 || Instant::now() < self.cluster().indexers[indexer].unacknowledging_until;
-                self.cluster().say(indexer, channel, &ids, is_forgetful)
+                self.cluster().acknowledged(indexer, channel, &ids, is_forgetful)
             }
         };
         if fate < 9 {

@@ -82,7 +82,7 @@ pub struct Args {
 pub(crate) fn main(args: &Args) -> ExitCode {
     match report(args) {
         Ok(report) => show(&report, ExitCode::SUCCESS),
-        Err(BenchError::Usage(said)) => end_with(&said),
+        Err(BenchError::Usage(message)) => end_with(&message),
         Err(BenchError::Failed(why)) => {
             note(format_args!("forwarder bench: {why}"));
             ExitCode::FAILURE

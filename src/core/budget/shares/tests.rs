@@ -6,7 +6,7 @@ const TOTAL: usize = 1_000;
 struct Model {
     shares: Shares,
     sources: Vec<ShareId>,
-    wishes: BTreeMap<MemoryRequestId, ShareId>,
+    requests: BTreeMap<MemoryRequestId, ShareId>,
     credits: Vec<(ShareId, usize)>,
 }
 
@@ -14,12 +14,12 @@ impl Model {
     fn new(sources: usize) -> Self {
         let mut shares = Shares::new(TOTAL);
         let sources = (0..sources).map(|_| shares.join()).collect();
-        Self { shares, sources, wishes: BTreeMap::new(), credits: Vec::new() }
+        Self { shares, sources, requests: BTreeMap::new(), credits: Vec::new() }
     }
 
     fn settle(&mut self) {
-        for (wish, bytes) in self.shares.grant() {
-            let share = self.wishes.remove(&wish).expect("it is granted once");
+        for (request, bytes) in self.shares.grant() {
+            let share = self.requests.remove(&request).expect("it is granted once");
             self.credits.push((share, bytes));
         }
     }
@@ -30,8 +30,8 @@ impl Model {
         let own: Vec<usize> = (0..self.credits.len()).filter(|at| self.credits[*at].0 == share).collect();
         match rng.u32(..4) {
             0 | 1 => {
-                let wish = self.shares.wish(share, bytes, if rng.bool() { Need::Whole } else { Need::About });
-                self.wishes.insert(wish, share);
+                let request = self.shares.request(share, bytes, if rng.bool() { Need::Whole } else { Need::About });
+                self.requests.insert(request, share);
             }
             2 if self.shares.take_now(share, bytes) => self.credits.push((share, bytes)),
             _ if !own.is_empty() => self.give_back(own[rng.usize(..own.len())]),
@@ -116,15 +116,15 @@ fn sources_that_never_release_memory_stop_no_other() {
         }
         let well = model.sources[0];
         // From here on, this source requests only what its reserved part can satisfy.
-        let of_it = model.wishes.iter().filter(|(_, share)| **share == well).map(|(wish, _)| *wish);
-        for wish in of_it.collect::<Vec<_>>() {
-            model.wishes.remove(&wish);
-            model.shares.forget(wish);
+        let of_it = model.requests.iter().filter(|(_, share)| **share == well).map(|(request, _)| *request);
+        for request in of_it.collect::<Vec<_>>() {
+            model.requests.remove(&request);
+            model.shares.forget(request);
         }
         let mut left = 50;
         for _ in 0..left {
-            let wish = model.shares.wish(well, rng.usize(1..TOTAL), Need::About);
-            model.wishes.insert(wish, well);
+            let request = model.shares.request(well, rng.usize(1..TOTAL), Need::About);
+            model.requests.insert(request, well);
         }
         while left > 0 {
             let all = std::mem::take(&mut model.credits);
@@ -158,8 +158,8 @@ fn a_large_request_is_not_overtaken_by_small_ones() {
     let mut model = Model::new(2);
     let [first, second] = model.sources[..] else { panic!() };
     assert!(model.shares.take_now(first, 500) && model.shares.take_now(second, 300));
-    let large = model.shares.wish(first, 800, Need::Whole);
-    let small = model.shares.wish(second, 50, Need::About);
+    let large = model.shares.request(first, 800, Need::Whole);
+    let small = model.shares.request(second, 50, Need::About);
     assert!(model.shares.grant().is_empty(), "200 are free, and wait for the large one");
     assert!(!model.shares.take_now(second, 50));
     model.shares.give_back(first, 500);
@@ -244,8 +244,8 @@ fn a_part_may_begin_although_a_pull_waits_for_all_of_the_memory() {
     let share = model.sources[0];
     model.shares.take_anyway(share, 2 * TOTAL);
     assert_eq!(model.shares.begin(share, 0), Some(true));
-    let pull = model.shares.wish(share, TOTAL, Need::Whole);
-    let part = model.shares.wish(share, 0, Need::Begin);
+    let pull = model.shares.request(share, TOTAL, Need::Whole);
+    let part = model.shares.request(share, 0, Need::Begin);
     assert!(model.shares.grant().is_empty());
     model.shares.end_large(share);
     assert_eq!(model.shares.grant(), [(part, 0)]);
