@@ -6,7 +6,8 @@ use std::time::Duration;
 use forwarder::core::batch::Events;
 use forwarder::destination::hec::Partial;
 use forwarder::destination::hec::plan::{MAX_EVENTS, Plan};
-use forwarder::destination::hec::reply::{Before, Reply, Sent, Verdict, classify, foreign};
+use forwarder::destination::hec::reply::{Reply, Sent, classify, foreign};
+use forwarder::destination::hec::verdict::{Before, Verdict};
 
 use super::input::Input;
 

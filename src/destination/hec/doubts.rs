@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::member::Member;
 use super::members::Permit;
-use super::reply::{Verdict, answered_elsewhere};
 use super::suspicion::Failure;
+use super::verdict::{Verdict, answered_elsewhere};
 
 /// The doubts about the members of one request. If it turns out that the request itself is the cause, they are dropped.
 #[derive(Debug, Default)]

@@ -10,9 +10,9 @@ use super::concurrency::{Admit, ConcurrencyLimit, FlowState, Ticket};
 use super::failures::Failures;
 use super::indexing::AckProbe;
 use super::member::Member;
-use super::reply::Verdict;
 use super::roster::Roster;
 use super::suspicion::Failure;
+use super::verdict::Verdict;
 use crate::destination::Health;
 
 /// The members, and which of them gets a request.

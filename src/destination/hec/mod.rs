@@ -40,6 +40,7 @@ mod tally;
 mod timing;
 mod token;
 pub mod transport;
+pub mod verdict;
 
 use std::path::PathBuf;
 use std::sync::Arc;

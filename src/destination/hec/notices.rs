@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::reply::Verdict;
+use super::verdict::Verdict;
 
 /// What happens to the events of a member that fails while others work.
 pub(super) const GO_ELSEWHERE: &str = "its events go to the other collectors";

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
-use super::reply::{Before, Verdict, index_of};
+use super::reply::index_of;
+use super::verdict::{Before, Verdict};
 use crate::core::batch::Events;
 use crate::destination::{Rejected, Rejection};
 

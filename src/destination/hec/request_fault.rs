@@ -9,8 +9,9 @@ use std::io;
 use std::iter;
 
 use super::reply;
-use super::reply::{PROXY_LOGIN, Verdict};
+use super::reply::PROXY_LOGIN;
 use super::suspicion::Failure;
+use super::verdict::Verdict;
 use crate::core::cause::Cause;
 use crate::core::tls_fault;
 use crate::core::tls_fault::is_cut_short;

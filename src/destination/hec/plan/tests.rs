@@ -209,7 +209,7 @@ fn run_unanswered(events: &Events, dies: impl Fn(&Range<usize>) -> bool) -> (BTr
             }
             (true, 1) => {
                 let failed = Verdict::Hold { cause: crate::core::cause::Cause::new("reset") };
-                crate::destination::hec::reply::ended_by_its_event(&failed, 5)
+                crate::destination::hec::verdict::ended_by_its_event(&failed, 5)
             }
             (true, _) => Verdict::Halve,
         };

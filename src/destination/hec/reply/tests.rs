@@ -457,24 +457,3 @@ fn a_reply_not_from_a_collector_can_be_about_the_request_unless_it_refuses_every
         assert_eq!(failure(status, page), None, "{status}");
     }
 }
-
-#[test]
-fn an_event_that_ended_its_requests_is_rejected_with_the_reason_and_the_count() {
-    let failed = Verdict::Retry { floor: None, maybe_taken: 1, cause: Cause::new("no reply: connection reset") };
-    let Verdict::Event { bad: 0, code, reason, .. } = ended_by_its_event(&failed, 5) else { panic!() };
-    assert_eq!(code, "no reply");
-    assert_eq!(
-        reason,
-        "5 times in a row it got no answer from a collector, while others succeeded: no reply: connection reset"
-    );
-}
-
-#[test]
-fn a_collector_that_accepts_no_events_is_described_with_its_own_advice_or_with_ours() {
-    let hint = |hint| match takes_no_events(Verdict::Hold { cause: Cause { what: String::new(), hint } }) {
-        Verdict::Hold { cause } => cause.hint,
-        verdict => panic!("{verdict:?}"),
-    };
-    assert_eq!(hint(Some("enable the token")), Some("enable the token"));
-    assert!(hint(None).is_some_and(|hint| hint.contains("an empty request is answered")));
-}
