@@ -15,7 +15,8 @@
 //!
 //! With a cluster: a checkpoint that moves when events are accepted but not indexed
 //! (`a_checkpoint_waits_until_the_events_are_indexed`), a poll error treated as an acknowledgement
-//! (`a_poll_that_fails_confirms_nothing`), the weights of members ignored (`events_go_to_the_members…`). With several
+//! (`a_poll_that_fails_confirms_nothing`), the weights of members ignored (`events_go_to_the_members…`), a member that
+//! acknowledges nothing served as the others are (`a_member_that_acknowledges_nothing…`). With several
 //! destinations: `to` ignored (seed 2), dead letters that an isolated destination missed recorded as delivered but not
 //! sent (seed 2).
 //!
