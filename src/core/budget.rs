@@ -3,6 +3,7 @@
 mod buffers;
 mod part;
 mod shares;
+mod unused;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use buffers::Unused;
 pub use buffers::{Buffer, Buffers};
 pub use part::{LargePart, PartBegun};
 use shares::{MemoryRequestId, Need, ShareId, Shares};
+use unused::Unused;
 
 /// A memory limit in bytes, shared by the sources of a process. A quarter of it is reserved for the sources in equal
 /// parts; no other source can take a source's part.
