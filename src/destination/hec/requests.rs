@@ -262,6 +262,9 @@ impl Requests {
                 continue;
             }
             let others = self.members.others_for(&Wanted { bytes, events, failures: &failures });
+            if others.is_empty() {
+                continue;
+            }
             let others = join_all(others.iter().map(|other| other.answers_empty(self.timing.silence)));
             let (answers, others_answer) = tokio::join!(member.answers_empty(self.timing.silence), others);
             if !answers && others_answer.contains(&true) && member.tally.is_silent_since(since) {

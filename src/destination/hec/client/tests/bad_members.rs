@@ -53,6 +53,14 @@ async fn slow_collectors_and_ones_that_stall_together_are_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slow_collector_without_others_gets_no_empty_requests() {
+    let cluster = Cluster::new([Manner::Slow(TIMEOUT * 2 / 3); 3]);
+    let hec = cluster.client_of(1, RETRY_TIMING);
+    load(&cluster, &hec, MINUTE).await;
+    assert_eq!(cluster.empty(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_bad_collector_of_three_shrinks_no_request_and_delays_a_log_by_one_timeout_at_most() {
     for manner in BAD {
         let cluster = Cluster::new([manner, Manner::Well, Manner::Well]);

@@ -58,6 +58,7 @@ pub struct Sent {
 struct State {
     manners: [Manner; 3],
     sent: Vec<Sent>,
+    empty: usize,
     accepted: usize,
 }
 
@@ -67,7 +68,7 @@ pub struct Cluster(Arc<Mutex<State>>);
 
 impl Cluster {
     pub fn new(manners: [Manner; 3]) -> Self {
-        Self(Arc::new(Mutex::new(State { manners, sent: Vec::new(), accepted: 0 })))
+        Self(Arc::new(Mutex::new(State { manners, sent: Vec::new(), empty: 0, accepted: 0 })))
     }
 
     /// From now on, a collector answers like this.
@@ -78,6 +79,11 @@ impl Cluster {
     /// The requests with events from this time on.
     pub fn sent_since(&self, since: Instant) -> Vec<Sent> {
         self.0.lock().unwrap().sent.iter().copied().filter(|sent| sent.at >= since).collect()
+    }
+
+    /// The number of requests without events.
+    pub fn empty(&self) -> usize {
+        self.0.lock().unwrap().empty
     }
 
     /// The number of accepted events.
@@ -107,7 +113,9 @@ impl Cluster {
         let is_empty = request.body.is_empty();
         let manner = {
             let mut state = self.0.lock().unwrap();
-            if !is_empty {
+            if is_empty {
+                state.empty += 1;
+            } else {
                 state.sent.push(Sent { member, at: Instant::now(), bytes: request.body.len() });
             }
             state.manners[member]
