@@ -145,7 +145,7 @@ async fn every_fault_of_the_rehearsal_can_be_triggered() {
             ordered += 1;
         }
     }
-    assert_eq!(ordered, 27);
+    assert_eq!(ordered, 28);
     keys.stop().await;
     sls.stop().await;
     hec.stop().await;
