@@ -7,14 +7,14 @@
 //! Keys and values are spans of the page's own bytes. Only text that the page does not contain is stored separately:
 //! the decimal times, and the names of the tags, once per log group.
 
-use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::core::cursor::ShardId;
 use crate::core::page::Page;
 
+use super::field::{BUILT, Field, Span, built_span, is_same, is_same_key, read_pair, usual_content};
+use super::position::LogPosition;
 use super::wire::{PageError, PageFault, Wire};
 
 /// Decodes pages one after the other, and reuses its buffers.
@@ -64,20 +64,6 @@ pub fn check(body: &Bytes) -> Result<(), PageError> {
     Ok(())
 }
 
-/// A range of the page's body, or of `built` if the top bit of `start` is set.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Span {
-    start: u32,
-    len: u32,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Field {
-    key: Span,
-    value: Span,
-}
-
-const BUILT: u32 = 1 << 31;
 /// Far above what SLS sends (10 MB), and low enough that all spans fit next to the [`BUILT`] bit: a tag takes at
 /// least two bytes of a body, and adds eight bytes to its name.
 const MAX_BODY: usize = 256 << 20;
@@ -344,103 +330,6 @@ impl Logs {
     }
 }
 
-#[inline]
-fn read_pair(body: &[u8], place: Range<usize>) -> Result<Field, PageError> {
-    match usual_pair(&body[place.clone()], place.start) {
-        Some(pair) => Ok(pair),
-        None => read_any_pair(body, place),
-    }
-}
-
-/// Decodes the pair of a log at `start`, if it has the usual layout. Returns the pair and its end.
-#[inline]
-fn usual_content(body: &[u8], start: usize) -> Option<(Field, usize)> {
-    const CONTENT: u8 = 2 << 3 | 2;
-    let (len, start) = match body.get(start..)? {
-        [CONTENT, len @ ..0x80, ..] => (usize::from(*len), start + 2),
-        [CONTENT, low, high @ ..0x80, ..] => (usize::from(low & 0x7f) | usize::from(*high) << 7, start + 3),
-        _ => return None,
-    };
-    let end = start + len;
-    Some((usual_pair(body.get(start..end)?, start)?, end))
-}
-
-/// Decodes a pair in the layout that all writers use: the key, the value, and nothing else. It starts at `start` of
-/// the body.
-#[inline]
-fn usual_pair(bytes: &[u8], start: usize) -> Option<Field> {
-    const KEY: u8 = 1 << 3 | 2;
-    const VALUE: u8 = 2 << 3 | 2;
-    let [KEY, key_len @ ..0x80, rest @ ..] = bytes else { return None };
-    let key_len = usize::from(*key_len);
-    let (value_len, value) = match rest.get(key_len..)? {
-        [VALUE, len @ ..0x80, value @ ..] => (usize::from(*len), value),
-        [VALUE, low, high @ ..0x80, value @ ..] => (usize::from(low & 0x7f) | usize::from(*high) << 7, value),
-        _ => return None,
-    };
-    let span = |start: usize, len: usize| Span { start: start as u32, len: len as u32 };
-    (value.len() == value_len)
-        .then(|| Field { key: span(start + 2, key_len), value: span(start + bytes.len() - value_len, value_len) })
-}
-
-fn read_any_pair(body: &[u8], place: Range<usize>) -> Result<Field, PageError> {
-    let mut pair = Field { key: Span::default(), value: Span::default() };
-    let mut wire = Wire::new(body, place.start, place.end);
-    while let Some((field, kind)) = wire.tag()? {
-        match field {
-            1 => pair.key = wire.bytes(kind)?.into(),
-            2 => pair.value = wire.bytes(kind)?.into(),
-            _ => wire.skip(field, kind)?,
-        }
-    }
-    Ok(pair)
-}
-
-/// Whether two keys are equal. A key in `built` is at the same position again as long as the group's part is the same.
-#[inline]
-fn is_same_key(body: &[u8], one: Span, other: Span) -> bool {
-    let texts = || Some(is_same(body.get(one.range())?, body.get(other.range())?));
-    one == other || one.len == other.len && texts().unwrap_or(false)
-}
-
-/// Whether two keys are equal. Keys are short, so a function call for the comparison would cost more than the
-/// comparison.
-#[inline]
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    if one.len() != other.len() {
-        return false;
-    }
-    match one.len() {
-        ..4 => one.iter().eq(other),
-        4..8 => ends::<4>(one) == ends::<4>(other),
-        8..=16 => ends::<8>(one) == ends::<8>(other),
-        _ => one == other,
-    }
-}
-
-/// The first N and the last N bytes. They cover a text of at most 2 N bytes.
-#[inline]
-fn ends<const N: usize>(text: &[u8]) -> Option<([u8; N], [u8; N])> {
-    Some((*text.first_chunk()?, *text.last_chunk()?))
-}
-
-fn built_span(start: usize, end: usize) -> Span {
-    Span { start: start as u32 | BUILT, len: (end - start) as u32 }
-}
-
-impl Span {
-    #[inline]
-    fn range(self) -> Range<usize> {
-        self.start as usize..self.start as usize + self.len as usize
-    }
-}
-
-impl From<Range<usize>> for Span {
-    fn from(range: Range<usize>) -> Self {
-        Self { start: range.start as u32, len: range.len() as u32 }
-    }
-}
-
 /// One flattened log, borrowed from [`Logs`].
 #[derive(Clone, Copy)]
 pub struct Log<'a> {
@@ -563,28 +452,6 @@ impl<'a> Log<'a> {
             None => (page.cursor.to_string(), page.first_log.saturating_add(self.index())),
         };
         LogPosition { shard: page.shard, cursor, index }
-    }
-}
-
-/// A log's position in a logstore. Its text, `shard|cursor|index`, is the part of `meta.id` that identifies a log
-/// within a logstore.
-///
-/// The cursor is the number of the log's own group, and the index is the index in the group: this does not depend on
-/// where a pull started. If the page has no group numbers (under a query), they are the page's cursor and the index
-/// in the page.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogPosition {
-    /// The shard.
-    pub shard: ShardId,
-    /// Number of the group, or the page's cursor as sent by SLS.
-    pub cursor: String,
-    /// Index from 0, in the group or after the page's cursor.
-    pub index: u32,
-}
-
-impl fmt::Display for LogPosition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}|{}|{}", self.shard, self.cursor, self.index)
     }
 }
 

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
-use crate::core::cursor::Cursor;
+use crate::core::cursor::{Cursor, ShardId};
 use crate::loggroup::proto;
 
 type Dict = Vec<(Vec<u8>, Vec<u8>)>;
