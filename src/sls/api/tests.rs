@@ -1,10 +1,17 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::*;
+use crate::core::budget::Buffers;
+use crate::core::cursor::{Cursor, ShardId, Start};
+use crate::core::page::Page;
 use crate::core::secret::Secret;
-use crate::sls::{AccessKey, Credentials, Signature};
+use crate::core::source::Checkpoint;
+use crate::sls::message::{Method, Reply, Request};
+use crate::sls::{AccessKey, Compression, Config, Credentials, Signature};
 
 const CURSOR: &str = "MTcwMDAwMDAwMDAwMDAwMDAwMA==";
 const SHARD: ShardId = ShardId(3);
