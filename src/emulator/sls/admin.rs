@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::faults::{Call, Order, SlsEvent};
 use super::group::Phase;
+use super::logstore::Logstore;
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::service::Service;
-use super::state::Logstore;
 use crate::emulator::request::Request;
 
 /// Answers a request under `/_emulator/`.

@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 
 use super::faults::Call;
 use super::group::{ConsumerGroup, Save};
+use super::logstore::{Logstore, Route};
 use super::pull::{cursor_parameter, pull, put};
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::service::Service;
 use super::shard::Shard;
-use super::state::{Logstore, Route, SlsState};
+use super::state::SlsState;
 use crate::core::cursor::Cursor;
 use crate::emulator::request::Request;
 

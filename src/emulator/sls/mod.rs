@@ -12,6 +12,7 @@ mod calls;
 mod codec;
 mod faults;
 pub mod group;
+pub mod logstore;
 mod pull;
 pub mod refusal;
 mod reply;
@@ -36,11 +37,12 @@ use crate::core::secret::Secret;
 use crate::loggroup::proto::LogGroup;
 pub use faults::{Call, Faults, SlsEvent, SlsFault};
 pub use group::{Checkpoint, Fence, Save};
+use logstore::Logstore;
 pub use refusal::Refusal;
 use service::Service;
 pub use service::Tap;
 use state::lock;
-use state::{Logstore, Shape, SlsState};
+use state::{Shape, SlsState};
 use verify::{Key, Verifier};
 
 /// The configuration of the emulator.

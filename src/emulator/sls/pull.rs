@@ -8,11 +8,12 @@ use hyper::Method;
 use prost::Message as _;
 
 use super::codec::Codec;
+use super::logstore::Route;
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::shard::Slice;
 use super::spl::Filter;
-use super::state::{Route, SlsState};
+use super::state::SlsState;
 use crate::core::cursor::Cursor;
 use crate::emulator::request::Request;
 use crate::loggroup::proto::{LogGroup, LogGroupList, Pair};
