@@ -1,17 +1,20 @@
 //! `forwarder demo`: the main job on an emulated SLS and destination.
 
+mod environment;
+mod error;
+mod files;
 mod oracle;
 mod places;
 mod receiver;
 mod screen;
+mod stay;
+mod watch;
 
-use std::io;
-use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::task::JoinSet;
 
@@ -21,41 +24,31 @@ use crate::cli::context::machine;
 use crate::cli::exit::written;
 use crate::cli::output::{note, print_line};
 use crate::core::count::thousands;
-use crate::core::named_file;
 use crate::core::secret::Secret;
 use crate::core::stop::stop;
 use crate::emulator::generate::Generator;
 use crate::emulator::sls;
 use crate::emulator::sls::SlsEmulator;
-use crate::script::{Hooks, MAX_TEXT};
 use crate::settings;
-use crate::settings::Environment;
+use environment::{KEY_ID, KEY_SECRET, environment};
+use error::DemoError;
+use files::{DemoDeadLetters, DemoScript};
 use oracle::Oracle;
-use places::{GROUP, Places};
+use places::Places;
 pub(crate) use places::{LOGSTORE, PROJECT};
 use receiver::{Collectors, OUTAGE, Receiver, To};
 use screen::Screen;
+use stay::stay;
+use watch::watch;
 
-const KEY_ID: &str = "demo-key-id";
-/// Guards nothing: the emulator is on the loopback address and holds made-up logs.
-const KEY_SECRET: &str = "demo-key-secret";
 /// Logs in a group, as a busy Logtail would send them.
 const GROUP_LOGS: u64 = 50;
-
-/// How often the demo checks the progress.
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Exit code of a job that SIGHUP ends.
 const HANGUP: u8 = 129;
 
 /// Logs of each kind per second of generated time.
 const LOGS_PER_SECOND: u64 = 50;
-
-/// Longest time without any progress before the demo gives up.
-const STALL_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The shipped script.
-const SCRIPT: &str = include_str!("../../../../scripts/transform.lua");
 
 /// Run the whole program on generated logs, without any account.
 #[derive(Debug, clap::Args)]
@@ -112,26 +105,6 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Err(DemoError::Failed(error)) => fail(&error),
         // It is not known whether a log is missing.
         Err(DemoError::Unwritten(error)) => written(Err(error), ExitCode::FAILURE),
-    }
-}
-
-/// Why the demo ended early.
-enum DemoError {
-    Failed(String),
-    /// The output cannot be written.
-    Unwritten(io::Error),
-}
-
-impl From<String> for DemoError {
-    fn from(error: String) -> Self {
-        Self::Failed(error)
-    }
-}
-
-/// Only the output fails with such an error.
-impl From<io::Error> for DemoError {
-    fn from(error: io::Error) -> Self {
-        Self::Unwritten(error)
     }
 }
 
@@ -240,63 +213,6 @@ async fn play(args: &Args) -> Result<bool, DemoError> {
     Ok(good)
 }
 
-/// The script's file.
-struct DemoScript {
-    path: PathBuf,
-    /// Where the embedded script was unpacked; removed when the demo ends.
-    unpacked: bool,
-}
-
-impl DemoScript {
-    fn find(given: Option<&Path>) -> Result<Self, String> {
-        // The shipped script is copied without its test cases, so that an edited copy is not refused because of them.
-        let usual = Path::new("scripts/transform.lua");
-        let is_changed = || named_file::read(usual, MAX_TEXT).is_ok_and(|text| text != SCRIPT.as_bytes());
-        if let Some(path) = given.or_else(|| is_changed().then_some(usual)) {
-            named_file::open(path).map_err(|error| format!("--script {} can't be read: {error}", path.display()))?;
-            return Ok(Self { path: path.to_owned(), unpacked: false });
-        }
-        let path = std::env::temp_dir().join(format!("forwarder-demo-{}.lua", std::process::id()));
-        // Left by a killed process with our id. A directory of another user cannot be removed from /tmp, and is not
-        // used.
-        let _ = std::fs::remove_file(&path);
-        named_file::create(&path)
-            .and_then(|mut file| file.write_all(SCRIPT.as_bytes()))
-            .map_err(|error| format!("{} can't be written: {error}", path.display()))?;
-        Ok(Self { path, unpacked: true })
-    }
-}
-
-impl Drop for DemoScript {
-    fn drop(&mut self) {
-        if self.unpacked {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// The directory of the dead letters; removed when the demo ends, unless there are some.
-struct DemoDeadLetters(PathBuf);
-
-impl DemoDeadLetters {
-    fn new() -> Self {
-        Self(std::env::temp_dir().join(format!("forwarder-demo-{}-dead-letters", std::process::id())))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for DemoDeadLetters {
-    fn drop(&mut self) {
-        let is_empty = |path: &Path| std::fs::metadata(path).is_ok_and(|file| file.len() == 0);
-        if is_empty(&self.0.join("dead-letters.jsonl")) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-}
-
 /// The start time for which the last log happens now.
 fn start_time(logs: u64) -> u32 {
     let span = i64::try_from(logs / 2 / LOGS_PER_SECOND).unwrap_or(0) + 3;
@@ -333,130 +249,6 @@ fn fill(
         }
     }
     Ok(())
-}
-
-/// The settings that a user would write.
-fn environment(sls: &SlsEmulator, places: &Places, receiver: &Receiver, script: &Path, letters: &Path) -> Environment {
-    let pairs: [(&str, String); 4] = [
-        ("SLS_CG", GROUP.into()),
-        ("SLS_AK_ID", KEY_ID.into()),
-        ("SLS_AK_KEY", KEY_SECRET.into()),
-        ("FORWARDER_SLS_HEARTBEAT_INTERVAL", "5s".into()),
-    ];
-    let endpoint = format!("http://{}", sls.address());
-    let pairs = pairs.into_iter().chain(places.environment(&endpoint)).chain(receiver.environment());
-    let mut environment: Environment = pairs.map(|(name, value)| (name.to_owned(), value.into())).collect();
-    environment.insert("FORWARDER_SCRIPT".into(), script.as_os_str().to_owned());
-    environment.insert("FORWARDER_DEAD_LETTERS_DIR".into(), letters.as_os_str().to_owned());
-    environment.insert("FORWARDER_STATE_DIR".into(), letters.join("state").into_os_string());
-    environment
-}
-
-/// Waits until all logs are completed; half-way it causes the outage of the receiver. Returns when that was.
-async fn watch(
-    logs: u64,
-    ledger: &crate::core::ledger::Ledger,
-    receiver: &Receiver,
-    oracle: &Oracle,
-    screen: &mut Screen,
-    running: &mut JoinSet<Result<(), app::Error>>,
-) -> Result<Option<Duration>, DemoError> {
-    let started = Instant::now();
-    let mut progressed = (started, 0);
-    let mut fault = None;
-    loop {
-        tokio::select! {
-            biased;
-            ended = running.join_next() => return Err(ended_early(ended).into()),
-            () = tokio::time::sleep(POLL_INTERVAL) => {}
-        }
-        let total = ledger.total();
-        let done = total.delivered + total.dropped + total.dead_lettered;
-        if done != progressed.1 {
-            progressed = (Instant::now(), done);
-        }
-        screen.show(done, &total)?;
-        // An outage after everything is delivered would have no effect.
-        if fault.is_none() && done < logs && oracle.arrived() >= logs / 2 {
-            fault = Some(started.elapsed());
-            screen.say(receiver.go_away())?;
-        }
-        if let Some(why) = ledger.read().into_values().find_map(|entry| entry.standstill().map(str::to_owned)) {
-            return Err(why.into());
-        }
-        if done >= logs {
-            if fault.is_none() {
-                screen.say("everything was delivered before an outage could be shown: use --logs 100000")?;
-            }
-            return Ok(fault);
-        }
-        if progressed.0.elapsed() > STALL_TIMEOUT {
-            return Err(format!("no progress for {STALL_TIMEOUT:?} at {done} of {logs} logs").into());
-        }
-    }
-}
-
-fn ended_early(ended: Option<Result<Result<(), app::Error>, tokio::task::JoinError>>) -> String {
-    match ended {
-        Some(Ok(Err(error))) => error.to_string(),
-        Some(Err(error)) => error.to_string(),
-        Some(Ok(Ok(()))) | None => "the program ended by itself".into(),
-    }
-}
-
-/// Keeps everything running and writes logs from time to time, until a signal arrives.
-async fn stay(
-    sls: &SlsEmulator,
-    places: &Places,
-    receiver: &Receiver,
-    generator: &mut Generator,
-    script: &Path,
-    hooks: &Hooks,
-    running: &mut JoinSet<Result<(), app::Error>>,
-) -> Result<(), DemoError> {
-    let port = sls.address().port();
-    print_line("\nStill running, and writing a few logs a second. Press Ctrl-C to stop. Meanwhile:")?;
-    print_line("")?;
-    if let Some(how) = receiver.how_to_look() {
-        print_line(format_args!("  events received          {how}"))?;
-    }
-    print_line(format_args!("  state of SLS             curl http://{}/_emulator/state", sls.address()))?;
-    print_line(format_args!(
-        "  script                   edit {}: a save takes effect within seconds",
-        script.display()
-    ))?;
-    print_line("\n  a second process, which takes over half of the shards:")?;
-    let places_set = places.environment(&format!("http://{}", sls.address()));
-    let places_set: Vec<String> = places_set.iter().map(|(name, value)| format!("{name}='{value}'")).collect();
-    print_line(format_args!("    {} SLS_CG={GROUP} \\", places_set.join(" ")))?;
-    let there: Vec<String> = receiver.environment().iter().map(|(name, value)| format!("{name}={value}")).collect();
-    print_line(format_args!("    SLS_AK_ID={KEY_ID} SLS_AK_KEY={KEY_SECRET} {} \\", there.join(" ")))?;
-    print_line(format_args!("    forwarder --script {}", script.display()))?;
-    print_line(format_args!(
-        "\n  the vendor's Python SDK: http_proxy=http://127.0.0.1:{port} and any http endpoint, such as"
-    ))?;
-    print_line(format_args!("    LogClient('http://demo.log.example', '{KEY_ID}', '{KEY_SECRET}')\n"))?;
-    let signal = tokio::signal::ctrl_c();
-    tokio::pin!(signal);
-    let mut turn = 0;
-    let state = || (hooks.script().version.clone(), hooks.reloads());
-    let mut seen = state();
-    loop {
-        let (version, reloads) = state();
-        if (&version, &reloads) != (&seen.0, &seen.1) {
-            print_line(format_args!("{}", app::summary::script(&version, &reloads).trim_start_matches("; ")))?;
-            seen = (version, reloads);
-        }
-        tokio::select! {
-            biased;
-            _ = &mut signal => return Ok(()),
-            ended = running.join_next() => return Err(ended_early(ended).into()),
-            () = tokio::time::sleep(Duration::from_millis(500)) => {}
-        }
-        let group = if turn % 2 == 0 { generator.audit(1) } else { generator.nginx(1) };
-        places.put(sls, turn, group)?;
-        turn += 1;
-    }
 }
 
 #[cfg(test)]
