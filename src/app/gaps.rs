@@ -67,11 +67,11 @@ impl Gaps {
 
     /// Keeps the file in step with the ledger; never returns.
     pub(super) async fn remember(&self, ledger: &Ledger) {
-        let mut is_told = false;
+        let mut is_logged = false;
         loop {
             sleep(INTERVAL).await;
             if let Err(error) = self.note(ledger)
-                && !std::mem::replace(&mut is_told, true)
+                && !std::mem::replace(&mut is_logged, true)
             {
                 warn!("cannot save gaps in the state directory; they will be forgotten at the next start: {error}");
             }

@@ -21,7 +21,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// Writes probe logs periodically while the process holds shards of the source; never returns.
 pub(super) async fn write_probes(pipeline: Arc<Pipeline<Sls, AnyDestination>>) {
     let (source, probes) = (&pipeline.source_name, pipeline.ledger.probes());
-    let mut is_told = false;
+    let mut is_logged = false;
     let mut pause = FIRST;
     loop {
         sleep(pause).await;
@@ -35,13 +35,13 @@ pub(super) async fn write_probes(pipeline: Arc<Pipeline<Sls, AnyDestination>>) {
         match pipeline.source.write_probe(shard, &id).await {
             Ok(()) => {
                 probes.written(source);
-                if std::mem::take(&mut is_told) {
+                if std::mem::take(&mut is_logged) {
                     info!(%source, "probe logs can be written again");
                 }
             }
             Err(error) => {
                 probes.failed(source, &id, &error, Instant::now());
-                if !std::mem::replace(&mut is_told, true) {
+                if !std::mem::replace(&mut is_logged, true) {
                     warn!(%source, cause = %error.cause(), "no probe log can be written, so the arrival of logs is not monitored");
                 }
             }

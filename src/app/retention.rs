@@ -31,7 +31,7 @@ impl Retention {
     /// Reads it periodically; never returns. Without the permission to do this everything works, but the time to loss is
     /// not known.
     pub(super) async fn watch(&self, source: &Sls) {
-        let mut is_told = false;
+        let mut is_logged = false;
         loop {
             let pause = match source.inspect_retention().await {
                 Ok(days) => {
@@ -39,7 +39,7 @@ impl Retention {
                     INTERVAL
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut is_told, true) {
+                    if !std::mem::replace(&mut is_logged, true) {
                         info!(
                             "the retention of the logstore is not known, so there is no warning before logs expire: \
                             grant log:GetLogStore"

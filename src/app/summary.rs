@@ -255,15 +255,15 @@ mod tests {
 
     #[test]
     fn at_the_end_dead_letters_and_missed_events_are_mentioned_apart_and_only_when_there_are_some() {
-        let said = |open, missed| {
+        let line = |open, missed| {
             let found = DeadLettersOnDisk { open, missed, ..DeadLettersOnDisk::default() };
             (dead_letters(open, Path::new("/d")), missed_events(&found, Path::new("/d")))
         };
-        assert_eq!(said(0, 0), (None, None));
+        assert_eq!(line(0, 0), (None, None));
         let expected = "2 dead letters in /d; to see why: forwarder dlq list --dir /d";
-        assert_eq!(said(2, 0), (Some(expected.to_owned()), None));
+        assert_eq!(line(2, 0), (Some(expected.to_owned()), None));
         let expected = "3 events that isolated destinations missed in /d; delivered after the next start";
-        assert_eq!(said(0, 3), (None, Some(expected.to_owned())));
+        assert_eq!(line(0, 3), (None, Some(expected.to_owned())));
     }
 
     #[test]

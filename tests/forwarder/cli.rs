@@ -165,9 +165,9 @@ fn output_that_cannot_be_written_ends_with_1_and_a_message() {
         command.envs([("SLS_ENDPOINT", "http://127.0.0.1:9"), ("SLS_PROJECT", "p"), ("SLS_LOGSTORE", "l")]);
         command.envs([("SLS_CG", "g"), ("SLS_AK_ID", "id"), ("SLS_AK_KEY", "key")]);
         let output = command.output().unwrap();
-        let said = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{arguments}: {said}");
-        assert!(said.contains("cannot write the output: No space left on device"), "{arguments}: {said}");
+        let printed = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments}: {printed}");
+        assert!(printed.contains("cannot write the output: No space left on device"), "{arguments}: {printed}");
     }
 }
 
@@ -302,17 +302,17 @@ fn every_command_refuses_a_setting_that_is_not_used_and_a_typo() {
             command.args(["--config", "forwarder.toml"]).current_dir(directory.path());
             command.envs([("SLS_AK_ID", "id"), ("SLS_AK_KEY", "key"), ("HEC_TOKEN", "t"), ("SPLUNK_HEC_TOKEN", "t")]);
             let output = command.output().unwrap();
-            let said = text(&output.stdout) + &text(&output.stderr);
-            assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-            assert!(said.contains(words), "{arguments:?}: {said}");
+            let printed = text(&output.stdout) + &text(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}: {printed}");
+            assert!(printed.contains(words), "{arguments:?}: {printed}");
         }
     }
     // These need one setting of them all, and work whatever the others are.
     for arguments in [&["dlq", "list"][..], &["top"], &["tap"]] {
         let mut command = program(arguments);
         command.args(["--config", "forwarder.toml"]).current_dir(directory.path());
-        let said = text(&command.output().unwrap().stderr);
-        assert!(said.contains("note: ") && said.contains("grop"), "{arguments:?}: {said}");
+        let printed = text(&command.output().unwrap().stderr);
+        assert!(printed.contains("note: ") && printed.contains("grop"), "{arguments:?}: {printed}");
     }
 }
 

@@ -21,6 +21,7 @@ mod positions;
 mod program;
 mod reload;
 mod replays;
+mod reports;
 mod routes;
 #[cfg(target_os = "linux")]
 mod soak;
@@ -32,5 +33,4 @@ mod stop;
 mod sums;
 mod tap;
 mod terminal;
-mod told;
 mod top;

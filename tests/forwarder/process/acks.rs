@@ -124,7 +124,7 @@ async fn a_token_is_replaced_while_logs_flow_and_no_refusal_is_reported() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     bench.settled().await;
-    assert_eq!(program.says("rejects our requests"), 0, "{}", program.said());
+    assert_eq!(program.says("rejects our requests"), 0, "{}", program.printed());
     program.to_say("refuses one HEC token and accepts the other").await;
     for secret in [TOKEN, next] {
         assert_eq!(program.says(secret), 0);
@@ -140,7 +140,7 @@ async fn a_missing_acknowledgement_holds_the_checkpoint_back_and_is_reported() {
     program.to_say("HEC indexer acknowledgement is down").await;
     program.to_say("no indexer acknowledgement arrived in time").await;
     assert_eq!((bench.oracle.saved_groups(), bench.hec.counts().events), (0, 0));
-    assert!(program.says("do not acknowledge them; the checkpoint waits") > 0, "{}", program.said());
+    assert!(program.says("do not acknowledge them; the checkpoint waits") > 0, "{}", program.printed());
     bench.hec.faults().clear();
     bench.settled().await;
     assert!(program.is_running());

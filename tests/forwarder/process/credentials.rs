@@ -46,8 +46,8 @@ async fn keys_that_expire_during_a_run_stop_no_log() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     bench.settled().await;
-    let said = program.said();
-    assert!(!said.contains("CAIS") && !said.contains("STS.") && !said.contains(KEY_SECRET), "{said}");
+    let printed = program.printed();
+    assert!(!printed.contains("CAIS") && !printed.contains("STS.") && !printed.contains(KEY_SECRET), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,10 +71,10 @@ async fn a_denied_role_ends_the_start_with_77() {
     let (bench, given) = bench(Duration::from_secs(60)).await;
     given.order(Order { on: Some(On::Sts), fault: Some(CredentialsFault::Refuse), ..Order::default() });
     let mut program = start(&bench, &given);
-    assert_eq!(program.exit(Duration::from_secs(20)).await, Some(77), "{}", program.said());
+    assert_eq!(program.exit(Duration::from_secs(20)).await, Some(77), "{}", program.printed());
     let refusal =
         format!("no credentials for SLS: AssumeRole of {ROLE} by ECS role demo-role refused: 403 NoPermission");
-    until("the refusal is said", 5, || program.says(&refusal) > 0).await;
+    until("the refusal is printed", 5, || program.says(&refusal) > 0).await;
 }
 
 /// Fails if the end of a key is compared with this host's clock: ahead of the services, every key would have expired;
@@ -93,8 +93,8 @@ async fn a_host_whose_clock_is_an_hour_off_renews_its_keys_in_time() {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         bench.settled().await;
-        assert_eq!(program.says("xpired"), program.says("RequestTimeExpired"), "{}", program.said());
+        assert_eq!(program.says("xpired"), program.says("RequestTimeExpired"), "{}", program.printed());
         program.signal(libc::SIGTERM);
-        assert_eq!(program.exit(Duration::from_secs(30)).await, Some(0), "{}", program.said());
+        assert_eq!(program.exit(Duration::from_secs(30)).await, Some(0), "{}", program.printed());
     }
 }

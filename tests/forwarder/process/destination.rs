@@ -37,7 +37,7 @@ async fn f51_a_destination_that_is_down_at_start_is_waited_for() {
     beats(&bench, 3).await;
     assert!(program.is_running());
     assert_eq!(bench.oracle.saved_groups(), 0, "the position is held");
-    assert_eq!(program.says("Splunk HEC is down"), 1, "one line, not one for each try: {}", program.said());
+    assert_eq!(program.says("Splunk HEC is down"), 1, "one line, not one for each try: {}", program.printed());
     bench.hec.faults().clear();
     bench.settled().await;
     program.to_say("Splunk HEC is up again").await;
@@ -58,7 +58,7 @@ async fn f13_heartbeats_continue_while_a_destination_never_replies() {
     bench.hec.faults().clear();
     bench.settled().await;
     no_beat_was_missed(&bench);
-    assert_eq!(program.says("shard released"), 0, "{}", program.said());
+    assert_eq!(program.says("shard released"), 0, "{}", program.printed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +72,7 @@ async fn f13_heartbeats_continue_while_the_script_uses_up_its_time_on_every_log(
     beats(&bench, 6).await;
     bench.settled().await;
     no_beat_was_missed(&bench);
-    assert_eq!(program.says("shard released"), 0, "{}", program.said());
+    assert_eq!(program.says("shard released"), 0, "{}", program.printed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,8 +121,8 @@ async fn a_log_that_an_intermediary_resets_is_dead_lettered_and_is_not_an_outage
     let program = bench.start("a");
     bench.settled().await;
     program.to_say("an event is refused for good: 5 times in a row").await;
-    assert_eq!(program.says("Splunk HEC is down"), 0, "{}", program.said());
-    assert_eq!(program.says("an event is refused for good"), 1, "{}", program.said());
+    assert_eq!(program.says("Splunk HEC is down"), 0, "{}", program.printed());
+    assert_eq!(program.says("an event is refused for good"), 1, "{}", program.printed());
     let letters = fs::read_to_string(bench.directory.path().join("dead-letters/dead-letters.jsonl")).unwrap();
     assert_eq!(
         letters.matches("drop table logs").count(),
@@ -156,9 +156,9 @@ async fn a_proxy_from_the_environment_that_refuses_our_password_is_named_without
     let settings = [("https_proxy", variable.as_str()), ("FORWARDER_HEC_URL", "https://splunk.invalid:8088")];
     let program = bench.start_with("a", &settings);
     program.to_say("Splunk HEC rejects our requests").await;
-    assert!(program.says(&format!("through the proxy http://{proxy}")) > 0, "{}", program.said());
+    assert!(program.says(&format!("through the proxy http://{proxy}")) > 0, "{}", program.printed());
     for secret in ["us3r", "passw0rd"] {
-        assert_eq!(program.says(secret), 0, "{}", program.said());
+        assert_eq!(program.says(secret), 0, "{}", program.printed());
     }
     answering.abort();
 }

@@ -48,5 +48,5 @@ async fn a_file_destination_without_room_pauses_and_then_gets_every_log_once() {
     let events: BTreeSet<String> =
         text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect(line).to_string()).collect();
     assert_eq!((text.lines().count(), events.len()), (1_000, 1_000));
-    assert_eq!(program.says("delivered 1000 + dropped 0 + dead-lettered 0"), 1, "{}", program.said());
+    assert_eq!(program.says("delivered 1000 + dropped 0 + dead-lettered 0"), 1, "{}", program.printed());
 }

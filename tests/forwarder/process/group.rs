@@ -37,14 +37,14 @@ async fn f21_two_share_the_shards_and_a_third_takes_over_when_one_dies() {
     until("c stands by", 30, || bench.oracle.beats("c").len() >= 2).await;
     (0..2).for_each(|shard| bench.put(shard, 5, 20));
     bench.settled().await;
-    assert_eq!(c.says("shard acquired"), 0, "{}", c.said());
+    assert_eq!(c.says("shard acquired"), 0, "{}", c.printed());
     let held_by_b = b.says("shard acquired");
 
     a.kill();
     shared_by(&bench, ["b", "c"]).await;
     bench.settled().await;
-    assert_eq!(b.says("shard acquired"), held_by_b, "b keeps its shard: {}", b.said());
-    assert_eq!(c.says("shard acquired"), 1, "{}", c.said());
+    assert_eq!(b.says("shard acquired"), held_by_b, "b keeps its shard: {}", b.printed());
+    assert_eq!(c.says("shard acquired"), 1, "{}", c.printed());
 }
 
 /// A process with a generated name, in a group with a timeout of a minute.
@@ -86,7 +86,7 @@ async fn is_back_soon_after(end: impl AsyncFn(&mut Program)) {
 async fn a_process_that_was_stopped_has_its_name_and_all_shards_back_within_two_seconds_of_a_restart() {
     is_back_soon_after(async |program: &mut Program| {
         program.signal(libc::SIGTERM);
-        assert_eq!(program.exit(Duration::from_secs(20)).await, Some(0), "{}", program.said());
+        assert_eq!(program.exit(Duration::from_secs(20)).await, Some(0), "{}", program.printed());
     })
     .await;
 }
@@ -104,7 +104,7 @@ async fn a_second_process_with_the_same_state_takes_another_name() {
     let mut second = start_unnamed(&bench);
     second.to_say("joined the consumer group").await;
     let names = holders(&bench);
-    assert!(second.is_running() && !names.iter().any(|name| second.says(name) > 0), "{}", second.said());
+    assert!(second.is_running() && !names.iter().any(|name| second.says(name) > 0), "{}", second.printed());
     drop(first);
 }
 
@@ -138,7 +138,7 @@ async fn f10_a_zombie_sends_and_saves_nothing_of_its_former_shards() {
     until("a joins again", 30, || a.says("shard acquired") > taken_up).await;
     shared_by(&bench, ["a", "b"]).await;
     bench.settled().await;
-    assert_eq!(a.says("checkpoint refused"), 0, "it did not even try to save: {}", a.said());
+    assert_eq!(a.says("checkpoint refused"), 0, "it did not even try to save: {}", a.printed());
     assert_eq!(bench.oracle.repeats(), 0, "what it held, b has delivered");
 }
 

@@ -44,6 +44,6 @@ async fn f13_files_that_hang_on_open_delay_no_heartbeat_lose_no_log_and_block_no
     no_beat_was_missed(&bench);
 
     program.signal(libc::SIGTERM);
-    assert_eq!(program.exit(Duration::from_secs(15)).await, Some(0), "{}", program.said());
+    assert_eq!(program.exit(Duration::from_secs(15)).await, Some(0), "{}", program.printed());
     assert_eq!(bench.oracle.repeats(), 0);
 }

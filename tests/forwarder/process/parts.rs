@@ -58,7 +58,7 @@ async fn a_page_that_the_script_turns_into_gigabytes_is_delivered_in_bounded_mem
     println!("10,000 events of 10 KB within {took:?}, peak {} MB", program.peak_memory() / 1_000_000);
     assert!(program.peak_memory() < 400_000_000, "{} bytes", program.peak_memory());
     assert!(has_not_moved(&bench, 0), "the page is not at its end");
-    assert_eq!(program.says("ERROR"), 0, "{}", program.said());
+    assert_eq!(program.says("ERROR"), 0, "{}", program.printed());
 }
 
 /// Two of four shards have nothing but logs that loop until their time limit, 1,280 of them in a page.
@@ -78,8 +78,8 @@ async fn shards_with_looping_logs_use_only_their_share_are_shown_and_do_not_dela
     ];
     let mut program = bench.start_with("a", &program_settings);
     program.to_say("status page at http://").await;
-    let said = program.said();
-    let (_, address) = said.split_once("status page at http://").unwrap();
+    let printed = program.printed();
+    let (_, address) = printed.split_once("status page at http://").unwrap();
     let address = address.split('/').next().unwrap().to_owned();
     let at_page = |shard| metric(&address, "forwarder_page_seconds", shard).unwrap_or(0);
     until("both pages are under way", 30, || at_page(0) >= 2 && at_page(1) >= 2).await;
@@ -96,7 +96,7 @@ async fn shards_with_looping_logs_use_only_their_share_are_shown_and_do_not_dela
 
     let asked = Instant::now();
     program.signal(libc::SIGTERM);
-    assert_eq!(program.exit(Duration::from_secs(40)).await, Some(75), "{}", program.said());
+    assert_eq!(program.exit(Duration::from_secs(40)).await, Some(75), "{}", program.printed());
     println!("stopped within {:?} of 3 s", asked.elapsed());
     assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
     assert!((0..2).all(|shard| has_not_moved(&bench, shard)), "their pages are not at their ends");

@@ -15,8 +15,8 @@ async fn run(many: &Many, text: &str, arguments: &[&str]) -> (i32, String) {
     let mut command = many.command();
     command.args(arguments).args(["--config", "forwarder.toml"]).stdin(Stdio::null());
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    (output.status.code().unwrap(), said)
+    let printed = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    (output.status.code().unwrap(), printed)
 }
 
 fn item(keys: &str) -> String {
@@ -33,7 +33,7 @@ async fn a_pattern_adds_new_logstores_and_removes_deleted_ones() {
     many.put("named", 10);
     many.settled("audit-a").await;
     many.settled("named").await;
-    let metrics = || super::told::get(&program, "/metrics");
+    let metrics = || super::reports::get(&program, "/metrics");
     let is_shown = |source: &str| metrics().contains(&format!("forwarder_sls_calls_total{{source=\"{source}\""));
     assert!(is_shown("audit-a") && !is_shown("audit-b") && !is_shown("audit-*"), "{}", metrics());
     assert!(!is_shown("audit-c"), "a logstore with an item of its own is read once: {}", metrics());
@@ -59,7 +59,7 @@ async fn a_pattern_adds_new_logstores_and_removes_deleted_ones() {
             program.says(&format!("source {name}: pulled {logs} = delivered {logs} +")),
             1,
             "{}",
-            program.said()
+            program.printed()
         );
     }
 }
@@ -70,7 +70,7 @@ async fn a_pattern_without_matches_waits_and_says_so() {
     many.sls.delete_logstore("p", "audit-a");
     let program = many.start_file("[sls]\nproject = \"p\"\nlogstore = \"audit-*\"\n", &[]);
     program.to_say("no logstore of project p matches audit-*").await;
-    let answers = |path: &str| super::told::get(&program, path);
+    let answers = |path: &str| super::reports::get(&program, path);
     let words = "no logstore of project p matches audit-*";
     until_or("/ready says so", 60, || answers("/ready").contains(words), || answers("/ready")).await;
     assert!(answers("/").contains(words), "{}", answers("/"));
@@ -88,8 +88,8 @@ async fn a_missing_permission_to_list_logstores_is_named() {
     let denied = SlsFault::status(401, "Unauthorized", "denied by sts or ram, action: log:ListLogStores");
     many.sls.faults().next(Call::ListLogstores, denied, u32::MAX);
     let mut program = many.start_file("[sls]\nproject = \"p\"\nlogstore = \"*\"\n", &[]);
-    assert_eq!(program.exit(Duration::from_secs(30)).await, Some(77), "{}", program.said());
-    assert!(program.says("grant log:ListLogStores") > 0, "{}", program.said());
+    assert_eq!(program.exit(Duration::from_secs(30)).await, Some(77), "{}", program.printed());
+    assert!(program.says("grant log:ListLogStores") > 0, "{}", program.printed());
 }
 
 /// Two patterns that both match a logstore, and a source that names one that a pattern matches.
@@ -111,13 +111,13 @@ async fn a_pattern_whose_logstores_are_all_read_by_others_is_no_problem() {
         many.put(name, 5);
         many.settled(name).await;
     }
-    let answers = |path: &str| super::told::get(&program, path);
+    let answers = |path: &str| super::reports::get(&program, path);
     until_or("all is well", 60, || answers("/").contains("Delivering"), || answers("/")).await;
     assert!(answers("/ready").ends_with("ready\n"), "{}", answers("/ready"));
     assert!(!answers("/metrics").contains("source=\"*-b\""), "{}", answers("/metrics"));
     program.signal(libc::SIGTERM);
     assert_eq!(program.exit(Duration::from_secs(30)).await, Some(0));
-    assert_eq!(program.says("no logstore of project p matches"), 0, "{}", program.said());
+    assert_eq!(program.says("no logstore of project p matches"), 0, "{}", program.printed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +125,7 @@ async fn a_process_with_an_end_also_ends_if_others_read_all_logstores_of_a_patte
     let many = Many::new(&OVERLAPPING).await;
     let text = overlapping().replace("logstore =", "until = \"end\"\nlogstore =");
     let mut program = many.start_file(&text, &[]);
-    assert_eq!(program.exit(Duration::from_secs(60)).await, Some(0), "{}", program.said());
+    assert_eq!(program.exit(Duration::from_secs(60)).await, Some(0), "{}", program.printed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,52 +135,52 @@ async fn commands_find_the_logstores_of_a_pattern_and_name_them_as_the_running_p
         many.put(name, 5);
     }
     let text = overlapping();
-    let (code, said) = run(&many, &text, &["status", "--json"]).await;
-    let read: Value = serde_json::from_str(&said).unwrap();
+    let (code, printed) = run(&many, &text, &["status", "--json"]).await;
+    let read: Value = serde_json::from_str(&printed).unwrap();
     let names: Vec<_> = read["sources"].as_array().unwrap().iter().map(|one| one["source"].as_str().unwrap()).collect();
-    assert_eq!((code, &names[..]), (1, &["audit-a", "audit-b", "own", "eu.eu-a"][..]), "{said}");
-    assert!(said.contains("there is no consumer group"), "{said}");
+    assert_eq!((code, &names[..]), (1, &["audit-a", "audit-b", "own", "eu.eu-a"][..]), "{printed}");
+    assert!(printed.contains("there is no consumer group"), "{printed}");
 
     let names = "audit-a, audit-b, own, eu.eu-a";
     let (backfill, seek) = (["backfill", "--from", "begin", "--to", "end"], ["seek", "--shard", "all", "--to", "end"]);
     for command in [&backfill[..], &seek[..], &["try", "--from-sls", "1"]] {
-        let (code, said) = run(&many, &text, command).await;
+        let (code, printed) = run(&many, &text, command).await;
         let words = format!("there are several sources: name one with --source: {names}");
-        assert!(code == 2 && said.contains(&words), "{command:?} {code} {said}");
+        assert!(code == 2 && printed.contains(&words), "{command:?} {code} {printed}");
         for wrong in ["eu", "audit-*", "eu-a", "audit-own"] {
-            let (code, said) = run(&many, &text, &[command, &["--source", wrong]].concat()).await;
+            let (code, printed) = run(&many, &text, &[command, &["--source", wrong]].concat()).await;
             let words = format!("there is no source {wrong:?}: --source takes one of {names}");
-            assert!(code == 2 && said.contains(&words), "{command:?} {code} {said}");
+            assert!(code == 2 && printed.contains(&words), "{command:?} {code} {printed}");
         }
-        let (code, said) = run(&many, &item("logstore = \"audit-*\""), command).await;
+        let (code, printed) = run(&many, &item("logstore = \"audit-*\""), command).await;
         let words = "audit-* is a pattern: name one with --source: audit-a, audit-b, audit-own";
-        assert!(code == 2 && said.contains(words), "{command:?} {code} {said}");
-        let (code, said) = run(&many, &item("logstore = \"x-*\""), command).await;
+        assert!(code == 2 && printed.contains(words), "{command:?} {code} {printed}");
+        let (code, printed) = run(&many, &item("logstore = \"x-*\""), command).await;
         let words = "x-* is a pattern; source x-*: no logstore of project p matches x-*";
-        assert!(code == 2 && said.contains(words), "{command:?} {code} {said}");
+        assert!(code == 2 && printed.contains(words), "{command:?} {code} {printed}");
     }
-    let (code, said) = run(&many, &text, &["try", "--from-sls", "1", "--source", "eu.eu-a"]).await;
-    assert!(code == 0 && said.contains("eu-a-"), "{code} {said}");
-    let (code, said) = run(&many, &text, &[&backfill[..], &["--source", "eu.eu-a"]].concat()).await;
-    assert!(code == 0 && said.contains("pulled 10 = delivered 10"), "{code} {said}");
+    let (code, printed) = run(&many, &text, &["try", "--from-sls", "1", "--source", "eu.eu-a"]).await;
+    assert!(code == 0 && printed.contains("eu-a-"), "{code} {printed}");
+    let (code, printed) = run(&many, &text, &[&backfill[..], &["--source", "eu.eu-a"]].concat()).await;
+    assert!(code == 0 && printed.contains("pulled 10 = delivered 10"), "{code} {printed}");
     let mut program = many.start_file(&text, &[]);
     for (name, ..) in OVERLAPPING {
         many.settled(name).await;
     }
     program.signal(libc::SIGTERM);
-    assert_eq!(program.exit(Duration::from_secs(30)).await, Some(0), "{}", program.said());
-    let (code, said) = run(&many, &text, &[&seek[..], &["--source", "eu.eu-a"]].concat()).await;
-    assert!(code == 0 && said.contains(" of p/eu-a:") && said.contains("already"), "{code} {said}");
+    assert_eq!(program.exit(Duration::from_secs(30)).await, Some(0), "{}", program.printed());
+    let (code, printed) = run(&many, &text, &[&seek[..], &["--source", "eu.eu-a"]].concat()).await;
+    assert!(code == 0 && printed.contains(" of p/eu-a:") && printed.contains("already"), "{code} {printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn status_says_why_a_pattern_has_no_logstores() {
     let many = Many::new(&[("waf", "p", "waf")]).await;
     let text = item("logstore = \"audit-*\"");
-    let (code, said) = run(&many, &text, &["status"]).await;
-    assert!(code == 1 && said.contains("no logstore of project p matches audit-*"), "{code} {said}");
+    let (code, printed) = run(&many, &text, &["status"]).await;
+    assert!(code == 1 && printed.contains("no logstore of project p matches audit-*"), "{code} {printed}");
     let denied = SlsFault::status(401, "Unauthorized", "denied by sts or ram, action: log:ListLogStores");
     many.sls.faults().next(Call::ListLogstores, denied, u32::MAX);
-    let (code, said) = run(&many, &text, &["status"]).await;
-    assert!(code == 77 && said.contains("grant log:ListLogStores"), "{code} {said}");
+    let (code, printed) = run(&many, &text, &["status"]).await;
+    assert!(code == 77 && printed.contains("grant log:ListLogStores"), "{code} {printed}");
 }

@@ -34,7 +34,7 @@ async fn with_an_end_two_processes_deliver_what_was_received_before_it_and_stop_
     let mut programs = ["a", "b"].map(|name| bench.start_with(name, &settings));
     for program in &mut programs {
         assert_eq!(program.exit(Duration::from_secs(60)).await, Some(0));
-        assert_eq!(program.says("every shard of the group is past sls.until"), 1, "{}", program.said());
+        assert_eq!(program.says("every shard of the group is past sls.until"), 1, "{}", program.printed());
     }
     assert_eq!([0, 1].map(|shard| bench.checkpoint(shard).unwrap()), ends);
     assert_eq!((bench.oracle.arrived(), bench.oracle.repeats()), (200, 0));
@@ -42,7 +42,7 @@ async fn with_an_end_two_processes_deliver_what_was_received_before_it_and_stop_
 
     let mut late = bench.start_with("c", &settings);
     assert_eq!(late.exit(Duration::from_secs(60)).await, Some(0));
-    assert_eq!(late.says("INFO pulled 0 = delivered 0 + dropped 0"), 1, "{}", late.said());
+    assert_eq!(late.says("INFO pulled 0 = delivered 0 + dropped 0"), 1, "{}", late.printed());
 }
 
 /// Runs `forwarder seek`; returns its output.
@@ -51,8 +51,8 @@ async fn seek(bench: &Bench, arguments: &[&str], expected: i32) -> String {
     command.arg("seek").args(arguments);
     let mut program = Program::start("seek", command);
     let code = program.exit(Duration::from_secs(60)).await;
-    assert_eq!(code, Some(expected), "{}", program.said());
-    program.said()
+    assert_eq!(code, Some(expected), "{}", program.printed());
+    program.printed()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,19 +61,19 @@ async fn a_checkpoint_with_a_running_holder_is_moved_only_by_force_and_the_holde
     (0..2).for_each(|shard| bench.put(shard, 5, 20));
     let owner = bench.start("a");
     bench.settled().await;
-    let said = seek(&bench, &["--shard", "all", "--to", "begin", "--yes"], 2).await;
-    assert!(said.contains("held by a live consumer") && said.contains("held by a, which saved"), "{said}");
+    let printed = seek(&bench, &["--shard", "all", "--to", "begin", "--yes"], 2).await;
+    assert!(printed.contains("held by a live consumer") && printed.contains("held by a, which saved"), "{printed}");
     // Nothing is saved any more, and the group's timeout has passed: SLS is asked whether the consumer still holds the
     // shard.
     tokio::time::sleep(Duration::from_secs(6)).await;
-    let said = seek(&bench, &["--shard", "all", "--to", "begin", "--yes"], 2).await;
-    assert!(said.contains("held by a live consumer"), "{said}");
-    assert_eq!(owner.says("changed from outside"), 0, "{}", owner.said());
+    let printed = seek(&bench, &["--shard", "all", "--to", "begin", "--yes"], 2).await;
+    assert!(printed.contains("held by a live consumer"), "{printed}");
+    assert_eq!(owner.says("changed from outside"), 0, "{}", owner.printed());
     assert_eq!(bench.oracle.repeats(), 0);
 
-    let said = seek(&bench, &["--shard", "1", "--to", "begin", "--yes", "--force"], 0).await;
-    assert!(said.contains("delivers 5 log groups again") && said.contains("shard 1: moved to"), "{said}");
-    assert!(!said.contains("shard 0"), "{said}");
+    let printed = seek(&bench, &["--shard", "1", "--to", "begin", "--yes", "--force"], 0).await;
+    assert!(printed.contains("delivers 5 log groups again") && printed.contains("shard 1: moved to"), "{printed}");
+    assert!(!printed.contains("shard 0"), "{printed}");
     bench.put(1, 1, 20);
     until("shard 1 is delivered again", 60, || bench.oracle.repeats() >= 100).await;
     owner.to_say("the checkpoint was changed from outside").await;
@@ -86,8 +86,8 @@ async fn a_checkpoint_with_a_running_holder_is_moved_only_by_force_and_the_holde
 async fn a_checkpoint_of_a_group_without_consumers_is_moved_after_confirmation() {
     let bench = Bench::new().await;
     (0..2).for_each(|shard| bench.put(shard, 5, 20));
-    let said = seek(&bench, &["--shard", "all", "--to", "end", "--yes"], 2).await;
-    assert!(said.contains("there is no consumer group siem"), "{said}");
+    let printed = seek(&bench, &["--shard", "all", "--to", "end", "--yes"], 2).await;
+    assert!(printed.contains("there is no consumer group siem"), "{printed}");
     let mut first = bench.start("a");
     bench.settled().await;
     first.signal(libc::SIGTERM);
@@ -95,19 +95,22 @@ async fn a_checkpoint_of_a_group_without_consumers_is_moved_after_confirmation()
     tokio::time::sleep(Duration::from_secs(6)).await;
     (0..2).for_each(|shard| bench.put(shard, 5, 20));
 
-    let said = seek(&bench, &["--shard", "0", "--to", "end"], 2).await;
-    assert!(said.contains("no terminal to ask on") && said.contains("leaves 5 log groups undelivered"), "{said}");
-    let said = seek(&bench, &["--shard", "7", "--to", "end"], 2).await;
-    assert!(said.contains("there is no shard 7: the logstore has 0, 1"), "{said}");
+    let printed = seek(&bench, &["--shard", "0", "--to", "end"], 2).await;
+    assert!(
+        printed.contains("no terminal to ask on") && printed.contains("leaves 5 log groups undelivered"),
+        "{printed}"
+    );
+    let printed = seek(&bench, &["--shard", "7", "--to", "end"], 2).await;
+    assert!(printed.contains("there is no shard 7: the logstore has 0, 1"), "{printed}");
     let stranger = forwarder::core::cursor::Cursor::from_number(7);
-    let said = seek(&bench, &["--shard", "0", "--to", stranger.as_str()], 2).await;
-    assert!(said.contains("is not in shard 0"), "{said}");
+    let printed = seek(&bench, &["--shard", "0", "--to", stranger.as_str()], 2).await;
+    assert!(printed.contains("is not in shard 0"), "{printed}");
     assert_ne!(bench.checkpoint(0), Some(bench.end(0)));
 
-    let said = seek(&bench, &["--shard", "0", "--to", "end", "--yes"], 0).await;
-    assert!(said.contains("shard 0: moved to"), "{said}");
-    let said = seek(&bench, &["--shard", "0", "--to", "end", "--yes"], 0).await;
-    assert!(said.contains("shard 0: is at") && said.contains("already"), "{said}");
+    let printed = seek(&bench, &["--shard", "0", "--to", "end", "--yes"], 0).await;
+    assert!(printed.contains("shard 0: moved to"), "{printed}");
+    let printed = seek(&bench, &["--shard", "0", "--to", "end", "--yes"], 0).await;
+    assert!(printed.contains("shard 0: is at") && printed.contains("already"), "{printed}");
     let _next = bench.start("b");
     until("shard 1 goes on", 30, || bench.checkpoint(1) == Some(bench.end(1))).await;
     assert_eq!((bench.oracle.arrived(), bench.oracle.repeats()), (300, 0), "what was skipped is not delivered");
@@ -183,7 +186,7 @@ async fn a_repeatedly_killed_backfill_delivers_its_whole_range_beside_the_live_g
             if first.is_none() && other.counts().events > before {
                 first = Some(Instant::now());
             }
-            assert!(began.elapsed() < Duration::from_secs(120), "{}", program.said());
+            assert!(began.elapsed() < Duration::from_secs(120), "{}", program.printed());
         }
         if !program.is_running() {
             break program;
@@ -192,9 +195,9 @@ async fn a_repeatedly_killed_backfill_delivers_its_whole_range_beside_the_live_g
         killed += 1;
     };
     let mut last = last;
-    assert_eq!(last.exit(Duration::from_secs(10)).await, Some(0), "{}", last.said());
+    assert_eq!(last.exit(Duration::from_secs(10)).await, Some(0), "{}", last.printed());
     assert_eq!(killed, kills, "the range ended first");
-    assert!(last.says(", resumed: ") == 1 && last.says("done: pulled") == 1, "{}", last.said());
+    assert!(last.says(", resumed: ") == 1 && last.says("done: pulled") == 1, "{}", last.printed());
     let arrived = ids(&other);
     println!("{killed} kills: {} logs, {} arrived", range.len(), arrived.len());
     assert_eq!(
@@ -248,23 +251,23 @@ async fn a_backfill_counts_before_it_delivers_and_continues_after_a_stop() {
     let with = |more: &[&'static str]| range.iter().copied().chain(more.iter().copied()).collect::<Vec<_>>();
 
     let mut dry = backfill(&bench, &other, &with(&["--dry-run"]));
-    assert_eq!(dry.exit(Duration::from_secs(30)).await, Some(0), "{}", dry.said());
-    assert_eq!(dry.says("in all: 60 log groups, about 600 logs, "), 1, "{}", dry.said());
+    assert_eq!(dry.exit(Duration::from_secs(30)).await, Some(0), "{}", dry.printed());
+    assert_eq!(dry.says("in all: 60 log groups, about 600 logs, "), 1, "{}", dry.printed());
     assert_eq!(ids(&other), Vec::<String>::new());
 
     let mut first = backfill(&bench, &other, &with(&["--rate", "5KB"]));
     until("some has arrived", 30, || !ids(&other).is_empty()).await;
     let mut twin = backfill(&bench, &other, &with(&[]));
     assert_eq!(twin.exit(Duration::from_secs(30)).await, Some(2));
-    assert_eq!(twin.says("the same backfill is running already"), 1, "{}", twin.said());
+    assert_eq!(twin.says("the same backfill is running already"), 1, "{}", twin.printed());
     first.signal(libc::SIGTERM);
-    assert_eq!(first.exit(Duration::from_secs(30)).await, Some(0), "{}", first.said());
-    assert_eq!(first.says("the same command resumes"), 1, "{}", first.said());
+    assert_eq!(first.exit(Duration::from_secs(30)).await, Some(0), "{}", first.printed());
+    assert_eq!(first.says("the same command resumes"), 1, "{}", first.printed());
     assert!(ids(&other).len() < 600);
 
     let mut next = backfill(&bench, &other, &with(&[]));
-    assert_eq!(next.exit(Duration::from_secs(60)).await, Some(0), "{}", next.said());
-    assert_eq!((next.says(", resumed: "), next.says("done: pulled")), (1, 1), "{}", next.said());
+    assert_eq!(next.exit(Duration::from_secs(60)).await, Some(0), "{}", next.printed());
+    assert_eq!((next.says(", resumed: "), next.says("done: pulled")), (1, 1), "{}", next.printed());
     let arrived = ids(&other);
     assert_eq!((arrived.len(), arrived.iter().collect::<BTreeSet<_>>().len()), (600, 600), "a stop repeats nothing");
     assert_eq!([0, 1, 2].map(|shard| bench.checkpoint(shard)), [None; 3], "there is no group");
@@ -280,12 +283,12 @@ async fn on_a_terminal_a_backfill_that_is_stopped_says_so_at_once_in_place_of_it
     until("some has arrived", 30, || !ids(&other).is_empty()).await;
     until("the bar is shown", 30, || terminal.all().contains(" logs, ")).await;
     terminal.signal(libc::SIGINT);
-    let said = "stopping: delivering and saving logs in flight, up to ";
-    until("it says so", 5, || terminal.all().contains(said)).await;
+    let printed = "stopping: delivering and saving logs in flight, up to ";
+    until("it says so", 5, || terminal.all().contains(printed)).await;
     assert_eq!(terminal.ends().await, Some(0));
     until("it ends with the counts", 10, || terminal.all().contains("; the same command resumes")).await;
     let all = terminal.all();
-    let (before, after) = all.split_once(said).unwrap();
+    let (before, after) = all.split_once(printed).unwrap();
     assert!(before.ends_with("\r\x1b[2K"), "the bar is cleared: {all:?}");
     assert!(!after.contains("\x1b[2K") && after.contains("\r\nstopped: pulled "), "and not drawn again: {all:?}");
 }

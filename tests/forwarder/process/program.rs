@@ -13,7 +13,7 @@ use super::bench::until;
 pub struct Program {
     name: String,
     child: Child,
-    said: Arc<Mutex<String>>,
+    printed: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
 }
 
@@ -21,31 +21,31 @@ impl Program {
     pub fn start(name: &str, mut command: Command) -> Self {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-        let said = Arc::<Mutex<String>>::default();
+        let printed = Arc::<Mutex<String>>::default();
         let outputs: [Option<Box<dyn Read + Send>>; 2] =
             [child.stdout.take().map(|out| Box::new(out) as _), child.stderr.take().map(|err| Box::new(err) as _)];
         let readers = outputs.into_iter().flatten().map(|output| {
-            let said = Arc::clone(&said);
+            let printed = Arc::clone(&printed);
             std::thread::spawn(move || {
                 for line in BufReader::new(output).lines().map_while(Result::ok) {
-                    let mut said = said.lock().unwrap();
-                    said.push_str(&line);
-                    said.push('\n');
+                    let mut printed = printed.lock().unwrap();
+                    printed.push_str(&line);
+                    printed.push('\n');
                 }
             })
         });
         let readers = readers.collect();
-        Self { name: name.to_owned(), child, said, readers }
+        Self { name: name.to_owned(), child, printed, readers }
     }
 
     /// Its output so far.
-    pub fn said(&self) -> String {
-        self.said.lock().unwrap().clone()
+    pub fn printed(&self) -> String {
+        self.printed.lock().unwrap().clone()
     }
 
     /// The number of its lines that contain these words.
     pub fn says(&self, words: &str) -> usize {
-        self.said().lines().filter(|line| line.contains(words)).count()
+        self.printed().lines().filter(|line| line.contains(words)).count()
     }
 
     /// Waits until its output contains these words.
@@ -96,7 +96,7 @@ impl Drop for Program {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            eprintln!("---- {} said:\n{}", self.name, self.said.lock().unwrap_or_else(|dead| dead.into_inner()));
+            eprintln!("---- {} printed:\n{}", self.name, self.printed.lock().unwrap_or_else(|dead| dead.into_inner()));
         }
     }
 }

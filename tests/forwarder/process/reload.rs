@@ -130,7 +130,7 @@ async fn flow(seconds: u32, saves: bool) -> Flow {
     tokio::join!(feed, save);
     bench.settled().await;
     assert_eq!(bench.oracle.repeats(), 0);
-    assert_eq!(program.says("shard released"), 0, "{}", program.said());
+    assert_eq!(program.says("shard released"), 0, "{}", program.printed());
 
     let mut shards = watched.shards.lock().unwrap();
     let mixed: Vec<_> = shards.values().flat_map(|shard| &shard.mixed).collect();
@@ -192,7 +192,7 @@ async fn a_refused_broken_script_causes_no_outage_after_a_restart() {
     next.to_say("LAST GOOD SCRIPT").await;
     bench.put(0, 2, 20);
     bench.settled().await;
-    assert_eq!(next.says("script refused"), 0, "one fact is said once: {}", next.said());
+    assert_eq!(next.says("script refused"), 0, "one fact is printed once: {}", next.printed());
     next.signal(libc::SIGTERM);
     assert_eq!(next.exit(Duration::from_secs(30)).await, Some(0));
 
@@ -226,7 +226,7 @@ async fn f38_a_version_that_fails_on_later_logs_is_rolled_back_automatically() {
     until("the shard goes on", 30, at_end).await;
     // The file still has the bad content, which is not tried again.
     sleep(Duration::from_secs(5)).await;
-    assert_eq!((program.says("script reloaded"), program.says("SCRIPT ROLLED BACK")), (1, 1), "{}", program.said());
+    assert_eq!((program.says("script reloaded"), program.says("SCRIPT ROLLED BACK")), (1, 1), "{}", program.printed());
     let letters = bench.oracle.expected() - bench.oracle.arrived();
     println!("{rounds} groups, {letters} dead letters before it was rolled back");
     assert!(letters < 200, "{letters}");

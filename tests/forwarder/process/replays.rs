@@ -150,11 +150,11 @@ async fn f82_a_replay_killed_at_any_moment_repeats_at_most_a_hundred_dead_letter
     let mut replay = bench.replay();
     replay.to_say("at most 2000 a second").await;
     replay.signal(libc::SIGTERM);
-    assert_eq!(replay.exit(Duration::from_secs(20)).await, Some(75), "{}", replay.said());
-    assert_eq!(replay.says("run the same command again to continue"), 1, "{}", replay.said());
+    assert_eq!(replay.exit(Duration::from_secs(20)).await, Some(75), "{}", replay.printed());
+    assert_eq!(replay.says("run the same command again to continue"), 1, "{}", replay.printed());
 
     let mut replay = bench.replay();
-    assert_eq!(replay.exit(Duration::from_secs(60)).await, Some(0), "{}", replay.said());
+    assert_eq!(replay.exit(Duration::from_secs(60)).await, Some(0), "{}", replay.printed());
     let (missing, repeats) = bench.missing_and_repeats();
     assert_eq!(missing, 0, "of {} letters", bench.written);
     let mut left: Vec<_> =
@@ -171,9 +171,9 @@ async fn a_refused_replay_says_so_and_waits_until_it_is_stopped() {
     let mut replay = bench.replay_of("--all", "another-token");
     replay.to_say("Splunk HEC rejects our requests").await;
     replay.signal(libc::SIGINT);
-    assert_eq!(replay.exit(Duration::from_secs(20)).await, Some(75), "{}", replay.said());
-    assert_eq!(replay.says("HTTP 403, code 4: Invalid token (the token is wrong"), 1, "{}", replay.said());
-    assert_eq!(replay.says("0 delivered, 0 dropped by the script, 0 stay, 150 not tried"), 1, "{}", replay.said());
+    assert_eq!(replay.exit(Duration::from_secs(20)).await, Some(75), "{}", replay.printed());
+    assert_eq!(replay.says("HTTP 403, code 4: Invalid token (the token is wrong"), 1, "{}", replay.printed());
+    assert_eq!(replay.says("0 delivered, 0 dropped by the script, 0 stay, 150 not tried"), 1, "{}", replay.printed());
     assert_eq!(bench.missing_and_repeats(), (150, 0));
 }
 
@@ -186,17 +186,17 @@ async fn a_replay_reports_each_unreadable_record_once_and_does_not_end_with_succ
     std::fs::write(&file, text.replacen("letter-1", "letter-x", 1)).unwrap();
     // The requested dead letter may be the unreadable one.
     let mut replay = bench.replay_of("0-7-1", TOKEN);
-    assert_eq!(replay.exit(Duration::from_secs(20)).await, Some(2), "{}", replay.said());
-    assert_eq!(replay.says(&format!("skipped: {} at byte ", file.display())), 1, "{}", replay.said());
+    assert_eq!(replay.exit(Duration::from_secs(20)).await, Some(2), "{}", replay.printed());
+    assert_eq!(replay.says(&format!("skipped: {} at byte ", file.display())), 1, "{}", replay.printed());
     let mut replay = bench.replay_of("0-7-2", TOKEN);
-    assert_eq!(replay.exit(Duration::from_secs(20)).await, Some(0), "{}", replay.said());
+    assert_eq!(replay.exit(Duration::from_secs(20)).await, Some(0), "{}", replay.printed());
 
     let mut replay = bench.replay();
-    assert_eq!(replay.exit(Duration::from_secs(20)).await, Some(1), "{}", replay.said());
+    assert_eq!(replay.exit(Duration::from_secs(20)).await, Some(1), "{}", replay.printed());
     let set_aside = bench.letters.dir().join("dead-letters.1.jsonl");
-    assert_eq!(replay.says("skipped: "), 1, "{}", replay.said());
-    assert_eq!(replay.says(&format!("skipped: {} at byte ", set_aside.display())), 1, "{}", replay.said());
+    assert_eq!(replay.says("skipped: "), 1, "{}", replay.printed());
+    assert_eq!(replay.says(&format!("skipped: {} at byte ", set_aside.display())), 1, "{}", replay.printed());
     let end = "1 delivered, 0 dropped by the script, 0 stay; 1 could not be read and stay";
-    assert_eq!(replay.says(end), 1, "{}", replay.said());
+    assert_eq!(replay.says(end), 1, "{}", replay.printed());
     assert_eq!(std::fs::read_to_string(set_aside).unwrap().matches("letter-x").count(), 1);
 }

@@ -8,7 +8,7 @@ use forwarder::emulator::syslog::{Config, Protocol, SyslogEmulator};
 
 use super::bench::{Bench, until_or};
 use super::program::Program;
-use super::told::get;
+use super::reports::get;
 
 /// Splunk gets every log, the file gets the failed ones, and syslog gets a line about each failed one as well.
 const SCRIPT: &str = r#"
@@ -76,11 +76,11 @@ async fn one_script_sends_each_event_to_the_destinations_that_it_names() {
     assert_eq!(messages.len(), wrong);
     assert!(messages.iter().all(|message| String::from_utf8_lossy(message).contains(" status ")));
     assert_eq!(routes.bench.oracle.repeats(), 0);
-    assert_eq!(program.says("delivered 1000 + dropped 0 + dead-lettered 0"), 1, "{}", program.said());
+    assert_eq!(program.says("delivered 1000 + dropped 0 + dead-lettered 0"), 1, "{}", program.printed());
     for name in
         ["the destination hec: delivered means accepted", "the destination syslog: delivered means acknowledged"]
     {
-        assert_eq!(program.says(name), 1, "{}", program.said());
+        assert_eq!(program.says(name), 1, "{}", program.printed());
     }
 }
 
@@ -95,7 +95,7 @@ async fn all_destinations_wait_for_one_that_is_down_and_none_misses_a_log() {
     routes.bench.settled().await;
     let program = end(program).await;
     assert_eq!((routes.stored(), routes.siem.received().len()), (1_000, 1_000));
-    assert_eq!(program.says("delivered 1000 + dropped 0 + dead-lettered 0"), 1, "{}", program.said());
+    assert_eq!(program.says("delivered 1000 + dropped 0 + dead-lettered 0"), 1, "{}", program.printed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,7 +109,7 @@ async fn events_missed_by_an_isolated_destination_survive_a_stop_and_are_replaye
     until_or("the others have everything", 60, || others() == (1_000, 1_000), || format!("{:?}", others())).await;
     // A stop does not wait for it: waiting events become dead letters, and the checkpoint passes them.
     let program = end(program).await;
-    assert_eq!(program.says("delivered 0 + dropped 0 + dead-lettered 1000"), 1, "{}", program.said());
+    assert_eq!(program.says("delivered 0 + dropped 0 + dead-lettered 1000"), 1, "{}", program.printed());
     assert!((0..2).all(|shard| routes.bench.checkpoint(shard) == Some(routes.bench.end(shard))));
     let program = routes.start_with(&isolated);
     program.to_say("Splunk HEC is down").await;
@@ -118,7 +118,7 @@ async fn events_missed_by_an_isolated_destination_survive_a_stop_and_are_replaye
     program.to_say("delivered the events that the destination had missed").await;
     let program = end(program).await;
     assert_eq!(others(), (1_000, 1_000), "the others got nothing twice");
-    assert_eq!(program.says("dead letters; to see why"), 0, "none is left: {}", program.said());
+    assert_eq!(program.says("dead letters; to see why"), 0, "none is left: {}", program.printed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,5 +145,5 @@ async fn an_isolated_destination_without_room_for_its_dead_letters_is_reported_w
     program.to_say("the isolated destination no longer holds up the others").await;
     routes.bench.all_arrived().await;
     let program = end(program).await;
-    assert_eq!(program.says(why), 1, "{}", program.said());
+    assert_eq!(program.says(why), 1, "{}", program.printed());
 }

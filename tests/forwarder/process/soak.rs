@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::bench::{Bench, LOGSTORE, PROJECT, command, servers, until_or};
 use super::program::Program;
-use super::told::get;
+use super::reports::get;
 
 /// Seconds of outage, unless `FORWARDER_SOAK_SECONDS` says otherwise. The gate takes 12.
 const SECONDS: u64 = 5;
@@ -77,7 +77,7 @@ async fn f51_memory_threads_and_files_stay_flat_in_an_outage() {
     assert!(last.resident <= first.resident + 8_000_000, "{first:?} grew to {last:?}");
     assert!(last.threads <= first.threads + 2, "{first:?} grew to {last:?}");
     assert!(last.files <= first.files + 8, "{first:?} grew to {last:?}");
-    assert_eq!(program.says("shard released"), 0, "{}", program.said());
+    assert_eq!(program.says("shard released"), 0, "{}", program.printed());
 
     bench.hec.faults().clear();
     bench.settled().await;
@@ -168,9 +168,9 @@ async fn memory_stays_flat_while_a_syslog_receiver_never_reads() {
         peak = peak.max(Figures::of(program.pid()).resident);
     }
     println!("peak {} MB", peak / 1_000_000);
-    assert!(peak > 40_000_000, "{peak} bytes resident: nothing was pulled; {}", program.said());
+    assert!(peak > 40_000_000, "{peak} bytes resident: nothing was pulled; {}", program.printed());
     assert!(peak < 150_000_000, "{peak} bytes resident");
-    assert!(receiver.counts().connections > 0, "{}", program.said());
+    assert!(receiver.counts().connections > 0, "{}", program.printed());
     assert_eq!(receiver.counts().messages, 0);
     assert!((0..4).all(|shard| bench.checkpoint(shard).is_none_or(|saved| saved < bench.end(shard))));
 }

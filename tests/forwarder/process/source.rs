@@ -24,7 +24,7 @@ async fn f19_an_expired_checkpoint_continues_with_the_oldest_log_and_reports_the
     assert_eq!(bench.oracle.excuse(0, bench.end(0) - 10), 20 * 20);
     let next = bench.start("a");
     bench.settled().await;
-    assert_eq!(next.says("GAP: logs expired"), 1, "{}", next.said());
+    assert_eq!(next.says("GAP: logs expired"), 1, "{}", next.printed());
     assert_eq!(bench.oracle.repeats(), 0);
 }
 
@@ -49,8 +49,8 @@ async fn a_missing_logstore_ends_the_program_unless_it_is_to_wait() {
     sls.elsewhere = vec![("away".into(), "cn-shanghai".into())];
     let bench = Bench::with((sls, hec)).await;
     let mut program = bench.start_with("a", &[("SLS_PROJECT", "away")]);
-    assert_eq!(program.exit(Duration::from_secs(20)).await, Some(77), "{}", program.said());
-    assert!(program.says("the project away is there, in region \"cn-shanghai\"") > 0, "{}", program.said());
+    assert_eq!(program.exit(Duration::from_secs(20)).await, Some(77), "{}", program.printed());
+    assert!(program.says("the project away is there, in region \"cn-shanghai\"") > 0, "{}", program.printed());
 
     bench.sls.faults().next(
         Call::ListGroups,
@@ -72,7 +72,7 @@ async fn f25_throttled_pulls_back_off_while_heartbeats_continue() {
     let program = bench.start("a");
     bench.settled().await;
     assert_eq!(bench.sls.faults().waiting(Call::Pull), 0);
-    assert_eq!(program.says("cannot pull, retrying"), 1, "{}", program.said());
+    assert_eq!(program.says("cannot pull, retrying"), 1, "{}", program.printed());
     let beats = bench.oracle.beats("a");
     let longest = beats.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
     assert!(beats.len() >= 2 && longest < Duration::from_secs(5), "{} heartbeats, {longest:?}", beats.len());
@@ -89,8 +89,8 @@ async fn f07_a_save_whose_reply_is_lost_is_neither_lost_nor_mistaken_for_another
     }
     bench.settled().await;
     assert_eq!(bench.sls.faults().waiting(Call::Save), 0);
-    assert_eq!(program.says("the checkpoint was changed from outside"), 0, "{}", program.said());
-    assert_eq!(program.says("shard released"), 0, "{}", program.said());
+    assert_eq!(program.says("the checkpoint was changed from outside"), 0, "{}", program.printed());
+    assert_eq!(program.says("shard released"), 0, "{}", program.printed());
     assert_eq!(bench.oracle.repeats(), 0);
 }
 
@@ -183,8 +183,8 @@ async fn f22_a_failure_to_join_is_reported_with_its_remedy() {
         let bench = Bench::with(servers(1)).await;
         bench.sls.faults().next(call, SlsFault::status(status, code, "no"), u32::MAX);
         let mut program = bench.start("a");
-        assert_eq!(program.exit(Duration::from_secs(20)).await, Some(77), "{}", program.said());
-        assert!(program.says(remedy) > 0 && program.says(code) > 0, "{}", program.said());
+        assert_eq!(program.exit(Duration::from_secs(20)).await, Some(77), "{}", program.printed());
+        assert!(program.says(remedy) > 0 && program.says(code) > 0, "{}", program.printed());
     }
 }
 

@@ -154,9 +154,9 @@ async fn one_process_reads_three_logstores_of_two_projects_and_accounts_for_each
     assert_eq!(program.exit(Duration::from_secs(30)).await, Some(0));
     for (name, ..) in &many.places {
         let line = format!("source {name}: pulled 66 = delivered 66 + dropped 0 + dead-lettered 0 + in flight 0");
-        assert_eq!(program.says(&line), 1, "{}", program.said());
+        assert_eq!(program.says(&line), 1, "{}", program.printed());
     }
-    assert_eq!(program.says("pulled 198 = delivered 198 +"), 1, "{}", program.said());
+    assert_eq!(program.says("pulled 198 = delivered 198 +"), 1, "{}", program.printed());
     assert_eq!(program.says("shard oss/1: pulled 33"), 1);
 }
 
@@ -207,8 +207,8 @@ async fn failing_sources_delay_no_other() {
     for name in &names[..3] {
         assert_eq!(many.arrived(name), 20, "nothing of {name} can have come");
     }
-    let said = program.said();
-    assert!(!said.contains("source well:"), "{said}");
+    let printed = program.printed();
+    assert!(!printed.contains("source well:"), "{printed}");
 
     // When the fault is over, each source continues by itself.
     for call in [Call::Pull, Call::Heartbeat, Call::Save] {
@@ -230,7 +230,7 @@ async fn a_source_that_is_refused_at_the_start_ends_nothing_while_another_works(
     many.put("b", 10);
     many.settled("b").await;
     program.to_say("source a: cannot join the consumer group").await;
-    let answers = |path: &str, words: &str| super::told::get(&program, path).contains(words);
+    let answers = |path: &str, words: &str| super::reports::get(&program, path).contains(words);
     until("/ready names it", 10, || answers("/ready", "ready; the consumer group of source a cannot be joined")).await;
     assert!(answers("/", "the consumer group of source a cannot be joined"));
     let joined = |name: &str, is: u8| answers("/metrics", &format!("forwarder_joined{{source=\"{name}\"}} {is}\n"));
@@ -248,7 +248,7 @@ async fn when_every_source_is_refused_at_the_start_the_program_ends_as_with_one(
     many.sls.faults().next(Call::ListGroups, SlsFault::status(403, "Unauthorized", "denied by sts or ram"), u32::MAX);
     let mut program = many.start(&[], &[]);
     assert_eq!(program.exit(Duration::from_secs(30)).await, Some(77));
-    assert!(program.says("SLS refuses the start: ") > 0, "{}", program.said());
+    assert!(program.says("SLS refuses the start: ") > 0, "{}", program.printed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -278,8 +278,8 @@ async fn a_dead_letter_is_replayed_through_the_script_of_its_own_source() {
     until_or(
         "all are dead letters",
         60,
-        || super::told::metric(&program, "forwarder_dead_letters_open") == 20.0,
-        || program.said(),
+        || super::reports::metric(&program, "forwarder_dead_letters_open") == 20.0,
+        || program.printed(),
     )
     .await;
     program.signal(libc::SIGTERM);
@@ -289,7 +289,7 @@ async fn a_dead_letter_is_replayed_through_the_script_of_its_own_source() {
     let mut command = many.command();
     command.args(["dlq", "replay", "--all", "--config", "forwarder.toml"]);
     let mut replay = Program::start("replay", command);
-    assert_eq!(replay.exit(Duration::from_secs(60)).await, Some(0), "{}", replay.said());
+    assert_eq!(replay.exit(Duration::from_secs(60)).await, Some(0), "{}", replay.printed());
     assert_eq!((many.arrived("one"), many.arrived("b")), (10, 10));
     assert!(many.all_end_with("one", "") && many.all_end_with("b", " own"));
 }
@@ -310,17 +310,17 @@ async fn a_source_whose_events_cannot_be_delivered_leaves_the_others_enough_memo
     let destinations = item("up", many.hec.url()) + &item("down", down.url());
     let mut program = many.start_with(&[], &destinations, &[("FORWARDER_RUN_MEMORY", "64MiB")]);
     many.put("stuck", 50);
-    let used = || super::told::metric(&program, "forwarder_memory_used_bytes");
+    let used = || super::reports::metric(&program, "forwarder_memory_used_bytes");
     until_or("one source fills the memory", 60, || used() > f64::from(48 << 20), || used().to_string()).await;
     for round in 0..5 {
         many.put("well", 100 + round);
         many.settled("well").await;
     }
     down.faults().clear();
-    until_or("the other goes on", 60, || down.counts().events >= 100, || program.said()).await;
+    until_or("the other goes on", 60, || down.counts().events >= 100, || program.printed()).await;
     program.signal(libc::SIGTERM);
     assert_eq!(program.exit(Duration::from_secs(60)).await, Some(0));
-    assert_eq!(program.says("source stuck: pulled 100 = delivered 100 +"), 1, "{}", program.said());
+    assert_eq!(program.says("source stuck: pulled 100 = delivered 100 +"), 1, "{}", program.printed());
 }
 
 /// Fails if a position in the deleted logstore is used in the new one: the cursors of both have the same numbers here.
@@ -338,7 +338,7 @@ async fn all_logs_of_a_logstore_that_is_deleted_and_created_again_arrive() {
     program.signal(libc::SIGHUP);
     program.to_say("the logstore was deleted: its source ends").await;
     program.to_say("logstore single does not exist").await;
-    let metrics = || super::told::get(&program, "/metrics");
+    let metrics = || super::reports::get(&program, "/metrics");
     let is_shown = || metrics().contains("forwarder_sls_calls_total{source=\"audit-a\"");
     until_or("the source of the pattern ends", 60, || !is_shown(), metrics).await;
     for name in ["audit-a", "single"] {
@@ -351,7 +351,7 @@ async fn all_logs_of_a_logstore_that_is_deleted_and_created_again_arrive() {
     }
     program.signal(libc::SIGTERM);
     assert_eq!(program.exit(Duration::from_secs(60)).await, Some(0));
-    assert_eq!(program.says("GAP"), 0, "{}", program.said());
+    assert_eq!(program.says("GAP"), 0, "{}", program.printed());
 }
 
 /// No call meets the logstore while it is away: only the creation time of its shards differs.
@@ -366,5 +366,5 @@ async fn all_logs_arrive_after_a_logstore_was_deleted_and_created_again_at_once(
     many.sls.create_logstore("p", "single");
     many.put("single", 10);
     many.settled("single").await;
-    assert_eq!(program.says("GAP"), 0, "{}", program.said());
+    assert_eq!(program.says("GAP"), 0, "{}", program.printed());
 }

@@ -13,14 +13,14 @@ async fn status(bench: &Bench, arguments: &[&str]) -> (i32, String) {
     let mut command = command(bench.directory.path(), &bench.sls_endpoint());
     command.arg("status").args(arguments).stdin(Stdio::null());
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
-    assert!(!said.contains(KEY_SECRET), "{said}");
-    (output.status.code().unwrap(), said)
+    let printed = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    assert!(!printed.contains(KEY_SECRET), "{printed}");
+    (output.status.code().unwrap(), printed)
 }
 
 async fn status_json(bench: &Bench) -> (i32, Value) {
-    let (code, said) = status(bench, &["--json"]).await;
-    let value: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+    let (code, printed) = status(bench, &["--json"]).await;
+    let value: Value = serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"));
     assert_eq!(value["exit_code"], code);
     (code, value["sources"][0].clone())
 }
@@ -33,9 +33,12 @@ fn states(source: &Value) -> Vec<(u64, &str)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_group_is_shown_without_a_running_process_and_nothing_is_joined_or_saved() {
     let bench = Bench::new().await;
-    let (code, said) = status(&bench, &[]).await;
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("there is no consumer group siem of p/l") && said.contains("correct sls.group"), "{said}");
+    let (code, printed) = status(&bench, &[]).await;
+    assert_eq!(code, 1, "{printed}");
+    assert!(
+        printed.contains("there is no consumer group siem of p/l") && printed.contains("correct sls.group"),
+        "{printed}"
+    );
 
     (0..2).for_each(|shard| bench.put(shard, 5, 20));
     let mut owner = bench.start("a");
@@ -53,8 +56,8 @@ async fn the_group_is_shown_without_a_running_process_and_nothing_is_joined_or_s
     // The group's timeout counts, and not that of the settings.
     let mut other = command(bench.directory.path(), &bench.sls_endpoint());
     other.args(["status", "--json"]).env("FORWARDER_SLS_GROUP_TIMEOUT", "77s").stdin(Stdio::null());
-    let said = String::from_utf8(tokio::task::spawn_blocking(move || other.output().unwrap()).await.unwrap().stdout);
-    assert!(said.as_ref().unwrap().contains("\"group_timeout_seconds\": 4"), "{said:?}");
+    let printed = String::from_utf8(tokio::task::spawn_blocking(move || other.output().unwrap()).await.unwrap().stdout);
+    assert!(printed.as_ref().unwrap().contains("\"group_timeout_seconds\": 4"), "{printed:?}");
 
     // The clock of SLS is ahead of this machine's, and the ages are those by it.
     bench.put(0, 1, 20);
@@ -70,12 +73,12 @@ async fn the_group_is_shown_without_a_running_process_and_nothing_is_joined_or_s
     let (code, source) = status_json(&bench).await;
     assert_eq!((code, states(&source)), (1, vec![(1, "lost logs"), (0, "delivering")]), "{source}");
     assert_eq!(source["shards"][0]["seconds_to_loss"], 0);
-    let (code, said) = status(&bench, &[]).await;
-    let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(code, 1, "{said}");
+    let (code, printed) = status(&bench, &[]).await;
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(code, 1, "{printed}");
     assert_eq!(lines[..2], ["consumer group siem of p/l", "2 shards, a timeout of 4.0 s, logs are kept 24 h"]);
-    assert!(lines[2].starts_with("SHARD  STATE") && lines[3].contains("lost logs"), "{said}");
-    assert!(lines[5].starts_with("lost logs (shard 1): the log at the checkpoint expired"), "{said}");
+    assert!(lines[2].starts_with("SHARD  STATE") && lines[3].contains("lost logs"), "{printed}");
+    assert!(lines[5].starts_with("lost logs (shard 1): the log at the checkpoint expired"), "{printed}");
     assert_eq!(saves(), before, "nothing was saved");
     assert_eq!(bench.oracle.repeats(), 0);
 }
@@ -107,12 +110,12 @@ async fn a_missing_permission_is_named() {
     assert_eq!((code, states(&source)), (77, vec![(0, "unknown"), (1, "caught up")]), "{source}");
     assert!(source["failed"]["fix"].as_str().unwrap().starts_with("grant log:GetCursorOrData in RAM: {"), "{source}");
     deny(Call::Checkpoint);
-    let (code, said) = status(&bench, &[]).await;
-    assert_eq!(code, 77, "{said}");
-    assert!(said.contains("fix: grant log:GetConsumerGroupCheckPoint in RAM"), "{said}");
+    let (code, printed) = status(&bench, &[]).await;
+    assert_eq!(code, 77, "{printed}");
+    assert!(printed.contains("fix: grant log:GetConsumerGroupCheckPoint in RAM"), "{printed}");
 
     let nowhere = ["--endpoint", "http://127.0.0.1:9"];
-    let (code, said) = status(&bench, &nowhere).await;
-    assert_eq!(code, 69, "{said}");
-    assert!(said.contains("fail  ") && said.contains("fix: "), "{said}");
+    let (code, printed) = status(&bench, &nowhere).await;
+    assert_eq!(code, 69, "{printed}");
+    assert!(printed.contains("fail  ") && printed.contains("fix: "), "{printed}");
 }

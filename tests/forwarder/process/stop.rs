@@ -39,9 +39,9 @@ async fn the_documented_settings_file_delivers_everything_and_ends_with_a_balanc
     let mut program = Program::start("forwarder", as_documented(&bench));
     bench.settled().await;
     program.signal(libc::SIGTERM);
-    assert_eq!(program.exit(Duration::from_secs(10)).await, Some(0), "{}", program.said());
+    assert_eq!(program.exit(Duration::from_secs(10)).await, Some(0), "{}", program.printed());
     let books = "pulled 3000 = delivered 3000 + dropped 0 + dead-lettered 0 + in flight 0";
-    assert_eq!(program.says(books), 1, "{}", program.said());
+    assert_eq!(program.says(books), 1, "{}", program.printed());
     assert_eq!(bench.oracle.repeats(), 0);
     for secret in [TOKEN, KEY_SECRET] {
         assert_eq!(program.says(secret), 0);
@@ -61,7 +61,7 @@ async fn f72_a_stop_while_logs_flow_saves_all_it_delivered_so_nothing_is_repeate
         })
         .await;
         program.signal(libc::SIGTERM);
-        assert_eq!(program.exit(Duration::from_secs(20)).await, Some(0), "{}", program.said());
+        assert_eq!(program.exit(Duration::from_secs(20)).await, Some(0), "{}", program.printed());
         assert_eq!(bench.oracle.exposed(), 0, "delivered and not saved, round {round}");
     }
     let _program = bench.start("a");
@@ -92,9 +92,9 @@ async fn f72_a_stop_in_an_outage_ends_at_the_drain_deadline_with_75_and_saves_no
     let mut program = in_an_outage(&bench, "2s").await;
     let asked = Instant::now();
     program.signal(libc::SIGTERM);
-    assert_eq!(program.exit(Duration::from_secs(30)).await, Some(75), "{}", program.said());
+    assert_eq!(program.exit(Duration::from_secs(30)).await, Some(75), "{}", program.printed());
     assert!(asked.elapsed() >= Duration::from_millis(1900), "it waits for the destination: {:?}", asked.elapsed());
-    assert_eq!(program.says("the rest will be pulled again from the checkpoint"), 1, "{}", program.said());
+    assert_eq!(program.says("the rest will be pulled again from the checkpoint"), 1, "{}", program.printed());
     delivered_by_the_next(&bench).await;
 }
 
@@ -106,7 +106,7 @@ async fn f73_a_second_sigterm_ends_it_at_once_with_75() {
     program.to_say("what is in flight is delivered and saved first").await;
     let asked = Instant::now();
     program.signal(libc::SIGTERM);
-    assert_eq!(program.exit(Duration::from_secs(40)).await, Some(75), "{}", program.said());
+    assert_eq!(program.exit(Duration::from_secs(40)).await, Some(75), "{}", program.printed());
     assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
     delivered_by_the_next(&bench).await;
 }
@@ -118,7 +118,7 @@ async fn f72_a_stop_in_an_outage_that_ends_in_time_delivers_and_saves_everything
     program.signal(libc::SIGTERM);
     program.to_say("what is in flight is delivered and saved first").await;
     bench.hec.faults().clear();
-    assert_eq!(program.exit(Duration::from_secs(30)).await, Some(0), "{}", program.said());
+    assert_eq!(program.exit(Duration::from_secs(30)).await, Some(0), "{}", program.printed());
     assert_eq!(bench.oracle.exposed(), 0);
     assert!(bench.oracle.arrived() > 0);
     bench.nothing_wrong();

@@ -38,9 +38,9 @@ async fn lines(bench: &Bench, mut tap: Program, status: &str) -> Vec<Value> {
     })
     .await;
     assert_eq!(tap.exit(Duration::from_secs(60)).await, Some(0));
-    let said = tap.said();
-    assert!(!said.contains(TOKEN) && !said.contains(KEY_SECRET) && !said.contains('\x1b'), "{said:?}");
-    said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    let printed = tap.printed();
+    assert!(!printed.contains(TOKEN) && !printed.contains(KEY_SECRET) && !printed.contains('\x1b'), "{printed:?}");
+    printed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,7 +74,7 @@ async fn a_tap_shows_events_as_the_script_made_them_and_raw_logs_only_on_request
 
     let mut wrong = tap(&bench, &["--match", "("]);
     assert_eq!(wrong.exit(Duration::from_secs(60)).await, Some(2));
-    assert!(wrong.said().contains("the pattern cannot be used"), "{}", wrong.said());
+    assert!(wrong.printed().contains("the pattern cannot be used"), "{}", wrong.printed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,8 +14,8 @@ const LISTEN: (&str, &str) = ("FORWARDER_ADMIN_LISTEN", "127.0.0.1:0");
 
 /// The answer of the status listener for a path, with its head.
 pub fn get(program: &Program, path: &str) -> String {
-    let said = program.said();
-    let Some((_, rest)) = said.split_once("status page at http://") else { return String::new() };
+    let printed = program.printed();
+    let Some((_, rest)) = printed.split_once("status page at http://") else { return String::new() };
     let (address, _) = rest.split_once('/').unwrap();
     get_at(address, path)
 }
@@ -61,8 +61,8 @@ async fn well(bench: &Bench) -> Program {
 async fn a_probe_log_is_written_and_tracked_until_it_is_delivered() {
     let bench = Bench::new().await;
     let program = bench.start_with("a", &[LISTEN, ("FORWARDER_PROBE_ENABLED", "true")]);
-    let told = || get(&program, "/metrics").contains("forwarder_probe_seconds{source=\"l\"} ");
-    until("a probe log is delivered", 60, told).await;
+    let is_reported = || get(&program, "/metrics").contains("forwarder_probe_seconds{source=\"l\"} ");
+    until("a probe log is delivered", 60, is_reported).await;
     let metrics = get(&program, "/metrics");
     assert!(metrics.contains("forwarder_probe_age_seconds{source=\"l\"} 0\n"), "{metrics}");
     assert!(get(&program, "/").contains("<dt>probe</dt><dd>the last log took "));
@@ -74,8 +74,8 @@ async fn a_probe_log_that_cannot_be_written_is_reported_with_the_missing_permiss
     let denied = SlsFault::status(401, "Unauthorized", "denied by sts or ram, action: log:PostLogStoreLogs");
     bench.sls.faults().next(Call::Put, denied, u32::MAX);
     let program = bench.start_with("a", &[LISTEN, ("FORWARDER_PROBE_ENABLED", "true")]);
-    let said = || get(&program, "/").contains("grant log:PostLogStoreLogs on the logstore in RAM");
-    until("the page says why", 60, said).await;
+    let printed = || get(&program, "/").contains("grant log:PostLogStoreLogs on the logstore in RAM");
+    until("the page says why", 60, printed).await;
     assert!(get(&program, "/ready").contains("ready; no probe log can be written for "), "it delivers all the same");
 }
 
@@ -122,8 +122,8 @@ async fn a_missing_permission_for_heartbeats_ends_the_start_with_77() {
     let bench = Bench::with(servers(1)).await;
     bench.sls.faults().next(Call::Heartbeat, SlsFault::status(403, "Unauthorized", "denied by sts or ram"), u32::MAX);
     let mut program = bench.start("a");
-    assert_eq!(program.exit(Duration::from_secs(20)).await, Some(77), "{}", program.said());
-    assert!(program.says("log:ConsumerGroupHeartBeat") > 0, "{}", program.said());
+    assert_eq!(program.exit(Duration::from_secs(20)).await, Some(77), "{}", program.printed());
+    assert!(program.says("log:ConsumerGroupHeartBeat") > 0, "{}", program.printed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,8 +171,8 @@ async fn a_script_that_fails_on_more_logs_than_the_one_before_runs_with_a_warnin
         "function process(log)\n  if log.request_id:find('7$') then error('no') end\n  return { event = log }\nend\n";
     std::fs::write(bench.directory.path().join("t.lua"), script).unwrap();
     program.to_say("it FAILS on more logs than the one before").await;
-    let said = program.said();
-    let line = said.lines().find(|line| line.contains("it FAILS on more")).unwrap();
+    let printed = program.printed();
+    let line = printed.lines().find(|line| line.contains("it FAILS on more")).unwrap();
     assert!(line.contains("WARN"), "{line}");
 }
 
@@ -185,8 +185,8 @@ async fn each_warning_of_the_settings_is_logged_once_at_the_start() {
     let program = bench.start_with("a", &settings);
     answers(&program, "/", "200", "the destination is down").await;
     program.to_say("is down; nothing is lost").await;
-    let said = program.said();
-    let warnings: Vec<&str> = said.lines().filter(|line| line.contains("WARN")).collect();
+    let printed = program.printed();
+    let warnings: Vec<&str> = printed.lines().filter(|line| line.contains("WARN")).collect();
     let [verify, down] = warnings[..] else { panic!("{warnings:#?}") };
     assert!(verify.contains("FORWARDER_HEC_VERIFY") && down.contains("is down; nothing is lost"), "{warnings:#?}");
 }
@@ -198,8 +198,8 @@ async fn a_demo_prints_the_address_that_its_page_has() {
     let mut demo = Program::start("demo", command);
     demo.to_say("Still running").await;
     for line in ["status page          http://", "status page: http://"] {
-        let said = demo.said();
-        let (_, rest) = said.split_once(line).unwrap_or_else(|| panic!("no {line}: {said}"));
+        let printed = demo.printed();
+        let (_, rest) = printed.split_once(line).unwrap_or_else(|| panic!("no {line}: {printed}"));
         let (address, _) = rest.split_once('/').unwrap();
         assert!(get_at(address, "/live").ends_with("live\n"), "{address}");
     }
