@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::ffi::c_int;
 
-use super::write;
-use super::write::{Shape, shape};
-use super::{number, time};
+use super::fault::{DROPPED_INSIDE, TOO_MANY_BYTES, step};
+use super::pairs::pairs;
+use super::shape::{Shape, shape};
+use super::{number, time, write};
 use crate::core::batch::Events;
 use crate::core::event::{Body, BodyError, Formats, Head, PairPlaces, Time};
 use crate::core::priority;
@@ -127,7 +128,7 @@ impl<'a> One<'a> {
             Some(Shape::Plain) => self.push_table(at, place),
             Some(Shape::List) if self.stack.raw_len(at) == 0 => Ok(()),
             Some(Shape::StaleLog) => Err(whole("this is the log of an earlier call")),
-            Some(Shape::Dropped) => Err(whole(write::DROPPED_INSIDE)),
+            Some(Shape::Dropped) => Err(whole(DROPPED_INSIDE)),
             Some(Shape::Object | Shape::Array) => {
                 Err(whole("decoded JSON is not an event by itself; return { event = it }"))
             }
@@ -191,7 +192,7 @@ impl<'a> One<'a> {
                 }
                 b"structured_data" => {
                     for (id, element) in self.sorted(at, &format!("{place}structured_data"))? {
-                        let path = format!("{place}structured_data{}", write::step(&id));
+                        let path = format!("{place}structured_data{}", step(&id));
                         let pairs = self.fields(element, &path)?;
                         head.syslog.structured_data.push((id, pairs));
                     }
@@ -252,7 +253,7 @@ impl<'a> One<'a> {
             })?;
         }
         if bytes(self.outputs) > self.most {
-            return Err(problem(format!("{place}event"), write::TOO_MANY_BYTES));
+            return Err(problem(format!("{place}event"), TOO_MANY_BYTES));
         }
         Ok(())
     }
@@ -411,7 +412,7 @@ impl<'a> One<'a> {
         for (key, at) in self.sorted(table, path)? {
             let fault = |index: Option<usize>, why: String| {
                 let index = index.map(|index| format!("[{index}]")).unwrap_or_default();
-                problem(format!("{path}{}{index}", write::step(&key)), why)
+                problem(format!("{path}{}{index}", step(&key)), why)
             };
             match self.stack.kind(at) {
                 Kind::Null => {}
@@ -449,7 +450,7 @@ impl<'a> One<'a> {
                     self.stack.push_item(values, position as i64 + 1);
                     let text = self.text(self.stack.top());
                     self.stack.pop(1);
-                    text.map_err(|why| problem(format!("{path}{}", write::step(key)), why))?
+                    text.map_err(|why| problem(format!("{path}{}", step(key)), why))?
                 }
             };
             fields.push((Cow::Owned(key.to_vec()), value));
@@ -509,12 +510,12 @@ impl Body for Returned<'_> {
         };
         if let Some(bytes) = self.stack.bytes(at) {
             if bytes.len() > self.current.most_bytes {
-                return Err(problem(root, write::TOO_MANY_BYTES));
+                return Err(problem(root, TOO_MANY_BYTES));
             }
             out.extend_from_slice(bytes);
             Ok(())
         } else if matches!(shape(self.stack, self.current, at), Shape::Log) {
-            write::pairs(self.stack, self.current, at, separator, root, places, out)
+            pairs(self.stack, self.current, at, separator, root, places, out)
         } else {
             write::json(self.stack, self.current, at, root, out)
         }

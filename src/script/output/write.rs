@@ -1,18 +1,17 @@
-//! Writes Lua values as JSON, and tables as `key=value` text, directly from the stack and the page.
+//! Writes Lua values as JSON, directly from the stack and the page.
 //!
 //! Uses only [`Stack`]: nothing here can raise a Lua error, so ordinary Rust code may call it and be called by it.
 
 use std::ffi::c_int;
 
+use super::fault::{DROPPED_INSIDE, STALE_LOG, TOO_MANY_BYTES, WriteFault, Written};
+use super::order::Order;
+use super::shape::{Shape, count, shape};
 use super::{escape, number};
-use crate::core::event::{BodyError, PairPlace, PairPlaces};
+use crate::core::event::BodyError;
 use crate::script::engine::lua_stack::{Hidden, Kept, Kind, Stack};
 use crate::script::engine::time_limit;
 use crate::script::hook::current_log::{Current, FieldState};
-use crate::script::values::json::scan;
-
-/// Maximum length of a path in an error, in characters.
-const MAX_PATH_CHARS: usize = 80;
 
 /// Maximum nesting of tables; a table that contains itself also reaches it.
 const MAX_LEVELS_DEEP: usize = 64;
@@ -33,109 +32,6 @@ pub(crate) fn json(
     result.map_err(|fault| fault.under(root))
 }
 
-/// Appends the pairs of the table at `at` as `key=value`, each after `separator`: strings as their bytes, tables as
-/// JSON. A log and a decoded object keep their order; other tables are sorted by key. For a log, `places` receives
-/// the positions of the pairs, relative to the start of the first.
-pub(crate) fn pairs(
-    stack: Stack,
-    current: &mut Current,
-    at: c_int,
-    separator: &[u8],
-    root: &str,
-    places: &mut PairPlaces,
-    out: &mut Vec<u8>,
-) -> Result<(), BodyError> {
-    let top = stack.top();
-    let limit = out.len().saturating_add(current.most_bytes);
-    let at = stack.absolute(at);
-    let result = Writer { stack, current, out, limit }.pairs(at, separator, places);
-    stack.set_top(top);
-    result.map_err(|fault| fault.under(root))
-}
-
-/// A value that cannot be written, with its path; every level prepends its own step.
-struct WriteFault {
-    path: String,
-    problem: String,
-}
-
-type Written = Result<(), WriteFault>;
-
-impl WriteFault {
-    fn new(problem: impl Into<String>) -> Self {
-        Self { path: String::new(), problem: problem.into() }
-    }
-
-    fn in_key(mut self, key: &[u8]) -> Self {
-        self.path.insert_str(0, &step(key));
-        self
-    }
-
-    fn in_item(mut self, index: usize) -> Self {
-        self.path.insert_str(0, &format!("[{index}]"));
-        self
-    }
-
-    fn under(self, root: &str) -> BodyError {
-        let (shown, more) = match self.path.char_indices().nth(MAX_PATH_CHARS) {
-            Some((end, _)) => (&self.path[..end], "…"),
-            None => (self.path.as_str(), ""),
-        };
-        BodyError::new(format!("{root}{shown}{more}"), self.problem)
-    }
-}
-
-/// A key as a step of a path: `.name`, or `["any text"]`.
-pub(crate) fn step(key: &[u8]) -> String {
-    let plain = |&byte: &u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let text = String::from_utf8_lossy(&key[..key.len().min(100)]);
-    if key.iter().all(plain) && !key.is_empty() { format!(".{text}") } else { format!("[{text:?}]") }
-}
-
-/// The meaning of a table.
-pub(crate) enum Shape {
-    /// The current log.
-    Log,
-    /// A log of an earlier call.
-    StaleLog,
-    /// A result of `json.decode`, or a part of it.
-    Object,
-    Array,
-    /// A list marked by `json.array`.
-    List,
-    /// A result of `drop`.
-    Dropped,
-    /// An ordinary table of the script.
-    Plain,
-}
-
-/// The meaning of the table at `at`.
-pub(crate) fn shape(stack: Stack, current: &Current, at: c_int) -> Shape {
-    if stack.pointer(at) == current.table {
-        return Shape::Log;
-    }
-    let mark = stack.metatable(at);
-    let marks = current.marks;
-    if mark == 0 {
-        Shape::Plain
-    } else if mark == marks.log {
-        Shape::StaleLog
-    } else if mark == marks.object {
-        Shape::Object
-    } else if mark == marks.array {
-        Shape::Array
-    } else if mark == marks.list {
-        Shape::List
-    } else if mark == marks.dropped {
-        Shape::Dropped
-    } else {
-        Shape::Plain
-    }
-}
-
-/// The error for a log whose events are too large.
-pub(crate) const TOO_MANY_BYTES: &str = "one log may become 32 MiB of events, and no more than script.memory";
-
 /// Maximum number of bytes for one byte in a JSON string: `\u0001`.
 const MAX_BYTES_PER_BYTE: usize = 6;
 
@@ -151,22 +47,17 @@ fn json_len(text: &[u8]) -> usize {
     text.iter().map(each).sum()
 }
 
-/// The error for a result of `drop` that is used inside another value.
-pub(crate) const DROPPED_INSIDE: &str =
-    "drop stands for the whole log, in the place of an event or a list: return drop \"reason\"";
-
-const STALE_LOG: &str = "this is the log of an earlier call and its fields are gone; copy what you need later";
-
-struct Writer<'a> {
-    stack: Stack<'a>,
-    current: &'a mut Current,
-    out: &'a mut Vec<u8>,
+/// Writes one value.
+pub(super) struct Writer<'a> {
+    pub(super) stack: Stack<'a>,
+    pub(super) current: &'a mut Current,
+    pub(super) out: &'a mut Vec<u8>,
     /// Maximum length of the output.
-    limit: usize,
+    pub(super) limit: usize,
 }
 
 impl<'lua> Writer<'lua> {
-    fn value(&mut self, at: c_int, depth: usize) -> Written {
+    pub(super) fn value(&mut self, at: c_int, depth: usize) -> Written {
         if self.out.len() > self.limit {
             return Err(WriteFault::new(TOO_MANY_BYTES));
         }
@@ -357,7 +248,7 @@ impl<'lua> Writer<'lua> {
     }
 
     /// Leaves all keys and values on the stack; returns each key with the index of its value, sorted.
-    fn sorted(&mut self, at: c_int) -> Result<Order<'lua>, WriteFault> {
+    pub(super) fn sorted(&mut self, at: c_int) -> Result<Order<'lua>, WriteFault> {
         let mut order = Order::default();
         self.stack.push_nil();
         while self.stack.next(at) {
@@ -386,132 +277,5 @@ impl<'lua> Writer<'lua> {
             self.out.push(b',');
         }
         *first = false;
-    }
-
-    fn pairs(&mut self, at: c_int, separator: &[u8], places: &mut PairPlaces) -> Written {
-        if !self.stack.reserve(16) {
-            return Err(WriteFault::new("too much for the Lua stack"));
-        }
-        match shape(self.stack, self.current, at) {
-            Shape::Log => {
-                self.stack.push_kept(Kept::VALUES);
-                let values = self.stack.top();
-                let start = self.out.len();
-                for position in 0..self.current.len() {
-                    let state = self.current.state(position);
-                    if state == FieldState::Deleted {
-                        continue;
-                    }
-                    self.out.extend_from_slice(separator);
-                    let key = self.out.len() - start;
-                    self.out.extend_from_slice(self.current.key(position));
-                    places.push(PairPlace { key, equals: self.out.len() - start });
-                    self.out.push(b'=');
-                    if state == FieldState::Untouched {
-                        self.out.extend_from_slice(self.current.log().value(position));
-                    } else {
-                        self.stack.push_item(values, position as i64 + 1);
-                        let written = self.text(self.stack.top());
-                        self.stack.set_top(values);
-                        written.map_err(|fault| fault.in_key(self.current.key(position)))?;
-                    }
-                }
-            }
-            Shape::StaleLog => return Err(WriteFault::new(STALE_LOG)),
-            Shape::Dropped => return Err(WriteFault::new(DROPPED_INSIDE)),
-            Shape::Object if self.stack.push_hidden(at, Hidden::TEXT) == Kind::String => {
-                for member in scan::Members::of(self.stack.bytes(-1).unwrap_or_default()) {
-                    self.out.extend_from_slice(separator);
-                    scan::unescape(member.key, self.out);
-                    self.out.push(b'=');
-                    match member.value {
-                        [b'"', inside @ .., b'"'] => scan::unescape(inside, self.out),
-                        value => self.out.extend_from_slice(value),
-                    }
-                }
-            }
-            Shape::Object => {
-                self.stack.push_hidden(at, Hidden::MEMBERS);
-                let members = self.stack.top();
-                for place in 1..=count(self.stack, members) {
-                    self.stack.push_item(members, 2 * place - 1);
-                    let key = self.stack.bytes(-1).unwrap_or_default();
-                    if self.stack.push_item(members, 2 * place) != Kind::Nil {
-                        self.pair(separator, key, members + 2)?;
-                    }
-                    self.stack.set_top(members);
-                }
-            }
-            Shape::Plain => {
-                let order = self.sorted(at)?;
-                for &(key, at) in order.as_slice() {
-                    self.pair(separator, key, at)?;
-                }
-            }
-            Shape::Array | Shape::List => return Err(WriteFault::new("a list has no key=value pairs")),
-        }
-        Ok(())
-    }
-
-    fn pair(&mut self, separator: &[u8], key: &[u8], at: c_int) -> Written {
-        self.out.extend_from_slice(separator);
-        self.out.extend_from_slice(key);
-        self.out.push(b'=');
-        self.text(at).map_err(|fault| fault.in_key(key))
-    }
-
-    fn text(&mut self, at: c_int) -> Written {
-        match self.stack.bytes(at) {
-            Some(bytes) if bytes.len() > self.limit.saturating_sub(self.out.len()) => {
-                return Err(WriteFault::new(TOO_MANY_BYTES));
-            }
-            Some(bytes) => self.out.extend_from_slice(bytes),
-            None => self.value(at, 1)?,
-        }
-        Ok(())
-    }
-}
-
-/// The number of members of a decoded object, including deleted ones.
-pub(crate) fn count(stack: Stack, members: c_int) -> i64 {
-    let count = match stack.push_item(members, 0) {
-        Kind::Integer(count) => count,
-        _ => 0,
-    };
-    stack.pop(1);
-    count
-}
-
-/// Keys with the stack indexes of their values: the first few without a heap allocation, enough for most tables.
-#[derive(Default)]
-struct Order<'k> {
-    few: [(&'k [u8], c_int); 12],
-    len: usize,
-    many: Vec<(&'k [u8], c_int)>,
-}
-
-impl<'k> Order<'k> {
-    fn push(&mut self, pair: (&'k [u8], c_int)) {
-        if self.len < self.few.len() {
-            self.few[self.len] = pair;
-        } else {
-            if self.many.is_empty() {
-                self.many.extend_from_slice(&self.few);
-            }
-            self.many.push(pair);
-        }
-        self.len += 1;
-    }
-
-    fn sort(&mut self) {
-        if self.many.is_empty() {
-            self.few[..self.len].sort_unstable();
-        } else {
-            self.many.sort_unstable();
-        }
-    }
-
-    fn as_slice(&self) -> &[(&'k [u8], c_int)] {
-        if self.many.is_empty() { &self.few[..self.len] } else { &self.many }
     }
 }

@@ -7,6 +7,7 @@ use crate::core::event::PairPlaces;
 use crate::script::engine::frame::Frame;
 use crate::script::engine::lua_stack::{Kept, Kind, Stack};
 use crate::script::hook::current_log::Current;
+use crate::script::output::pairs::pairs;
 use crate::script::output::write;
 use accept::{Accepted, MAX_LEVELS};
 
@@ -117,7 +118,7 @@ fn paired(stack: Stack, current: &mut Current) -> bool {
     let mut out = std::mem::take(&mut current.scratch);
     out.clear();
     let separator = stack.bytes(2).unwrap_or_default();
-    let result = write::pairs(stack, current, 1, separator, "table", &mut PairPlaces::default(), &mut out);
+    let result = pairs(stack, current, 1, separator, "table", &mut PairPlaces::default(), &mut out);
     if let Err(error) = &result {
         out.clear();
         out.extend_from_slice(format!("kv: {error}").as_bytes());

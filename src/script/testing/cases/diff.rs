@@ -38,7 +38,7 @@ fn compare(path: String, expected: Option<&Value>, got: Option<&Value>, out: &mu
 fn objects(path: &str, expected: &Map<String, Value>, got: &Map<String, Value>, out: &mut Vec<Difference>) {
     let unexpected = got.keys().filter(|key| !expected.contains_key(*key));
     for key in expected.keys().chain(unexpected) {
-        let path = format!("{path}{}", crate::script::output::write::step(key.as_bytes()));
+        let path = format!("{path}{}", crate::script::output::fault::step(key.as_bytes()));
         compare(path, expected.get(key), got.get(key), out);
     }
 }
