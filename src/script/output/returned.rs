@@ -3,22 +3,22 @@
 use std::borrow::Cow;
 use std::ffi::c_int;
 
+use super::body::Returned;
 use super::fault::{DROPPED_INSIDE, TOO_MANY_BYTES, step};
-use super::pairs::pairs;
+use super::fields::{fields, sorted};
+use super::scalar::Text;
 use super::shape::{Shape, shape};
-use super::{number, time, write};
+use super::{scalar, time};
 use crate::core::batch::Events;
-use crate::core::event::{Body, BodyError, Formats, Head, PairPlaces, Time};
+use crate::core::event::{BodyError, Formats, Head, Time};
 use crate::core::priority;
 use crate::core::priority::{FACILITIES, SEVERITIES};
 use crate::script::diagnostics::error::bounded;
-use crate::script::engine::lua_stack::{Hidden, Kept, Kind, Stack};
+use crate::script::engine::lua_stack::{Hidden, Kind, Stack};
 use crate::script::hook::current_log::{Current, FieldState};
 
 /// Maximum number of events of one log.
 const MAX_EVENTS: usize = 10_000;
-
-type Text<'a> = Cow<'a, [u8]>;
 
 /// Appends the events of the value on top; after an error, some of them may be left in the outputs. Returns the drop
 /// reason, if the value has one. The stack must have room for 32 values.
@@ -49,14 +49,6 @@ pub(crate) fn push_events<'lua>(
 /// Bytes of events in all outputs.
 fn bytes(outputs: &[Events]) -> usize {
     outputs.iter().map(|events| events.bytes().len()).sum()
-}
-
-/// Describes a value that is not a string, and how to convert it.
-fn unlike_text(kind: Kind) -> String {
-    match kind {
-        Kind::Integer(_) | Kind::Number(_) | Kind::Boolean(_) => format!("{}; tostring() makes one", kind.name()),
-        other => other.name().to_owned(),
-    }
 }
 
 fn problem(path: impl Into<String>, problem: impl Into<String>) -> BodyError {
@@ -161,7 +153,7 @@ impl<'a> One<'a> {
             match key {
                 b"event" | b"message" => {
                     if !matches!(self.stack.kind(at), Kind::String | Kind::Table) {
-                        let got = unlike_text(self.stack.kind(at));
+                        let got = scalar::unlike_text(self.stack.kind(at));
                         return Err(fault(format!("a table, a string or the log is needed, not {got}")));
                     }
                     // The value stays on the stack, below a copy of the key for the next step.
@@ -173,27 +165,33 @@ impl<'a> One<'a> {
                     }
                     continue;
                 }
-                b"time" | b"timestamp" if head.time.is_none() => head.time = Some(self.time(at).map_err(fault)?),
-                b"time_ns" => nanos = Some(self.nanos(at).map_err(fault)?),
-                b"host" | b"hostname" if head.host.is_none() => head.host = Some(self.string(at).map_err(fault)?),
-                b"source" => head.source = Some(self.string(at).map_err(fault)?),
-                b"sourcetype" => head.sourcetype = Some(self.string(at).map_err(fault)?),
+                b"time" | b"timestamp" if head.time.is_none() => {
+                    head.time = Some(scalar::time(self.stack, at).map_err(fault)?)
+                }
+                b"time_ns" => nanos = Some(scalar::nanos(self.stack, at).map_err(fault)?),
+                b"host" | b"hostname" if head.host.is_none() => {
+                    head.host = Some(scalar::string(self.stack, at).map_err(fault)?)
+                }
+                b"source" => head.source = Some(scalar::string(self.stack, at).map_err(fault)?),
+                b"sourcetype" => head.sourcetype = Some(scalar::string(self.stack, at).map_err(fault)?),
                 b"to" => head.to = self.destinations(at, &format!("{place}to"))?,
-                b"index" => head.index = Some(self.string(at).map_err(fault)?),
-                b"fields" => head.fields = self.fields(at, &format!("{place}fields"))?,
-                b"program" => head.syslog.program = Some(self.string(at).map_err(fault)?),
-                b"procid" => head.syslog.procid = Some(self.text(at).map_err(fault)?),
-                b"msgid" => head.syslog.msgid = Some(self.string(at).map_err(fault)?),
+                b"index" => head.index = Some(scalar::string(self.stack, at).map_err(fault)?),
+                b"fields" => head.fields = fields(self.stack, self.current, at, &format!("{place}fields"))?,
+                b"program" => head.syslog.program = Some(scalar::string(self.stack, at).map_err(fault)?),
+                b"procid" => head.syslog.procid = Some(scalar::text(self.stack, at).map_err(fault)?),
+                b"msgid" => head.syslog.msgid = Some(scalar::string(self.stack, at).map_err(fault)?),
                 b"facility" => {
-                    head.syslog.facility = Some(self.code(at, priority::facility, &FACILITIES).map_err(fault)?)
+                    head.syslog.facility =
+                        Some(scalar::code(self.stack, at, priority::facility, &FACILITIES).map_err(fault)?)
                 }
                 b"severity" => {
-                    head.syslog.severity = Some(self.code(at, priority::severity, &SEVERITIES).map_err(fault)?)
+                    head.syslog.severity =
+                        Some(scalar::code(self.stack, at, priority::severity, &SEVERITIES).map_err(fault)?)
                 }
                 b"structured_data" => {
-                    for (id, element) in self.sorted(at, &format!("{place}structured_data"))? {
+                    for (id, element) in sorted(self.stack, self.current, at, &format!("{place}structured_data"))? {
                         let path = format!("{place}structured_data{}", step(&id));
-                        let pairs = self.fields(element, &path)?;
+                        let pairs = fields(self.stack, self.current, element, &path)?;
                         head.syslog.structured_data.push((id, pairs));
                     }
                 }
@@ -274,43 +272,6 @@ impl<'a> One<'a> {
         String::from_utf8(self.current.log().value(position).to_vec()).ok()
     }
 
-    fn time(&self, at: c_int) -> Result<Time<'a>, String> {
-        let digits = match self.stack.kind(at) {
-            Kind::Integer(seconds) => Cow::Owned(seconds.to_string()),
-            Kind::Number(seconds) => Cow::Owned(time::of_float(seconds)?),
-            Kind::String => {
-                let text = std::str::from_utf8(self.stack.bytes(at).unwrap_or_default());
-                match text.ok().filter(|text| time::is_digits(text)) {
-                    Some(text) => Cow::Borrowed(text),
-                    None => {
-                        let why = "expected unix seconds: digits as in log.__time__; time.parse() converts text";
-                        return Err(why.to_owned());
-                    }
-                }
-            }
-            kind => return Err(format!("expected unix seconds, such as log.__time__, not {}", kind.name())),
-        };
-        time::check(&digits)?;
-        Ok(Time { digits, nanos: None })
-    }
-
-    fn nanos(&self, at: c_int) -> Result<u32, String> {
-        let nanos = match self.stack.kind(at) {
-            Kind::Integer(nanos) => u32::try_from(nanos).ok().filter(|&nanos| nanos < 1_000_000_000),
-            Kind::String => std::str::from_utf8(self.stack.bytes(at).unwrap_or_default()).ok().and_then(time::nanos),
-            _ => None,
-        };
-        nanos.ok_or_else(|| "expected nanoseconds: 0 to 999999999".to_owned())
-    }
-
-    /// A string. Lua keeps it as long as the event table, which stays on the stack until the event is written.
-    fn string(&self, at: c_int) -> Result<Text<'a>, String> {
-        match self.stack.bytes(at) {
-            Some(bytes) => Ok(Cow::Borrowed(bytes)),
-            None => Err(format!("expected a string, not {}", unlike_text(self.stack.kind(at)))),
-        }
-    }
-
     /// The destinations that an event names: one, or a list of them.
     fn destinations(&self, at: c_int, path: &str) -> Result<Vec<Text<'a>>, BodyError> {
         if let Some(name) = self.stack.bytes(at) {
@@ -349,114 +310,6 @@ impl<'a> One<'a> {
         let why = format!("no destination is called {:?}; the destinations are {}", bounded(name), all.join(", "));
         Err(problem(path, why))
     }
-
-    /// A string, number or boolean as text.
-    fn text(&self, at: c_int) -> Result<Text<'a>, String> {
-        let mut out = Vec::new();
-        match self.stack.kind(at) {
-            Kind::Integer(integer) => number::integer(integer, &mut out),
-            Kind::Number(float) => {
-                if !number::float(float, &mut out) {
-                    return Err(format!("{float} cannot be sent as a number"));
-                }
-            }
-            Kind::Boolean(truth) => out.extend_from_slice(if truth { b"true" } else { b"false" }),
-            Kind::String => return self.string(at),
-            kind => return Err(format!("expected a string, number or boolean, not {}", kind.name())),
-        }
-        Ok(Cow::Owned(out))
-    }
-
-    fn code(&self, at: c_int, find: fn(&[u8]) -> Option<u8>, names: &[&str]) -> Result<u8, String> {
-        let found = match self.stack.kind(at) {
-            Kind::Integer(code) => u8::try_from(code).ok().filter(|&code| usize::from(code) < names.len()),
-            Kind::String => find(self.stack.bytes(at).unwrap_or_default()),
-            _ => None,
-        };
-        found.ok_or_else(|| format!("expected 0 to {} or a name: {}", names.len() - 1, names.join(", ")))
-    }
-
-    /// Keys and stack indexes of the values of a script's table, sorted; they stay on the stack.
-    fn sorted(&self, table: c_int, path: &str) -> Result<Vec<(Text<'a>, c_int)>, BodyError> {
-        let kind = self.stack.kind(table);
-        if kind != Kind::Table {
-            return Err(problem(path, format!("expected a table with named keys, not {}", kind.name())));
-        }
-        if !matches!(shape(self.stack, self.current, table), Shape::Plain) {
-            let why = "a table of the script's own is needed, with named keys; table.copy() makes one of decoded JSON";
-            return Err(problem(path, why));
-        }
-        let mut pairs = Vec::new();
-        self.stack.push_nil();
-        while self.stack.next(table) {
-            let value = self.stack.top();
-            if !self.stack.reserve(32) {
-                return Err(problem(path, "too many keys"));
-            }
-            match self.stack.bytes(value - 1) {
-                Some(key) => pairs.push((Cow::Borrowed(key), value)),
-                None => return Err(problem(path, "has a key that is not a string")),
-            }
-            self.stack.push_copy(value - 1);
-        }
-        pairs.sort();
-        Ok(pairs)
-    }
-
-    /// Pairs of a table, with every value as text; a list becomes one pair per item, with the same key.
-    fn fields(&mut self, table: c_int, path: &str) -> Result<Vec<(Text<'a>, Text<'a>)>, BodyError> {
-        if self.stack.kind(table) == Kind::Table && matches!(shape(self.stack, self.current, table), Shape::Log) {
-            return self.log_fields(path);
-        }
-        let mut fields = Vec::new();
-        for (key, at) in self.sorted(table, path)? {
-            let fault = |index: Option<usize>, why: String| {
-                let index = index.map(|index| format!("[{index}]")).unwrap_or_default();
-                problem(format!("{path}{}{index}", step(&key)), why)
-            };
-            match self.stack.kind(at) {
-                Kind::Null => {}
-                Kind::Table if matches!(shape(self.stack, self.current, at), Shape::Plain | Shape::List) => {
-                    let len = self.stack.raw_len(at);
-                    if len == 0 {
-                        return Err(fault(None, "expected a value or a list of values".to_owned()));
-                    }
-                    for index in 1..=len {
-                        self.stack.push_item(at, index as i64);
-                        let text = self.text(self.stack.top()).map_err(|why| fault(Some(index), why))?;
-                        self.stack.pop(1);
-                        fields.push((key.clone(), text));
-                    }
-                }
-                _ => {
-                    let text = self.text(at).map_err(|why| fault(None, why))?;
-                    fields.push((key, text));
-                }
-            }
-        }
-        Ok(fields)
-    }
-
-    fn log_fields(&mut self, path: &str) -> Result<Vec<(Text<'a>, Text<'a>)>, BodyError> {
-        self.stack.push_kept(Kept::VALUES);
-        let values = self.stack.top();
-        let mut fields = Vec::new();
-        for position in 0..self.current.len() {
-            let key = self.current.key(position);
-            let value = match self.current.state(position) {
-                FieldState::Deleted => continue,
-                FieldState::Untouched => Cow::Owned(self.current.log().value(position).to_vec()),
-                FieldState::Assigned => {
-                    self.stack.push_item(values, position as i64 + 1);
-                    let text = self.text(self.stack.top());
-                    self.stack.pop(1);
-                    text.map_err(|why| problem(format!("{path}{}", step(key)), why))?
-                }
-            };
-            fields.push((Cow::Owned(key.to_vec()), value));
-        }
-        Ok(fields)
-    }
 }
 
 /// The keys of an event table, in the order in which errors list them.
@@ -480,53 +333,3 @@ pub(crate) const KEYS: [&str; 18] = [
     "event",
     "message",
 ];
-
-/// The event as the hook returned it, still in Lua and in the page.
-struct Returned<'a> {
-    stack: Stack<'a>,
-    current: &'a mut Current,
-    event: Option<c_int>,
-    message: Option<c_int>,
-}
-
-impl Body for Returned<'_> {
-    fn json(&mut self, out: &mut Vec<u8>) -> Result<(), BodyError> {
-        match (self.event, self.message) {
-            (Some(at), _) => write::json(self.stack, self.current, at, "event", out),
-            (None, Some(at)) => write::json(self.stack, self.current, at, "message", out),
-            (None, None) => Ok(()),
-        }
-    }
-
-    fn text(&mut self, separator: &[u8], out: &mut Vec<u8>) -> Result<(), BodyError> {
-        self.pairs(separator, &mut PairPlaces::default(), out)
-    }
-
-    fn pairs(&mut self, separator: &[u8], places: &mut PairPlaces, out: &mut Vec<u8>) -> Result<(), BodyError> {
-        let (at, root) = match (self.message, self.event) {
-            (Some(at), _) => (at, "message"),
-            (None, Some(at)) => (at, "event"),
-            (None, None) => return Ok(()),
-        };
-        if let Some(bytes) = self.stack.bytes(at) {
-            if bytes.len() > self.current.most_bytes {
-                return Err(problem(root, TOO_MANY_BYTES));
-            }
-            out.extend_from_slice(bytes);
-            Ok(())
-        } else if matches!(shape(self.stack, self.current, at), Shape::Log) {
-            pairs(self.stack, self.current, at, separator, root, places, out)
-        } else {
-            write::json(self.stack, self.current, at, root, out)
-        }
-    }
-
-    fn log_time(&mut self) -> Option<Time<'static>> {
-        let log = self.current.log();
-        let text = |wanted: &[u8]| {
-            let (_, value) = log.fields().find(|(key, _)| *key == wanted)?;
-            String::from_utf8(value.to_vec()).ok()
-        };
-        time::of_log(text(b"__time__")?, text(b"__time_ns_part__"))
-    }
-}
