@@ -20,7 +20,7 @@ const OTHER: &str = "other";
 pub struct CallErrors {
     sent: Mutex<BTreeMap<&'static str, u64>>,
     counts: Mutex<BTreeMap<(&'static str, String), u64>>,
-    missing_groups: AtomicU64,
+    possible_new_groups: AtomicU64,
     missing_logstores: AtomicU64,
 }
 
@@ -56,15 +56,15 @@ impl CallErrors {
         *counts.entry(key).or_default() += 1;
     }
 
-    /// Counts a reply that the consumer group does not exist.
-    pub(super) fn count_missing_group(&self) {
-        self.missing_groups.fetch_add(1, Ordering::Relaxed);
+    /// Counts a reply after which the consumer group may have been created again.
+    pub(super) fn count_possible_new_group(&self) {
+        self.possible_new_groups.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often the consumer group did not exist. This is not derived from the failures by code, which may have too
+    /// How often the consumer group may have been created again. This is not derived from the failures by code, which may have too
     /// many kinds.
-    pub(super) fn missing_groups(&self) -> u64 {
-        self.missing_groups.load(Ordering::Relaxed)
+    pub(super) fn possible_new_groups(&self) -> u64 {
+        self.possible_new_groups.load(Ordering::Relaxed)
     }
 
     /// Counts a reply that shows that the logstore was deleted.

@@ -45,8 +45,8 @@ const NO_REPLY: &str = "no_reply";
 #[derive(Debug)]
 struct FirstLook {
     group: GroupStart,
-    /// How often the group had been missing by then.
-    missing_groups: u64,
+    /// How often the group might have been created again by then.
+    possible_new_groups: u64,
     /// How often the logstore had been deleted by then.
     deletions: u64,
 }
@@ -167,9 +167,9 @@ impl Sls {
         let (shards, looked_at) = self.ask(&looking, dated).await?;
         let checkpoints = self.checkpoints().await?;
         let group = GroupStart::new(&shards, &checkpoints, looked_at);
-        let (missing_groups, deletions) = (self.errors.missing_groups(), self.errors.missing_logstores());
+        let (possible_new_groups, deletions) = (self.errors.possible_new_groups(), self.errors.missing_logstores());
         // The first look has seen the earliest state.
-        let _ = self.first_look.set(FirstLook { group, missing_groups, deletions });
+        let _ = self.first_look.set(FirstLook { group, possible_new_groups, deletions });
         Ok(())
     }
 
@@ -303,8 +303,8 @@ impl Sls {
                 }
             };
             let refusal = Refusal::read(&reply);
-            if refusal.is_group_missing() {
-                self.errors.count_missing_group();
+            if refusal.may_mean_new_group() {
+                self.errors.count_possible_new_group();
             }
             let judged = verdict(request.call, &refusal);
             if matches!(judged, Verdict::Failed(SourceError::Absent(_))) {

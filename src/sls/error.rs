@@ -62,6 +62,17 @@ impl Refusal {
         self.code.eq_ignore_ascii_case(GROUP_MISSING)
     }
 
+    /// The consumer group may have been created again since the last heartbeat: it does not exist, or does not know this
+    /// consumer. The latter can also mean that the consumer was removed after its timeout.
+    #[must_use]
+    pub fn may_mean_new_group(&self) -> bool {
+        self.is_group_missing() || self.is_consumer_missing()
+    }
+
+    fn is_consumer_missing(&self) -> bool {
+        CONSUMER_MISSING.iter().any(|code| self.code.eq_ignore_ascii_case(code))
+    }
+
     /// The key was accepted, but a right is missing.
     #[must_use]
     pub fn is_permission(&self) -> bool {
@@ -121,12 +132,14 @@ pub fn verdict(call: Call, refusal: &Refusal) -> Verdict {
             _ => lost(Some(GROUP_GONE)),
         };
     }
+    if refusal.is_consumer_missing() {
+        return lost(None);
+    }
     match code.as_str() {
         "requesttimeexpired" | "requesttimetooskewed" => {
             return Verdict::Clock(SourceError::Refused(cause(Some(CLOCK))));
         }
         "consumergroupalreadyexist" if call == Call::CreateGroup => return Verdict::AlreadyDone,
-        "notexistconsumerwithbody" | "consumernotexist" | "consumernotexsit" => return lost(None),
         "consumernotmatch" => return lost(Some("another consumer holds the shard now")),
         "shardnotexist" | "shardnotexsit" => return lost(Some("its logs have expired after a split or merge")),
         "logstorewithoutshard" => return busy(Some("a new logstore has no shards for a moment")),
@@ -165,6 +178,8 @@ fn stale(cause: impl Fn(Option<&'static str>) -> Cause) -> Verdict {
 }
 
 const GROUP_MISSING: &str = "ConsumerGroupNotExist";
+
+const CONSUMER_MISSING: [&str; 3] = ["NotExistConsumerWithBody", "ConsumerNotExist", "ConsumerNotExsit"];
 
 /// Parts of the codes that are about credentials.
 const KEY_CODES: [&str; 5] =

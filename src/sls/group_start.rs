@@ -72,7 +72,8 @@ impl GroupStart {
         later.iter().any(|shard| shard.created != 0 && before(shard).is_some_and(|before| before != shard.created))
     }
 
-    /// Where a shard without a checkpoint starts; `is_remade` if the group was deleted since the look.
+    /// Where a shard without a checkpoint starts; `is_remade` if the group may have been deleted and created again since the
+    /// look.
     #[must_use]
     pub fn of(&self, shard: ShardId, is_remade: bool) -> ShardStart {
         if let Some(cursor) = self.saved.get(&shard) {

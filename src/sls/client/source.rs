@@ -77,7 +77,7 @@ impl Source for Sls {
             if self.errors.missing_logstores() > first.deletions {
                 return ShardStart::Position(Start::Begin);
             }
-            first.group.of(shard, self.errors.missing_groups() > first.missing_groups)
+            first.group.of(shard, self.errors.possible_new_groups() > first.possible_new_groups)
         });
         let start = match first_start {
             Some(ShardStart::At(cursor)) => return Ok(cursor),

@@ -11,7 +11,8 @@
 //! one (seed 2); saves with force (seed 0); a checkpoint moved by a part of a page that is not its last (seed 0, and
 //! `f74` of the scenes); shards left out of the heartbeat before their tasks have ended (seed 6); under `end`, a child
 //! of a split treated as a shard that existed when the group began (seed 34), the end taken for the moment when it
-//! began (seed 13), and a checkpoint forgotten that was seen before the group was deleted (seed 190).
+//! began (seed 13), a checkpoint forgotten that was seen before the group was deleted (seed 190), and a group not taken
+//! for a new one that another member created again before this one's next heartbeat (seed 3164).
 //!
 //! With a cluster: a checkpoint that moves when events are accepted but not indexed
 //! (`a_checkpoint_waits_until_the_events_are_indexed`), a poll error treated as an acknowledgement

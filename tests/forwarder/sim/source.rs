@@ -36,7 +36,7 @@ pub struct SimSource {
     pub member: String,
     /// The group as the member saw it when it joined.
     pub group_start: Arc<OnceLock<GroupStart>>,
-    /// A call was told that the group does not exist, after the last look at it.
+    /// A call was told that the group, or the member in it, does not exist, after the first look at it.
     pub group_missing: Arc<AtomicBool>,
 }
 
@@ -54,9 +54,9 @@ impl SimSource {
         done.map_err(|refusal| self.refused(call, refusal))
     }
 
-    /// Records whether the group is missing, as the program's client does.
+    /// Records whether the group may have been created again, as the program's client does.
     fn refused(&self, call: Call, refusal: Refusal) -> SourceError {
-        if refusal.code == "ConsumerGroupNotExist" {
+        if matches!(&*refusal.code, "ConsumerGroupNotExist" | "NotExistConsumerWithBody") {
             self.group_missing.store(true, Relaxed);
         }
         refused(&self.world, &self.member, call, refusal)
@@ -86,8 +86,10 @@ impl SimSource {
                 Ok(GroupStart::new(&shards.collect::<Vec<_>>(), &saved, Some(now.as_secs() as i64)))
             })
             .await?;
-        let _ = self.group_start.set(seen);
-        self.group_missing.store(false, Relaxed);
+        // The first look has seen the earliest state.
+        if self.group_start.set(seen).is_ok() {
+            self.group_missing.store(false, Relaxed);
+        }
         Ok(())
     }
 
