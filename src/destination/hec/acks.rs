@@ -248,6 +248,11 @@ impl<T> AckTracker<T> {
         polls
     }
 
+    /// The polls so far get no answer: their task has ended.
+    pub fn forget_polls(&mut self) {
+        self.channels.values_mut().for_each(|channel| channel.polling = false);
+    }
+
     /// The answer to a poll: the acknowledged ids. Ids that were not asked about are ignored.
     pub fn polled(&mut self, poll: &Poll, safe: &BTreeSet<u64>) -> Completions<T> {
         let Some(channel) = self.channels.get_mut(&poll.channel) else { return Vec::new() };

@@ -219,6 +219,7 @@ impl Indexing {
             _ => {
                 let (running, alive) = watch::channel(());
                 let shared = Arc::clone(&self.shared);
+                shared.state().tracker.forget_polls();
                 poller.task.spawn(async move { shared.run(running).await });
                 poller.alive.insert(alive).clone()
             }

@@ -50,6 +50,18 @@ fn a_failed_poll_confirms_nothing_and_is_repeated() {
 }
 
 #[test]
+fn a_channel_whose_poll_was_given_up_is_polled_again() {
+    let (mut tracker, now) = tracker();
+    accept(&mut tracker, "a", 0, now);
+    tracker.start_round();
+    assert_eq!(tracker.polls(9).len(), 1);
+    tracker.start_round();
+    assert_eq!(tracker.polls(9), [], "a poll is in flight");
+    tracker.forget_polls();
+    assert_eq!(tracker.polls(9).len(), 1);
+}
+
+#[test]
 fn a_lost_acknowledgement_among_others_does_not_make_the_indexers_overdue() {
     let (mut tracker, now) = tracker();
     accept(&mut tracker, "lost", 0, now);
