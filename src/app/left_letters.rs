@@ -22,7 +22,7 @@ pub(super) async fn take_over_left_letters(shared: &Shared) {
             (neighbours, is_taken)
         });
         let (again, is_taken) =
-            looked.await.unwrap_or_else(|panic| panic!("looking for left dead letters failed: {panic}"));
+            looked.await.unwrap_or_else(|panic| panic!("looking for dead letters to take over failed: {panic}"));
         neighbours = again;
         if is_taken {
             // They may be events that an isolated destination missed.

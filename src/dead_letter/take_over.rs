@@ -54,7 +54,7 @@ impl Neighbours {
                 }
                 Err(fault) => {
                     if self.warned.insert(dir.clone()) {
-                        say_left(&dir, &fault);
+                        warn_of_left(&dir, &fault);
                     }
                     left.insert(dir);
                 }
@@ -84,7 +84,7 @@ impl Neighbours {
 pub(super) fn take_over_all(base: &Path, own: &Path) {
     for left in directories(base).iter().filter(|left| left.as_path() != own) {
         if let Err(fault) = take_over(left, own) {
-            say_left(left, &fault.to_string());
+            warn_of_left(left, &fault.to_string());
         }
     }
 }
@@ -139,7 +139,7 @@ fn take_over(from: &Path, to: &Path) -> Result<bool, ClaimError> {
     Ok(true)
 }
 
-fn say_left(dir: &Path, fault: &str) {
+fn warn_of_left(dir: &Path, fault: &str) {
     tracing::warn!(
         dir = %dir.display(), fault,
         "dead letters that another process left cannot be taken over; replay them with `forwarder dlq replay`"
