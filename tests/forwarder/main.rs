@@ -14,6 +14,8 @@ mod packs;
 mod pages;
 #[cfg(unix)]
 mod process;
+#[cfg(unix)]
+mod running;
 mod settings;
 mod sim;
 mod sources;
