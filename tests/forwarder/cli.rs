@@ -335,3 +335,18 @@ fn wrong_settings_end_with_2_and_one_block_on_standard_error() {
     assert!(stderr.contains("sls.project is missing") && stderr.contains("where: --start"), "{stderr}");
     assert!(!stderr.contains('\u{1b}'), "{stderr:?}");
 }
+
+#[test]
+fn a_benchmark_without_a_script_needs_the_default_script_of_each_kind_of_receiver() {
+    let directory = TempDir::new().unwrap();
+    let scripts = directory.path().join("scripts");
+    fs::create_dir(&scripts).unwrap();
+    let missing = || {
+        let output = program(&["bench", "--count", "1000"]).current_dir(directory.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        text(&output.stderr)
+    };
+    assert!(missing().contains("scripts/transform.lua"));
+    fs::write(scripts.join("transform.lua"), "function process(log) return log end\n").unwrap();
+    assert!(missing().contains("scripts/syslog.lua"));
+}

@@ -57,6 +57,14 @@ impl To {
         }
     }
 
+    /// The script that comes with the program for this kind of receiver.
+    pub(super) fn default_script(self) -> &'static Path {
+        match self {
+            Self::Syslog(_) => Path::new("scripts/syslog.lua"),
+            Self::Hec | Self::HecGzip | Self::HecAcks | Self::HecGzipAcks => Path::new("scripts/transform.lua"),
+        }
+    }
+
     fn has_gzip(self) -> bool {
         matches!(self, Self::HecGzip | Self::HecGzipAcks)
     }

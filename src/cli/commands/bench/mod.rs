@@ -49,7 +49,7 @@ Exit codes: 0 measured, 1 it could not be measured, 2 usage, settings or script.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// The script [default: the one in the settings, else scripts/transform.lua]
+    /// The script [default: the one in the settings, else scripts/transform.lua, and scripts/syslog.lua for syslog]
     #[arg(long, value_name = "FILE")]
     pub script: Option<PathBuf>,
     /// Your own logs, one JSON object each, instead of generated ones; - for standard input
@@ -111,8 +111,9 @@ fn report(args: &Args) -> Result<String, BenchError> {
     let (config, environment) = sources(args.config.as_deref());
     let trial = settings::trial(config.as_deref(), None, &environment, &machine());
     let trial = trial.map_err(|error| usage(error.to_string()))?;
-    let path = args.script.clone().or_else(|| trial.script.clone()).unwrap_or_else(|| "scripts/transform.lua".into());
-    let script = Script::read(&path).map_err(|error| usage(error.to_string()))?;
+    let given = args.script.as_deref().or(trial.script.as_deref());
+    let read = |to: To| Script::read(given.unwrap_or(to.default_script())).map_err(|error| usage(error.to_string()));
+    let script = read(To::Hec)?;
     let named = |(name, format): &(DestinationName, Arc<dyn Preview>)| DestinationFormat {
         name: Some(name.clone()),
         format: Arc::clone(format) as Arc<dyn Format>,
@@ -134,6 +135,9 @@ fn report(args: &Args) -> Result<String, BenchError> {
         let corpus = file.display().to_string();
         return Ok(shown(args, &[Measured { corpus, stages, script_lines, lines: Vec::new(), yardstick }]));
     }
+    for to in To::ALL {
+        read(to)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| BenchError::Failed(format!("cannot start the threads: {error}")))?;
     let mut measured = Vec::new();
@@ -141,8 +145,10 @@ fn report(args: &Args) -> Result<String, BenchError> {
         let pages = Corpus::new(kind).pages(PAGES);
         let stages = stages(&pages)?;
         let yardstick = cpu::gzip_each(&stages.events, stages.logs);
-        let run =
-            |to| runtime.block_on(line::measure(kind, to, &path, args.shards, args.count)).map_err(BenchError::Failed);
+        let run = |to: To| {
+            let script = given.unwrap_or(to.default_script());
+            runtime.block_on(line::measure(kind, to, script, args.shards, args.count)).map_err(BenchError::Failed)
+        };
         let lines = To::ALL.into_iter().map(run).collect::<Result<_, _>>()?;
         let corpus = kind.name().to_owned();
         measured.push(Measured { corpus, stages, script_lines: Vec::new(), lines, yardstick });
