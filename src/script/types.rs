@@ -8,7 +8,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::script::diagnostics::hint::BASE;
+    use crate::script::diagnostics::names::BASE;
     use crate::script::output::returned::KEYS;
 
     /// What Lua itself has: the language server knows it.

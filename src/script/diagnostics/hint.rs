@@ -2,6 +2,7 @@
 
 use super::excerpt;
 use super::excerpt::Subject;
+use super::names::{ALIASES, BASE, FUNCTIONS, KNOWN_AS, SHUT, STRING};
 use super::python;
 use crate::script::output::returned::KEYS;
 use crate::script::{Script, ScriptFault};
@@ -29,136 +30,6 @@ pub(crate) struct Scene<'a> {
     /// The fields of the log; empty if there was none.
     pub(crate) fields: &'a [Field],
 }
-
-/// Parts of Lua that are not available, and their replacements.
-const SHUT: [(&str, &str); 14] = [
-    ("os", "use time.now() and time.format()"),
-    ("io", "write to the program's log with logger.info()"),
-    ("package", ""),
-    ("debug", ""),
-    ("coroutine", ""),
-    ("load", ""),
-    ("loadstring", ""),
-    ("dofile", ""),
-    ("loadfile", ""),
-    ("collectgarbage", ""),
-    ("rawget", ""),
-    ("rawset", ""),
-    ("rawlen", ""),
-    ("warn", "write to the program's log with logger.warn()"),
-];
-
-/// What a script has without a library.
-pub(in crate::script) const BASE: [&str; 22] = [
-    "_G",
-    "_VERSION",
-    "assert",
-    "drop",
-    "error",
-    "getmetatable",
-    "ipairs",
-    "kv",
-    "next",
-    "pairs",
-    "pcall",
-    "print",
-    "rawequal",
-    "require",
-    "select",
-    "setmetatable",
-    "settings",
-    "state",
-    "tonumber",
-    "tostring",
-    "type",
-    "xpcall",
-];
-
-/// The libraries and their functions.
-const FUNCTIONS: [(&str, &[&str]); 17] = [
-    ("base64", &["decode", "encode"]),
-    ("cef", &["encode"]),
-    ("hash", &["hmac_sha1", "hmac_sha256", "md5", "sha1", "sha256"]),
-    ("hex", &["decode", "encode"]),
-    ("ip", &["in_cidr", "is_private", "parse"]),
-    ("json", &["array", "decode", "encode", "get"]),
-    ("leef", &["encode"]),
-    ("logfmt", &["encode"]),
-    ("logger", &["debug", "error", "info", "warn"]),
-    ("lookup", &["csv", "json"]),
-    (
-        "math",
-        &[
-            "abs",
-            "acos",
-            "asin",
-            "atan",
-            "atan2",
-            "ceil",
-            "cos",
-            "cosh",
-            "deg",
-            "exp",
-            "floor",
-            "fmod",
-            "frexp",
-            "ldexp",
-            "log",
-            "log10",
-            "max",
-            "min",
-            "modf",
-            "pow",
-            "rad",
-            "random",
-            "randomseed",
-            "sin",
-            "sinh",
-            "sqrt",
-            "tan",
-            "tanh",
-            "tointeger",
-            "type",
-            "ult",
-        ],
-    ),
-    ("re", &["captures", "escape", "find", "gmatch", "gsub", "match"]),
-    ("string", STRING),
-    ("table", &["concat", "copy", "insert", "move", "pack", "remove", "sort", "unpack"]),
-    ("time", &["format", "now", "parse"]),
-    ("url", &["decode", "encode", "parse", "query"]),
-    ("utf8", &["char", "codepoint", "codes", "len", "offset"]),
-];
-
-/// Methods of texts, too.
-const STRING: &[&str] = &[
-    "byte", "char", "find", "format", "gmatch", "gsub", "len", "lower", "match", "pack", "packsize", "rep", "reverse",
-    "sub", "unpack", "upper",
-];
-
-/// See [`FUNCTIONS`].
-const ALIASES: [(&str, &str); 8] = [
-    ("json.parse", "json.decode"),
-    ("json.loads", "json.decode"),
-    ("json.stringify", "json.encode"),
-    ("json.dumps", "json.encode"),
-    ("string.split", "string.gmatch"),
-    ("string.trim", "string.match(text, \"^%s*(.-)%s*$\")"),
-    ("string.replace", "string.gsub"),
-    ("table.join", "table.concat"),
-];
-
-/// Alternative names of event keys, known from other systems.
-const KNOWN_AS: [(&str, &str); 8] = [
-    ("tag", "program"),
-    ("app", "program"),
-    ("appname", "program"),
-    ("level", "severity"),
-    ("priority", "severity"),
-    ("body", "event"),
-    ("msg", "message"),
-    ("data", "event"),
-];
 
 /// The hint for an error, if it is a common one.
 pub(crate) fn hint(fault: &ScriptFault, scene: &Scene<'_>) -> Option<String> {
@@ -464,38 +335,4 @@ pub(crate) fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a 
         |candidate: &str| strsim::normalized_damerau_levenshtein(&typed.to_lowercase(), &candidate.to_lowercase());
     let scored = candidates.into_iter().map(|candidate| (near(candidate), candidate));
     scored.filter(|(score, _)| *score >= 0.6).max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, candidate)| candidate)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-
-    #[test]
-    fn hints_name_exactly_what_scripts_can_use() {
-        let there = crate::script::tests::hook("function process() end").globals();
-        let libraries = FUNCTIONS.iter().map(|(library, functions)| (*library, functions.to_vec()));
-        let known: BTreeMap<&str, Vec<&str>> = BASE.iter().map(|name| (*name, Vec::new())).chain(libraries).collect();
-        let there: BTreeMap<&str, Vec<&str>> = there
-            .iter()
-            .map(|(name, functions)| (name.as_str(), functions.iter().map(String::as_str).collect()))
-            .collect();
-        assert_eq!(known, there);
-        for (shut, _) in SHUT {
-            assert!(!there.contains_key(shut), "{shut} is there");
-        }
-    }
-
-    #[test]
-    fn a_name_from_another_language_does_not_exist_and_its_suggestion_does() {
-        for (other, ours) in ALIASES {
-            let has = |full: &str| {
-                let (library, name) = full.split_once('.').unwrap();
-                let name = name.split('(').next().unwrap();
-                FUNCTIONS.iter().any(|(known, functions)| *known == library && functions.contains(&name))
-            };
-            assert_eq!((has(other), has(ours)), (false, true), "{other} {ours}");
-        }
-    }
 }

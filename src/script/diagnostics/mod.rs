@@ -4,5 +4,6 @@ pub(crate) mod error;
 pub(crate) mod excerpt;
 pub(crate) mod explain;
 pub(crate) mod hint;
+pub(crate) mod names;
 pub(crate) mod python;
 pub(crate) mod render;
