@@ -20,7 +20,12 @@ struct TlsCollector {
 impl TlsCollector {
     /// Answers one request with "no data", as Splunk answers an empty one.
     fn start() -> Self {
-        let identity = native_tls::Identity::from_pkcs8(CERTIFICATE, KEY).unwrap();
+        Self::with(CERTIFICATE, KEY)
+    }
+
+    /// The same with this certificate.
+    fn with(certificate: &[u8], key: &[u8]) -> Self {
+        let identity = native_tls::Identity::from_pkcs8(certificate, key).unwrap();
         let acceptor = native_tls::TlsAcceptor::new(identity).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -101,6 +106,60 @@ async fn the_connection_reports_when_the_certificates_expire() {
     ours.uses(Some(OTHER_CERTIFICATE));
     assert_eq!(ends, CertificateEnds { server: server.ends().ours, ours: ours.ends().ours });
     assert!(ends.server.is_some() && ends.ours.is_some(), "{ends:?}");
+}
+
+#[tokio::test]
+async fn of_several_collectors_the_certificate_that_expires_first_counts_wherever_it_stands() {
+    let (sooner, later) = (self_signed(30), self_signed(60));
+    let end = |pair: &(Vec<u8>, Vec<u8>)| {
+        let certificates = Certificates::default();
+        certificates.uses(Some(&pair.0));
+        certificates.ends().ours
+    };
+    for order in [[&later, &sooner, &later], [&sooner, &later, &later], [&later, &later, &sooner]] {
+        let collectors = order.map(|(certificate, key)| TlsCollector::with(certificate, key));
+        let trusted = pem(&[sooner.0.as_slice(), later.0.as_slice()].concat());
+        let member = |collector: &TlsCollector| {
+            let url = format!("https://localhost:{}", collector.port);
+            MemberConfig { url, weight: 1 }
+        };
+        let mut config = config("https://localhost");
+        config.members = collectors.iter().map(member).collect();
+        config.ca_file = Some(trusted.path().to_owned());
+        (config.timeout, config.connect_timeout) = (LONG, LONG);
+        let hec = Hec::with(&config, QUICK, LookUp::system()).unwrap();
+        for member in hec.members().iter() {
+            member.check().await.unwrap();
+        }
+        assert!(collectors.into_iter().all(|collector| collector.thread.join().unwrap()));
+        assert_eq!(hec.certificates(), CertificateEnds { server: end(&sooner), ours: None });
+    }
+}
+
+/// A certificate for `localhost` that is valid for this many days, and its key.
+fn self_signed(days: u32) -> (Vec<u8>, Vec<u8>) {
+    use openssl::asn1::Asn1Time;
+    use openssl::hash::MessageDigest;
+    use openssl::pkey::PKey;
+    use openssl::x509::extension::SubjectAlternativeName;
+    use openssl::x509::{X509Builder, X509NameBuilder};
+
+    let key = PKey::private_key_from_pem(KEY).unwrap();
+    let mut name = X509NameBuilder::new().unwrap();
+    // The issuers in the file of trusted ones are told apart by their names.
+    name.append_entry_by_text("CN", &format!("localhost for {days} days")).unwrap();
+    let name = name.build();
+    let mut certificate = X509Builder::new().unwrap();
+    certificate.set_version(2).unwrap();
+    certificate.set_subject_name(&name).unwrap();
+    certificate.set_issuer_name(&name).unwrap();
+    certificate.set_pubkey(&key).unwrap();
+    certificate.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+    certificate.set_not_after(&Asn1Time::days_from_now(days).unwrap()).unwrap();
+    let names = SubjectAlternativeName::new().dns("localhost").build(&certificate.x509v3_context(None, None)).unwrap();
+    certificate.append_extension(names).unwrap();
+    certificate.sign(&key, MessageDigest::sha256()).unwrap();
+    (certificate.build().to_pem().unwrap(), KEY.to_vec())
 }
 
 #[tokio::test]
