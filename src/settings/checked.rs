@@ -116,6 +116,8 @@ pub struct DeliverySettings {
 pub struct SourceScript {
     /// The name of the source.
     pub name: String,
+    /// The endpoint of its project; empty if none is given.
+    pub endpoint: String,
     /// The project of its logstore.
     pub project: String,
     /// Its logstore, or a pattern of names.
@@ -129,16 +131,6 @@ impl SourceScript {
     #[must_use]
     pub fn is_pattern(&self) -> bool {
         wildcard::has_wildcards(&self.logstore)
-    }
-
-    /// The name of the source that reads this logstore of it.
-    #[must_use]
-    pub fn name_of(&self, logstore: &str) -> String {
-        match (self.is_pattern(), wildcard::has_wildcards(&self.name)) {
-            (true, true) => logstore.to_owned(),
-            (true, false) => format!("{}.{logstore}", self.name),
-            (false, _) => self.name.clone(),
-        }
     }
 }
 

@@ -84,8 +84,7 @@ fn read_label(reader: &mut Reader<'_>, key: &'static Key<String>, fix: &str) -> 
 
 fn read_endpoint(reader: &mut Reader<'_>, project: Option<&str>) -> Option<String> {
     let typed = reader.get(&keys::sls::ENDPOINT)?;
-    let url = if typed.contains("://") { typed.clone() } else { format!("http://{typed}") };
-    let checked = BaseUrl::parse(&url).and_then(|base| match project {
+    let checked = base_url(&typed).and_then(|base| match project {
         Some(project) if base.host.starts_with(&format!("{project}.")) => Err(Complaint::new(
             format!("{typed:?} begins with the project"),
             format!("leave \"{project}.\" out: it is added to each call"),
@@ -107,6 +106,11 @@ fn read_endpoint(reader: &mut Reader<'_>, project: Option<&str>) -> Option<Strin
             None
         }
     }
+}
+
+/// The URL of an endpoint, which may be typed without a scheme.
+pub(super) fn base_url(typed: &str) -> Result<BaseUrl, Complaint> {
+    if typed.contains("://") { BaseUrl::parse(typed) } else { BaseUrl::parse(&format!("http://{typed}")) }
 }
 
 /// The process id in a container is always 1, so two containers with one host name are distinguished by their start

@@ -9,7 +9,7 @@ use super::keys::source::SOURCES;
 use super::lists::LISTS;
 use super::problem::Complaint;
 use super::read::Reader;
-use super::sls::{read_scope, read_sls};
+use super::sls::{base_url, read_scope, read_sls};
 use super::start;
 use super::start::StartPosition;
 use super::typed::Item;
@@ -96,9 +96,12 @@ pub(super) fn read_source_scripts(reader: &mut Reader<'_>) -> (Option<PathBuf>, 
     let read = |reader: &mut Reader<'_>| {
         let name = reader.get(&keys::source::NAME);
         let (project, logstore) = (reader.get(&keys::sls::PROJECT)?, reader.get(&keys::sls::LOGSTORE)?);
+        // Only to tell apart projects of one name. Whether it can be used is not the question here.
+        let typed = reader.get(&keys::sls::ENDPOINT).unwrap_or_default();
+        let endpoint = base_url(&typed).map_or(typed, |base| base.url);
         let own = reader.script(&keys::source::SCRIPT);
         let script = own.or_else(|| common.clone());
-        Some((name, SourceScript { name: logstore.clone(), project, logstore, script }))
+        Some((name, SourceScript { name: logstore.clone(), endpoint, project, logstore, script }))
     };
     let read: Vec<_> = match &items[..] {
         [] => vec![read(reader)],

@@ -1,7 +1,7 @@
 //! Which source reads a logstore that patterns match, and its name: pure, so that every process and every command with
 //! the same settings gives the same answer.
 
-use super::checked::SourceSettings;
+use super::checked::{SourceScript, SourceSettings};
 use crate::core::wildcard;
 use crate::sls::Config;
 
@@ -36,17 +36,34 @@ impl Known {
 impl SourceNames {
     /// Of sources with these names.
     pub fn new<'a>(sources: impl IntoIterator<Item = (&'a str, &'a Config)>) -> Self {
-        let known = |(name, config): (&str, &Config)| {
-            let Config { endpoint, project, logstore, .. } = config.clone();
-            Known { name: name.to_owned(), endpoint, project, logstore }
-        };
-        Self(sources.into_iter().map(known).collect())
+        Self::known(sources.into_iter().map(|(name, config)| {
+            let Config { endpoint, project, logstore, .. } = config;
+            [name, endpoint, project, logstore]
+        }))
     }
 
     /// Of these sources.
     #[must_use]
     pub fn of(sources: &[SourceSettings]) -> Self {
         Self::new(sources.iter().map(|source| (source.name.as_str(), &source.sls)))
+    }
+
+    /// Of the sources with these scripts.
+    #[must_use]
+    pub fn of_scripts(sources: &[SourceScript]) -> Self {
+        Self::known(sources.iter().map(|source| {
+            let SourceScript { name, endpoint, project, logstore, .. } = source;
+            [name.as_str(), endpoint, project, logstore]
+        }))
+    }
+
+    /// Of sources with a name, an endpoint, a project and a logstore.
+    fn known<'a>(sources: impl Iterator<Item = [&'a str; 4]>) -> Self {
+        let known = |source: [&str; 4]| {
+            let [name, endpoint, project, logstore] = source.map(str::to_owned);
+            Known { name, endpoint, project, logstore }
+        };
+        Self(sources.map(known).collect())
     }
 
     /// Whether the pattern at this position is what reads a logstore of its project: it matches, no source names the
@@ -98,13 +115,7 @@ mod tests {
 
     /// Of sources with a name, an endpoint, a project and a logstore.
     fn names(sources: &[[&str; 4]]) -> SourceNames {
-        let known = |[name, endpoint, project, logstore]: &[&str; 4]| Known {
-            name: (*name).to_owned(),
-            endpoint: (*endpoint).to_owned(),
-            project: (*project).to_owned(),
-            logstore: (*logstore).to_owned(),
-        };
-        SourceNames(sources.iter().map(known).collect())
+        SourceNames::known(sources.iter().copied())
     }
 
     #[test]

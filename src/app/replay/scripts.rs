@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::core::wildcard;
 use crate::dead_letter::LogOrigin;
 use crate::script::{HookError, Script};
-use crate::settings::{DeliverySettings, SourceScript};
+use crate::settings::{DeliverySettings, SourceNames, SourceScript};
 
 /// The scripts of the sources, and the one for all others.
 #[derive(Debug, Default)]
 pub struct ReplayScripts {
     sources: Vec<SourceScript>,
+    names: SourceNames,
     /// For logs whose source is not known.
     common: Option<PathBuf>,
     loaded: BTreeMap<PathBuf, Script>,
@@ -30,14 +30,14 @@ impl ReplayScripts {
                 loaded.insert(path.clone(), Script::read(path)?);
             }
         }
-        Ok(Self { sources, common, loaded })
+        Ok(Self { names: SourceNames::of_scripts(&sources), sources, common, loaded })
     }
 
     /// This one for every log.
     #[must_use]
     pub fn only(script: Script) -> Self {
         let path = PathBuf::from(&script.name);
-        Self { sources: Vec::new(), common: Some(path.clone()), loaded: [(path, script)].into() }
+        Self { common: Some(path.clone()), loaded: [(path, script)].into(), ..Self::default() }
     }
 
     /// For people: `audit.lua (5d0a3c8b21ef), waf.lua (0123456789ab)`.
@@ -47,20 +47,22 @@ impl ReplayScripts {
         named.collect::<Vec<_>>().join(", ")
     }
 
-    /// The name of the source that a log came from, and its script. `None`: there is no script for it, or several
-    /// sources that read a logstore of this name have different scripts.
+    /// The name of the source that a log came from, as the running process names it, and its script. `None`: there is
+    /// no script for it, or several sources that read a logstore of this name have different scripts.
     pub(super) fn of(&self, origin: &LogOrigin) -> Option<(String, &Script)> {
-        let reads = |source: &&SourceScript| {
-            source.project == origin.project && wildcard::matches(&source.logstore, &origin.logstore)
+        let LogOrigin { project, logstore, .. } = origin;
+        let reads = |(at, source): &(usize, &SourceScript)| {
+            let is_its =
+                if source.is_pattern() { self.names.is_read_by(*at, logstore) } else { source.logstore == *logstore };
+            source.project == *project && is_its
         };
-        // Sources with a fixed logstore take precedence over patterns, as when the logs were read.
-        let named: Vec<_> = self.sources.iter().filter(reads).filter(|source| !source.is_pattern()).collect();
-        let reading = if named.is_empty() { self.sources.iter().filter(reads).collect() } else { named };
+        let reading: Vec<_> = self.sources.iter().enumerate().filter(reads).collect();
         let (name, path) = match &reading[..] {
-            [] => (origin.logstore.clone(), self.common.as_deref()),
-            [first, others @ ..] => {
-                let is_same = others.iter().all(|other| other.script == first.script);
-                (first.name_of(&origin.logstore), first.script.as_deref().filter(|_| is_same))
+            [] => (logstore.clone(), self.common.as_deref()),
+            [(at, first), others @ ..] => {
+                let is_same = others.iter().all(|(_, other)| other.script == first.script);
+                let name = if first.is_pattern() { self.names.name_of(*at, logstore) } else { first.name.clone() };
+                (name, first.script.as_deref().filter(|_| is_same))
             }
         };
         Some((name, self.loaded.get::<Path>(path?)?))
@@ -74,16 +76,21 @@ mod tests {
 
     fn source(name: &str, logstore: &str, script: Option<&str>) -> SourceScript {
         let [name, project, logstore] = [name, "p", logstore].map(str::to_owned);
-        SourceScript { name, project, logstore, script: script.map(PathBuf::from) }
+        SourceScript { name, endpoint: "e".to_owned(), project, logstore, script: script.map(PathBuf::from) }
     }
 
     fn scripts(sources: &[SourceScript], common: Option<&str>) -> ReplayScripts {
         let loaded = ["a.lua", "b.lua", "all.lua"].map(|name| (name.into(), Script::from_text(name, "")));
-        ReplayScripts { sources: sources.to_vec(), common: common.map(PathBuf::from), loaded: loaded.into() }
+        let names = SourceNames::of_scripts(sources);
+        ReplayScripts { sources: sources.to_vec(), names, common: common.map(PathBuf::from), loaded: loaded.into() }
     }
 
     fn of(scripts: &ReplayScripts, logstore: &str) -> Option<(String, String)> {
-        let [project, logstore] = ["p", logstore].map(str::to_owned);
+        of_project(scripts, "p", logstore)
+    }
+
+    fn of_project(scripts: &ReplayScripts, project: &str, logstore: &str) -> Option<(String, String)> {
+        let [project, logstore] = [project, logstore].map(str::to_owned);
         let (shard, cursor) = (ShardId(0), Cursor::from_number(1));
         let origin = LogOrigin { project, logstore, shard, cursor, log: 0, event: None };
         scripts.of(&origin).map(|(source, script)| (source, script.name.clone()))
@@ -105,8 +112,21 @@ mod tests {
 
     #[test]
     fn a_logstore_found_by_a_pattern_is_named_as_its_source_was() {
-        assert_eq!(source("eu", "audit-*", None).name_of("audit-a"), "eu.audit-a");
-        assert_eq!(source("p.audit-*", "audit-*", None).name_of("audit-a"), "audit-a");
+        let own = [source("eu", "audit-*", Some("a.lua"))];
+        assert_eq!(of(&scripts(&own, None), "audit-a"), some("eu.audit-a", "a.lua"));
+        let none = [source("p.audit-*", "audit-*", Some("a.lua"))];
+        assert_eq!(of(&scripts(&none, None), "audit-a"), some("audit-a", "a.lua"));
+    }
+
+    #[test]
+    fn logstores_of_one_name_in_two_projects_are_named_with_their_projects_as_the_running_process_names_them() {
+        let pattern = |project: &str, script| SourceScript {
+            project: project.to_owned(),
+            ..source(&format!("{project}.*"), "*", Some(script))
+        };
+        let two = scripts(&[pattern("p", "a.lua"), pattern("q", "b.lua")], None);
+        assert_eq!(of_project(&two, "p", "audit"), some("p.audit", "a.lua"));
+        assert_eq!(of_project(&two, "q", "audit"), some("q.audit", "b.lua"));
     }
 
     #[test]
