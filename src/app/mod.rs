@@ -250,6 +250,7 @@ impl App {
             side.spawn(admin::serve(tcp, unix, observed));
         }
         side.spawn(log_destination_health(Arc::clone(&shared)));
+        side.spawn(shared.budget.buffers().trim());
         for number in 0..shared.destinations.len() {
             let shared = Arc::clone(&shared);
             side.spawn(async move {

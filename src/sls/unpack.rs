@@ -74,12 +74,11 @@ pub fn check_compression(asked: Compression, named: Option<&str>) -> Result<(), 
 
 /// Unpacks `body`, which has `raw_size` bytes after unpacking with `compression` (`x-log-compresstype`, any case;
 /// absent or empty means plain), into one of the buffers. A raw size of 0 means that there is no body, even if bytes
-/// were received. Frees unused buffers: sources look for new pages every few seconds.
+/// were received.
 ///
 /// # Errors
 /// One variant per fault; memory for at most `raw_size` bytes is allocated.
 pub fn unpack(compression: Option<&str>, raw_size: u64, body: Bytes, buffers: &Buffers) -> Result<Bytes, UnpackError> {
-    buffers.trim();
     check_size(raw_size)?;
     if raw_size == 0 {
         return Ok(Bytes::new());

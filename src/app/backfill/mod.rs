@@ -325,6 +325,7 @@ impl Backfill {
         let (beats, tasks) =
             group::line(self.pipeline.source_name.clone(), Membership::new(TENURE, places.logstore(), began));
         let mut side = JoinSet::new();
+        side.spawn(self.pipeline.budget.buffers().trim());
         let beating = Arc::clone(&self.pipeline);
         side.spawn(async move { group::beat(&beating.source, beats, BEAT_INTERVAL).await });
         let (watched, done) = (Arc::clone(&self.pipeline), Arc::clone(&is_done));

@@ -5,9 +5,10 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
 
-use super::unused::{MIN_SIZE, Unused};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::unused::{KEEP, MIN_SIZE, Unused};
 use super::{Memory, SharedBudget};
 
 /// Unused buffers may take this fraction of the budget even if all of it is in use.
@@ -44,10 +45,14 @@ impl Buffers {
         Buffer { bytes, excess: 0, pool: Some(self.clone()) }
     }
 
-    /// Frees the buffers that nobody has used for some seconds. To be called every few seconds.
-    pub fn trim(&self) {
-        let now = Instant::now();
-        drop(self.with(|unused| unused.trim(now)));
+    /// Frees the buffers that nobody has used for some seconds; never returns.
+    pub async fn trim(self) {
+        let mut ticks = interval(KEEP);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let now = ticks.tick().await;
+            drop(self.with(|unused| unused.trim(now)));
+        }
     }
 
     /// An unused buffer with at least this capacity. If there is none, a new one may need the memory of the others.
@@ -141,7 +146,8 @@ impl Drop for Buffer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::unused::KEEP;
+    use std::time::Duration;
+
     use super::*;
 
     const KIB: usize = 1 << 10;
@@ -236,6 +242,18 @@ mod tests {
         let now = Instant::now();
         assert_eq!(pool.with(|unused| unused.trim(now)).len(), 0);
         assert_eq!(pool.with(|unused| unused.trim(now + KEEP)).len(), 1);
+        assert_eq!(unused(&pool), (vec![], 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unused_buffers_are_freed_although_no_page_is_read() {
+        let pool = pool(1000);
+        let mut trimming = tokio::task::JoinSet::new();
+        trimming.spawn(pool.clone().trim());
+        fill(&pool, &[400]);
+        tokio::time::sleep(KEEP - Duration::from_millis(1)).await;
+        assert_eq!(unused(&pool).0, [400]);
+        tokio::time::sleep(KEEP).await;
         assert_eq!(unused(&pool), (vec![], 0));
     }
 }

@@ -1,6 +1,8 @@
 //! Which unused buffers are kept.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// How long an unused buffer is kept.
 pub(super) const KEEP: Duration = Duration::from_secs(5);
