@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use super::group::Fence;
 use super::refusal::Refusal;
-use crate::emulator::server_clock::server_time;
 
 /// A kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -207,8 +206,8 @@ impl Faults {
         *self.lock() = Waiting::default();
     }
 
-    /// Sets the server's clock ahead of the machine's by this many seconds: it is used to date replies and to check
-    /// signatures.
+    /// Sets the server's clock ahead of the machine's by this many seconds: it dates logs, checkpoints and replies, and
+    /// is used to check signatures.
     pub fn skew(&self, seconds: i64) {
         self.lock().skew = seconds;
     }
@@ -251,9 +250,9 @@ impl Faults {
         Some(fault)
     }
 
-    /// The server's time since the Unix epoch when the machine's is `now`.
-    pub(super) fn server_time(&self, now: Duration) -> Duration {
-        server_time(now, self.lock().skew)
+    /// Seconds that the server's clock is ahead of the machine's.
+    pub(super) fn current_skew(&self) -> i64 {
+        self.lock().skew
     }
 
     pub(super) fn current_fence(&self) -> Fence {
@@ -387,11 +386,11 @@ mod tests {
         let faults = Faults::default();
         let at = |skew| {
             faults.skew(skew);
-            faults.server_time(Duration::from_secs(1000)).as_secs()
+            faults.current_skew()
         };
-        assert_eq!([at(0), at(60), at(-60)], [1000, 1060, 940]);
+        assert_eq!([at(0), at(60), at(-60)], [0, 60, -60]);
         faults.clear_all();
-        assert_eq!(faults.server_time(Duration::ZERO), Duration::ZERO);
+        assert_eq!(faults.current_skew(), 0);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::refusal::Refusal;
 use super::shard::Shard;
+use crate::emulator::server_clock::server_time;
 
 /// Saves that are remembered; older ones are forgotten, so that an emulator left running does not grow.
 const SAVES_KEPT: usize = 100_000;
@@ -243,6 +244,11 @@ impl ConsumerGroup {
         slot.phase = Phase::Transfer { from: from.to_owned(), to: to.to_owned() };
         self.consumers.entry(to.to_owned()).or_insert(now);
         Ok(())
+    }
+
+    /// The clock was set ahead by this many seconds: the last heartbeats are as long ago as before.
+    pub(super) fn clock_moves(&mut self, by: i64) {
+        self.consumers.values_mut().for_each(|heard| *heard = server_time(*heard, by));
     }
 
     /// Brings the group up to date with the clock and the shards.

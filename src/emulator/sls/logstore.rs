@@ -168,6 +168,11 @@ impl Logstore {
         Ok(shard)
     }
 
+    /// The clock was set ahead by this many seconds.
+    pub(super) fn clock_moves(&mut self, by: i64) {
+        self.groups.values_mut().for_each(|group| group.clock_moves(by));
+    }
+
     /// The consumer groups by name, up to date.
     pub fn groups(&mut self, now: Duration) -> &BTreeMap<String, ConsumerGroup> {
         self.refresh(now);

@@ -27,7 +27,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use prost::Message as _;
 use tokio::net::TcpListener;
@@ -207,7 +207,7 @@ impl SlsEmulator {
         name: &str,
         work: impl FnOnce(&mut Logstore, Duration) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = self.service.now();
         let mut state = lock(&self.service.state);
         work(state.logstore(project, name, now)?, now)
     }

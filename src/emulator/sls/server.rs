@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use std::{fmt, io};
 
 use bytes::Bytes;
@@ -97,8 +97,7 @@ async fn respond(
             Err(_) => return Err(Cut),
         }
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let server_time = service.faults.server_time(now);
+    let now = service.now();
     let id = format!("{:024X}", service.requests.fetch_add(1, Ordering::Relaxed) + 1);
 
     let request = body.map(|body| Request::new(head.method, &head.uri, head.headers, body));
@@ -119,7 +118,7 @@ async fn respond(
                     Some(SlsFault::Status { status, code, message }) => {
                         (Err(Refusal::new(*status, code.clone(), message.clone())), fault)
                     }
-                    _ => (carry_out(service, target, request, now, server_time).await, fault),
+                    _ => (carry_out(service, target, request, now).await, fault),
                 }
             }
             Err(refusal) => (Err(refusal), None),
@@ -127,22 +126,16 @@ async fn respond(
         Err(refusal) => (Err(refusal), None),
     };
     let reply = reply.unwrap_or_else(Reply::from);
-    let reply = reply.with("x-log-requestid", id).with("date", http_date(server_time));
+    let reply = reply.with("x-log-requestid", id).with("date", http_date(now));
     misbehave(reply, fault).await
 }
 
 /// Verifies and answers on a separate thread, so that hashing or compressing 10 MB delays no other connection.
-async fn carry_out(
-    service: &Arc<Service>,
-    target: Target,
-    request: Request,
-    now: Duration,
-    server_time: Duration,
-) -> Result<Reply, Refusal> {
+async fn carry_out(service: &Arc<Service>, target: Target, request: Request, now: Duration) -> Result<Reply, Refusal> {
     let service = service.clone();
     let answer = move || {
         if let Some(verifier) = &service.verifier {
-            verifier.verify(&request, server_time)?;
+            verifier.verify(&request, now)?;
         }
         calls::answer(&service, &target, &request, now)
     };

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::faults::Faults;
 use super::group::Save;
-use super::state::SlsState;
+use super::state::{SlsState, lock};
 use super::verify::Verifier;
+use crate::emulator::server_clock::server_time;
 
 /// What the connections share.
 #[derive(Debug)]
@@ -18,6 +20,16 @@ pub(super) struct Service {
     pub(super) tap: Option<Arc<dyn Tap>>,
     /// Requests so far; their ids count up.
     pub(super) requests: AtomicU64,
+}
+
+impl Service {
+    /// The service's time since the Unix epoch.
+    pub(super) fn now(&self) -> Duration {
+        let machine = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let ahead = self.faults.current_skew();
+        lock(&self.state).set_clock(ahead);
+        server_time(machine, ahead)
+    }
 }
 
 /// Observes what the consumers of all groups do, after it is done and before they have their answer. It must be

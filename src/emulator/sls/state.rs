@@ -30,13 +30,23 @@ const REGION: &str = "emulated";
 pub struct SlsState {
     shape: Shape,
     logstores: BTreeMap<(String, String), Logstore>,
+    /// Seconds that the service's clock is ahead of the machine's.
+    ahead: i64,
 }
 
 impl SlsState {
     /// A service without any logs.
     #[must_use]
     pub fn new(shape: Shape) -> Self {
-        Self { shape, logstores: BTreeMap::new() }
+        Self { shape, logstores: BTreeMap::new(), ahead: 0 }
+    }
+
+    /// Sets the service's clock ahead of the machine's by this many seconds. No consumer becomes silent by that.
+    pub fn set_clock(&mut self, ahead: i64) {
+        let by = ahead.saturating_sub(std::mem::replace(&mut self.ahead, ahead));
+        if by != 0 {
+            self.logstores.values_mut().for_each(|logstore| logstore.clock_moves(by));
+        }
     }
 
     /// The region that a project is in.

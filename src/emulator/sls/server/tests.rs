@@ -221,6 +221,34 @@ async fn the_date_header_shows_the_clock_offset() {
 }
 
 #[tokio::test]
+async fn logs_shards_and_checkpoints_are_dated_by_the_servers_clock() {
+    let emulator = emulator().await;
+    let mut stream = connect(&emulator).await;
+    let beat = "POST /logstores/l/consumergroups/g?type=heartbeat&consumer=a";
+    ask(&mut stream, "POST /logstores/l/consumergroups", r#"{"consumerGroup":"g","timeout":60}"#).await;
+    ask(&mut stream, beat, "[]").await;
+    for ahead in [3_600, -3_600] {
+        emulator.faults().skew(ahead);
+        let held = ask(&mut stream, beat, "[0,1]").await;
+        assert_eq!(held.json(), json!([0, 1]), "a clock that is set makes no consumer silent");
+        let now = Timestamp::now().as_second() + ahead;
+        let logstore = format!("l{ahead}");
+        emulator.put("p", &logstore, 0, [LogGroup::default()]).unwrap();
+        let mut cursor = async |from: i64| {
+            let line = format!("GET /logstores/{logstore}/shards/0?type=cursor&from={from}");
+            ask(&mut stream, &line, "").await.json()
+        };
+        let [first, before, after] = [cursor(0).await, cursor(now - 60).await, cursor(now + 60).await];
+        assert!(before == first && after != first, "{ahead}: {first}, {before}, {after}");
+    }
+    let save = json!({"shard": 0, "checkpoint": "MTcwMDAwMDAwMDAwMDAwMDAwMA=="}).to_string();
+    ask(&mut stream, "POST /logstores/l/consumergroups/g?type=checkpoint&consumer=a", &save).await;
+    let saved = ask(&mut stream, "GET /logstores/l/consumergroups/g?shard=0", "").await.json();
+    let micros = saved[0]["updateTime"].as_i64().unwrap();
+    assert!((micros / 1_000_000 - Timestamp::now().as_second() + 3_600).abs() < 60, "{saved}");
+}
+
+#[tokio::test]
 async fn faults_and_events_can_be_triggered_over_http_and_the_state_can_be_read() {
     let (_emulator, mut stream) = with_logs().await;
     let order = async |stream: &mut TcpStream, body: Value| {
