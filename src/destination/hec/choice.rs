@@ -6,6 +6,8 @@
 //! A request goes to a member that takes its size and at which it has not failed. If none of those is open, it goes to
 //! any.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tokio::time::Instant;
 
 use super::concurrency::FlowState;
@@ -17,12 +19,28 @@ pub struct Candidate {
     pub state: FlowState,
     /// Bytes that were sent to it and are not answered (or, with acknowledgements, not acknowledged).
     pub outstanding: u64,
-    /// Total bytes sent to it.
+    /// Bytes sent to it, and those that it missed while it took no requests ([`Level::after`]).
     pub sent: u64,
     /// Its weight relative to the others. Not 0.
     pub weight: u32,
     /// Whether it takes requests of this size, and this one has not failed there.
     pub suits: bool,
+}
+
+/// The bytes sent by weight at which all members stand that take requests. One that is new, or comes back, is raised to
+/// it: it gets its share from then on, and does not catch up on what the others got.
+#[derive(Debug, Default)]
+pub struct Level(AtomicU64);
+
+impl Level {
+    /// [`Candidate::sent`] of a member with this `weight` that had `sent` and gets a request of `bytes` now.
+    pub fn after(&self, sent: u64, weight: u32, bytes: u64) -> u64 {
+        let weight = u64::from(weight);
+        let level = self.0.load(Ordering::Relaxed);
+        let start = sent.max(level.saturating_mul(weight));
+        self.0.fetch_max(start / weight, Ordering::Relaxed);
+        start.saturating_add(bytes)
+    }
 }
 
 /// What to do with a request.
@@ -104,6 +122,33 @@ mod tests {
         let busy = [(30, 1), (10, 99)].map(|(outstanding, sent)| Candidate { sent, ..candidate(ROOM, outstanding) });
         assert_eq!(choose(&busy, None, now), Choice::Send(1), "what was sent long ago decides between equals alone");
         assert_eq!(choose(&bytes([0, 10, 20]), Some(2), now), Choice::Send(2), "it is to stay where it is");
+    }
+
+    /// Sends a request of `bytes` to one of the members with room, as if it were answered at once.
+    fn send(members: &mut [Candidate], level: &Level, bytes: u64) -> usize {
+        let Choice::Send(number) = choose(members, None, Instant::now()) else { panic!("a member has room") };
+        let member = &mut members[number];
+        member.sent = level.after(member.sent, member.weight, bytes);
+        number
+    }
+
+    #[test]
+    fn a_member_that_comes_back_or_is_new_gets_its_share_from_then_on_and_not_what_it_missed() {
+        let level = Level::default();
+        let mut members = [1, 3, 1].map(|weight| Candidate { weight, ..candidate(ROOM, 0) });
+        let check = |members: &mut [Candidate], requests: u64, expected: &[u64]| {
+            let mut shares = vec![0_u64; members.len()];
+            (0..requests).for_each(|number| shares[send(members, &level, 100 + number % 7)] += 1);
+            let is_near = shares.iter().zip(expected).all(|(share, expected)| share.abs_diff(*expected) <= 2);
+            assert!(is_near, "{shares:?} instead of {expected:?}");
+        };
+        check(&mut members, 500, &[100, 300, 100]);
+        members[1].state = FlowState::Closed { until: Instant::now() + Duration::from_secs(3_600) };
+        check(&mut members, 1_000, &[500, 0, 500]);
+        members[1].state = ROOM;
+        check(&mut members, 500, &[100, 300, 100]);
+        let mut with_new = [members.as_slice(), &[candidate(ROOM, 0)]].concat();
+        check(&mut with_new, 600, &[100, 300, 100, 100]);
     }
 
     #[test]

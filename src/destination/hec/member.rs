@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::body::BodyLimit;
 use super::channel::Channel;
-use super::choice::Candidate;
+use super::choice::{Candidate, Level};
 use super::concurrency::{ConcurrencyLimit, FlowState};
 use super::config_error::ConfigError;
 use super::endpoint::Endpoint;
@@ -44,11 +44,12 @@ pub(super) struct Member {
     outstanding: AtomicU64,
     unacked: AtomicU64,
     sent: AtomicU64,
+    level: Arc<Level>,
 }
 
 impl Member {
     /// Checks the settings and reads the files that they name. It sends nothing yet. `address`: the one to connect to,
-    /// if the name has several. `peer`: itself, among the members. `changed` is notified when it may take more requests.
+    /// if the name has several. `peer` and `level`: itself, among the members. `changed` is notified when it may take more requests.
     ///
     /// # Errors
     /// A setting is wrong.
@@ -56,7 +57,7 @@ impl Member {
         config: &Config,
         member: &MemberConfig,
         address: Option<IpAddr>,
-        peer: Peer,
+        (peer, level): (Peer, &Arc<Level>),
         limit: ConcurrencyLimit,
         changed: &Arc<Notify>,
         timing: &Timing,
@@ -82,6 +83,7 @@ impl Member {
             outstanding: AtomicU64::new(0),
             unacked: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            level: Arc::clone(level),
             endpoint,
         })
     }
@@ -219,7 +221,8 @@ impl Load {
     pub(super) fn new(member: &Arc<Member>, bytes: usize) -> Self {
         let bytes = bytes as u64;
         member.outstanding.fetch_add(bytes, Ordering::Relaxed);
-        member.sent.fetch_add(bytes, Ordering::Relaxed);
+        let after = |sent| Some(member.level.after(sent, member.weight, bytes));
+        let _ = member.sent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after);
         Self { member: Arc::clone(member), bytes, is_unacked: false }
     }
 

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, OnceCell};
 use tokio::time::{Instant, timeout};
 
 use super::addresses::{ADDRESS_LOOKUP_INTERVAL, Addresses};
+use super::choice::Level;
 use super::concurrency::ConcurrencyLimit;
 use super::config_error::ConfigError;
 use super::member::Member;
@@ -93,6 +94,7 @@ struct Maker {
     config: Config,
     timing: Timing,
     peers: Peers,
+    level: Arc<Level>,
     changed: Arc<Notify>,
 }
 
@@ -102,7 +104,8 @@ impl Roster {
     /// # Errors
     /// A setting is wrong.
     pub(super) fn new(config: &Config, timing: Timing, look_up: LookUp) -> Result<Self, ConfigError> {
-        let maker = Maker { config: config.clone(), timing, peers: Peers::default(), changed: Arc::default() };
+        let (peers, level, changed) = Default::default();
+        let maker = Maker { config: config.clone(), timing, peers, level, changed };
         let of_url = |url: &MemberConfig| {
             let member = Arc::new(maker.make(url, None)?);
             Ok(MembersOfUrl {
@@ -240,7 +243,7 @@ impl Maker {
         let busy = Backoff::new(timing.first, timing.most, fastrand::u64(..));
         let hold = Backoff::new(timing.hold_jitter, timing.hold_jitter, fastrand::u64(..));
         let limit = ConcurrencyLimit::new(self.config.max_requests, busy, hold, timing.hold);
-        Member::new(&self.config, url, address, self.peers.join(), limit, &self.changed, &timing)
+        Member::new(&self.config, url, address, (self.peers.join(), &self.level), limit, &self.changed, &timing)
     }
 }
 
