@@ -1,7 +1,8 @@
 //! Chooses the member for the next request. Pure.
 //!
-//! The member with the fewest outstanding bytes for its weight is next, so that a slow one gets less. A member that failed
-//! is closed: its requests go to the others at once. When its pause is over, one request goes to it as a probe.
+//! The member with the fewest outstanding bytes for its weight is next, so that a slow one gets less. Among
+//! equals, the one with the fewest bytes sent for its weight is next; [`Level`] says what counts as sent. A member that
+//! failed is closed: its requests go to the others at once. When its pause is over, one request goes to it as a probe.
 //!
 //! A request goes to a member that takes its size and at which it has not failed. If none of those is open, it goes to
 //! any.
