@@ -131,7 +131,8 @@ fn packed(input: &mut Input<'_>) {
         ("x-log-end-of-cursor", numbers[0].clone()),
     ];
     headers.extend(named.map(|name| ("x-log-compresstype", name.to_owned())));
-    let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let headers =
+        headers.into_iter().filter_map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?))).collect();
     let reply = Reply { status: 200, headers, body: body.into() };
 
     // As if it had been requested, if possible.

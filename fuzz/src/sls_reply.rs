@@ -55,7 +55,8 @@ pub fn sls_reply(input: &[u8]) {
         any => input.pick(&[400, 401, 403, 404, 405, 409, 413, 429, 500, 502, 503, 301, 204, u16::from(any)]),
     };
     let count = input.byte() % 4;
-    let headers = (0..count).map(|_| (input.pick(&HEADERS).to_owned(), input.text())).collect();
+    let headers =
+        (0..count).filter_map(|_| Some((input.pick(&HEADERS).parse().ok()?, input.text().parse().ok()?))).collect();
     let reply = Reply { status, headers, body: input.rest().to_vec().into() };
 
     if status != 200 {

@@ -1,9 +1,9 @@
 //! Requests and replies, independent of the transport.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
+use hyper::HeaderMap;
 use serde::Serialize;
 
 use super::percent::percent_encode;
@@ -130,15 +130,12 @@ impl Request {
     /// Path and parameters as written in the request line; parameters in form encoding, a space as `+`.
     #[must_use]
     pub fn target(&self) -> String {
-        let pairs: Vec<String> = self
-            .query
-            .iter()
-            .map(|(name, value)| format!("{name}={}", percent_encode(value).replace("%20", "+")))
-            .collect();
-        if pairs.is_empty() {
-            return self.path.clone();
+        let mut target = self.path.clone();
+        for (at, (name, value)) in self.query.iter().enumerate() {
+            let value = percent_encode(value).replace("%20", "+");
+            target.extend([if at == 0 { "?" } else { "&" }, name, "=", &value]);
         }
-        format!("{}?{}", self.path, pairs.join("&"))
+        target
     }
 }
 
@@ -147,16 +144,16 @@ impl Request {
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    /// Headers that are text, names in lower case.
-    pub headers: BTreeMap<String, String>,
+    /// Headers.
+    pub headers: HeaderMap,
     /// Body, already limited in size.
     pub body: Bytes,
 }
 
 impl Reply {
-    /// The value of a header.
+    /// The value of a header that is text; `name` in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(String::as_str)
+        self.headers.get(name)?.to_str().ok()
     }
 }

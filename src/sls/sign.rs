@@ -5,8 +5,6 @@
 //!
 //! Every attempt must be signed again: the date is part of the signature.
 
-use std::collections::BTreeMap;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -52,12 +50,12 @@ pub fn v1(key: &AccessKey, request: &Request, date: &str) -> Headers {
 
     let content_type = request.header("content-type").unwrap_or_default();
     let mut text = format!("{}\n{digest}\n{content_type}\n{date}\n", request.method.as_str());
-    for (name, value) in headers.iter().filter(|(name, _)| is_vendor_header(name)) {
-        text.push_str(&format!("{name}:{value}\n"));
+    for (name, value) in headers.into_iter().filter(|(name, _)| is_vendor_header(name)) {
+        text.extend([name, ":", value, "\n"]);
     }
     text.push_str(&request.path);
     for (at, (name, value)) in sorted_query(request).into_iter().enumerate() {
-        text.push_str(&format!("{}{name}={value}", if at == 0 { '?' } else { '&' }));
+        text.extend([if at == 0 { "?" } else { "&" }, name, "=", value]);
     }
 
     let mut mac =
@@ -89,7 +87,7 @@ pub fn v4(key: &AccessKey, request: &Request, region: &str, date: &str) -> Heade
 }
 
 /// The canonical request of version 4.
-fn v4_canonical(request: &Request, headers: &BTreeMap<&str, &str>, payload: &str) -> String {
+fn v4_canonical(request: &Request, headers: &[(&str, &str)], payload: &str) -> String {
     let query: Vec<String> = sorted_query(request)
         .into_iter()
         .map(|(name, value)| match value {
@@ -98,7 +96,7 @@ fn v4_canonical(request: &Request, headers: &BTreeMap<&str, &str>, payload: &str
         })
         .collect();
     let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
-    let names: Vec<&str> = headers.keys().copied().collect();
+    let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
     format!(
         "{}\n{}\n{}\n{lines}\n{}\n{payload}",
         request.method.as_str(),
@@ -129,22 +127,22 @@ fn add_token(key: &AccessKey, headers: &mut Headers) {
 }
 
 /// The headers that version 4 signs, in order; version 1 uses the vendor's own headers of these.
-fn signed_headers<'a>(request: &'a Request, added: &'a Headers) -> BTreeMap<&'a str, &'a str> {
-    request
-        .headers
-        .iter()
-        .chain(added)
-        .map(|(name, value)| (*name, value.trim()))
-        .filter(|(name, _)| matches!(*name, "content-type" | "host") || is_vendor_header(name))
-        .collect()
+fn signed_headers<'a>(request: &'a Request, added: &'a Headers) -> Vec<(&'a str, &'a str)> {
+    let headers = request.headers.iter().chain(added).map(|(name, value)| (*name, value.trim()));
+    let is_signed = |name: &str| matches!(name, "content-type" | "host") || is_vendor_header(name);
+    let mut signed: Vec<_> = headers.filter(|(name, _)| is_signed(name)).collect();
+    signed.sort_unstable();
+    signed
 }
 
 fn is_vendor_header(name: &str) -> bool {
     name.starts_with("x-log-") || name.starts_with("x-acs-")
 }
 
-fn sorted_query(request: &Request) -> BTreeMap<&str, &str> {
-    request.query.iter().map(|(name, value)| (*name, value.as_str())).collect()
+fn sorted_query(request: &Request) -> Vec<(&str, &str)> {
+    let mut query: Vec<_> = request.query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    query.sort_unstable();
+    query
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,8 +1,10 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::HeaderMap;
+use hyper::header::HeaderName;
 
 use super::*;
 use crate::core::budget::Buffers;
@@ -203,15 +205,14 @@ fn replies_with_cursors_times_and_shards_are_read() {
 }
 
 fn page(headers: &[(&str, &str)], body: &[u8]) -> Reply {
-    let mut all = BTreeMap::from([
-        ("x-log-cursor".to_owned(), "bmV4dA==".to_owned()),
-        ("x-log-count".to_owned(), "2".to_owned()),
-        ("x-log-bodyrawsize".to_owned(), body.len().to_string()),
-    ]);
-    for (name, value) in headers {
+    let size = body.len().to_string();
+    let always = [("x-log-cursor", "bmV4dA=="), ("x-log-count", "2"), ("x-log-bodyrawsize", size.as_str())];
+    let mut all = HeaderMap::new();
+    for (name, value) in always.iter().chain(headers) {
+        let name: HeaderName = name.parse().unwrap();
         match *value {
-            "absent" => all.remove(*name),
-            value => all.insert((*name).to_owned(), value.to_owned()),
+            "absent" => all.remove(name),
+            value => all.insert(name, value.parse().unwrap()),
         };
     }
     Reply { status: 200, headers: all, body: Bytes::copy_from_slice(body) }

@@ -1,13 +1,12 @@
 //! Sends a signed request and reads the reply, up to the limit for its kind.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::Response;
 use reqwest::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::tls::TlsInfo;
+use reqwest::{Response, Url};
 
 use super::config_error::ConfigError;
 #[cfg(test)]
@@ -23,7 +22,7 @@ use crate::core::secret::{Redactor, Secret};
 use crate::core::source::SourceError;
 use crate::sls::Config;
 use crate::sls::api;
-use crate::sls::endpoint::Endpoint;
+use crate::sls::endpoint::{Endpoint, EndpointError};
 use crate::sls::error::busy;
 use crate::sls::message::{Call, Method, Reply, Request};
 use crate::sls::unpack::MAX_RAW_SIZE;
@@ -42,6 +41,8 @@ const MAX_PACKED: usize = MAX_RAW_SIZE as usize / 64 * 65;
 #[derive(Debug)]
 pub(super) struct Wire {
     endpoint: Endpoint,
+    /// The base of every request's URL.
+    base: Url,
     user_agent: HeaderValue,
     client: Arc<SharedClient>,
     /// The certificates that the server shows.
@@ -55,12 +56,13 @@ impl Wire {
     pub(super) fn new(config: &Config, connections: &Connections) -> Result<Self, ConfigError> {
         let endpoint = Endpoint::parse(&config.endpoint, &config.project)?;
         let client = connections.client(config, &endpoint)?;
-        Ok(Self::over(config, endpoint, client))
+        Self::over(config, endpoint, client)
     }
 
-    fn over(config: &Config, endpoint: Endpoint, client: Arc<SharedClient>) -> Self {
+    fn over(config: &Config, endpoint: Endpoint, client: Arc<SharedClient>) -> Result<Self, ConfigError> {
         let (certificates, failing) = (Certificates::default(), AtomicBool::new(false));
-        Self { endpoint, user_agent: user_agent(config), client, certificates, failing }
+        let base = Url::parse(&endpoint.base).map_err(|_| EndpointError::Host(endpoint.host.clone()))?;
+        Ok(Self { endpoint, base, user_agent: user_agent(config), client, certificates, failing })
     }
 
     /// With a separate client, and a final change to its builder.
@@ -71,7 +73,7 @@ impl Wire {
     ) -> Result<Self, ConfigError> {
         let endpoint = Endpoint::parse(&config.endpoint, &config.project)?;
         let client = client_with(config, &endpoint, change)?;
-        Ok(Self::over(config, endpoint, client))
+        Self::over(config, endpoint, client)
     }
 
     /// The `Host` header that a request must carry and sign.
@@ -93,16 +95,19 @@ impl Wire {
             Method::Post => reqwest::Method::POST,
             Method::Put => reqwest::Method::PUT,
         };
-        let url = format!("{}{}", self.endpoint.base, request.target());
-        let mut outgoing = self.client.current().await.request(method, url).headers(header_map(&request.headers));
-        outgoing = outgoing.header(USER_AGENT, self.user_agent.clone());
-        if !request.body.is_empty() {
-            outgoing = outgoing.body(request.body.clone());
-        }
+        let url = self.base.join(&request.target()).expect("a path with parameters is a relative URL");
+        let mut outgoing = reqwest::Request::new(method, url);
+        let mut headers = header_map(&request.headers);
+        headers.insert(USER_AGENT, self.user_agent.clone());
         if self.failing.load(Ordering::Relaxed) {
-            outgoing = outgoing.header(CONNECTION, "close");
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        let response = outgoing.send().await.map_err(|error| self.unreachable(request.call, error))?;
+        *outgoing.headers_mut() = headers;
+        if !request.body.is_empty() {
+            *outgoing.body_mut() = Some(request.body.clone().into());
+        }
+        let client = self.client.current().await;
+        let response = client.execute(outgoing).await.map_err(|error| self.unreachable(request.call, error))?;
         if let Some(shown) = response.extensions().get::<TlsInfo>().and_then(TlsInfo::peer_certificate) {
             self.certificates.shows(shown);
         }
@@ -120,8 +125,8 @@ impl Wire {
         mut response: Response,
         room: Option<&mut Credit>,
     ) -> Result<Reply, SourceError> {
-        let mut reply =
-            Reply { status: response.status().as_u16(), headers: text_headers(response.headers()), body: Bytes::new() };
+        let headers = std::mem::take(response.headers_mut());
+        let mut reply = Reply { status: response.status().as_u16(), headers, body: Bytes::new() };
         if let Some(encoding) = reply.header("content-encoding").filter(|encoding| *encoding != "identity") {
             let problem = format!("the reply is encoded as {}, which was not requested", excerpt(encoding));
             return Err(busy(call, problem, Some("does a proxy compress replies?")));
@@ -210,13 +215,6 @@ fn header_map(headers: &[(&'static str, String)]) -> HeaderMap {
             value.set_sensitive(is_secret(name));
             (HeaderName::from_static(name), value)
         })
-        .collect()
-}
-
-fn text_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
-    headers
-        .iter()
-        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
         .collect()
 }
 

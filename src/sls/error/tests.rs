@@ -180,7 +180,7 @@ fn replies_that_are_not_from_sls_are_refused() {
 fn reply(headers: &[(&str, &str)], body: &str) -> Reply {
     Reply {
         status: 503,
-        headers: headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        headers: headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect(),
         body: body.to_owned().into(),
     }
 }
