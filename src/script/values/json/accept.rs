@@ -6,7 +6,7 @@ use super::scan;
 
 /// Default maximum nesting of objects and arrays. Receivers fail at a depth of about 128, and some then reject the
 /// whole request.
-pub(super) const MAX_LEVELS: i64 = check::MAX_LEVELS_DEEP as i64;
+pub(super) const MAX_LEVELS: i64 = 64;
 
 /// Whether `json.decode` accepts a text.
 ///

@@ -8,8 +8,12 @@ use super::string_ends::{Piece, StringEnds};
 use crate::script::output::special_bytes;
 use crate::script::output::special_bytes::{Instructions, Work};
 
-/// Maximum nesting of objects and arrays.
-pub(super) const MAX_LEVELS_DEEP: u32 = 64;
+/// Maximum nesting of objects and arrays: one bit for each, and one for the document.
+#[cfg(test)]
+const MAX_LEVELS_DEEP: usize = u64::BITS as usize - 1;
+
+/// Maximum length of a text: positions in it have 32 bits.
+const MAX_LEN: usize = 1 << 31;
 
 /// Minimum length of a number without an exponent that may be out of range for a double.
 const LONG_NUMBER: usize = 300;
@@ -25,7 +29,7 @@ pub(super) enum Look {
     Unknown,
 }
 
-/// Checks whether the text is one JSON value in UTF-8, with optional white space around it, nested at most 64 deep,
+/// Checks whether the text is one JSON value in UTF-8, with optional white space around it, nested at most 63 deep,
 /// and accepted by every reader. [`Look::Unknown`] does not mean that it is not JSON: it may be nested deeper, or
 /// contain an unpaired surrogate or a number out of range for a double.
 pub(super) fn look(text: &[u8]) -> Look {
@@ -41,9 +45,12 @@ impl Work for LookAt<'_> {
     #[inline(always)]
     fn run(self, _: impl Instructions) -> Look {
         let Self(text) = self;
+        if text.len() > MAX_LEN {
+            return Look::Unknown;
+        }
         let mut piece = Piece::of(text);
         let mut walk = Walk { text, at: 0, ends: StringEnds::of(&mut piece), has_breaks: false };
-        let is_whole = walk.document().is_some() && walk.at == text.len();
+        let is_whole = walk.document().is_some() && walk.at as usize == text.len();
         let has_breaks = walk.has_breaks;
         if !is_whole || !piece.is_good() || !(piece.is_ascii() || std::str::from_utf8(text).is_ok()) {
             Look::Unknown
@@ -58,7 +65,8 @@ impl Work for LookAt<'_> {
 /// All fields stay in registers, so no called function may borrow it.
 struct Walk<'p, 'a> {
     text: &'a [u8],
-    at: usize,
+    /// With 32 bits, so that the compiler knows that a small addition does not overflow.
+    at: u32,
     ends: StringEnds<'p, 'a>,
     /// Whether there was a line break.
     has_breaks: bool,
@@ -71,62 +79,66 @@ impl Walk<'_, '_> {
     /// One value with optional white space around it.
     #[inline(always)]
     fn document(&mut self) -> Walked {
-        // The open containers, the innermost in the lowest bit: 1 for an object.
-        let (mut open, mut depth) = (0_u64, 0);
+        // The open containers, the innermost in the lowest bit: 1 for an object. The 1 above them is the document.
+        let mut open = 1_u64;
+        let mut next = self.token();
         'value: loop {
-            match self.token() {
+            match next {
                 b'"' => self.string()?,
-                first @ (b'{' | b'[') => {
-                    if depth == MAX_LEVELS_DEEP {
+                b'{' | b'[' => {
+                    if open.leading_zeros() == 0 {
                         return None;
                     }
+                    let object = next == b'{';
+                    open = open << 1 | u64::from(object);
                     self.at += 1;
-                    let object = first == b'{';
-                    let next = self.token();
-                    if next == if object { b'}' } else { b']' } {
-                        self.at += 1;
-                    } else {
-                        depth += 1;
-                        open = open << 1 | u64::from(object);
+                    next = self.token();
+                    if next != closing(object) {
                         if object {
-                            self.key()?;
+                            self.key(next)?;
+                            next = self.token();
                         }
                         continue 'value;
                     }
+                    open >>= 1;
+                    self.at += 1;
                 }
-                b'-' | b'0'..=b'9' => self.number()?,
+                b'-' | b'0'..=b'9' => self.at = number_end(self.text, self.at as usize)? as u32,
                 b't' => self.word(*b"true")?,
                 b'f' => self.word(*b"false")?,
                 b'n' => self.word(*b"null")?,
                 _ => return None,
             }
             loop {
+                if open == 1 {
+                    self.token();
+                    return Some(());
+                }
+                let object = open & 1 == 1;
                 // Fast path for string members without white space between them, the largest part of a log.
-                while open & 1 == 1 && self.is_next(*b",\"") {
+                while object && self.is_next(*b",\"") {
                     self.string()?;
                     if !self.is_next(*b":\"") {
                         self.colon()?;
+                        next = self.token();
                         continue 'value;
                     }
                     self.string()?;
                 }
-                let next = self.token();
-                if depth == 0 {
-                    return Some(());
-                }
-                let object = open & 1 == 1;
+                next = self.token();
                 self.at += 1;
                 if next == b',' {
+                    next = self.token();
                     if object {
-                        self.key()?;
+                        self.key(next)?;
+                        next = self.token();
                     }
                     continue 'value;
                 }
-                if next != if object { b'}' } else { b']' } {
+                if next != closing(object) {
                     return None;
                 }
                 open >>= 1;
-                depth -= 1;
             }
         }
     }
@@ -134,7 +146,7 @@ impl Walk<'_, '_> {
     /// The byte at this position; after the end 0, which is never valid.
     #[inline(always)]
     fn byte(&self) -> u8 {
-        self.text.get(self.at).copied().unwrap_or(0)
+        self.text.get(self.at as usize).copied().unwrap_or(0)
     }
 
     /// Skips white space; returns the byte after it.
@@ -156,8 +168,8 @@ impl Walk<'_, '_> {
 
     /// A key and its colon.
     #[inline(always)]
-    fn key(&mut self) -> Walked {
-        if self.token() != b'"' {
+    fn key(&mut self, first: u8) -> Walked {
+        if first != b'"' {
             return None;
         }
         self.string()?;
@@ -176,7 +188,8 @@ impl Walk<'_, '_> {
     /// Whether these bytes are next.
     #[inline(always)]
     fn is_next<const N: usize>(&self, bytes: [u8; N]) -> bool {
-        self.text.get(self.at..).and_then(<[u8]>::first_chunk) == Some(&bytes)
+        let at = self.at as usize;
+        self.text.get(at..at + N).is_some_and(|next| next == bytes)
     }
 
     /// A string whose opening quote is next.
@@ -187,48 +200,54 @@ impl Walk<'_, '_> {
     }
 
     #[inline(always)]
-    fn number(&mut self) -> Walked {
-        let start = self.at;
-        if self.byte() == b'-' {
-            self.at += 1;
-        }
-        if self.byte() == b'0' {
-            self.at += 1;
-        } else {
-            self.digits()?;
-        }
-        if self.byte() == b'.' {
-            self.at += 1;
-            self.digits()?;
-        }
-        let has_exponent = matches!(self.byte(), b'e' | b'E');
-        if has_exponent {
-            self.at += 1;
-            if matches!(self.byte(), b'+' | b'-') {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        let may_be_beyond = has_exponent || self.at - start > LONG_NUMBER;
-        (!may_be_beyond || !scan::is_beyond_doubles(&self.text[start..self.at])).then_some(())
-    }
-
-    /// One or more digits.
-    #[inline(always)]
-    fn digits(&mut self) -> Walked {
-        let digits = self.text[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        self.at += digits;
-        (digits > 0).then_some(())
-    }
-
-    #[inline(always)]
     fn word<const N: usize>(&mut self, word: [u8; N]) -> Walked {
         if !self.is_next(word) {
             return None;
         }
-        self.at += N;
+        self.at += N as u32;
         Some(())
     }
+}
+
+/// The end of the number that starts at this position.
+#[inline(never)]
+fn number_end(text: &[u8], start: usize) -> Option<usize> {
+    let byte = |at: usize| text.get(at).copied().unwrap_or(0);
+    let mut at = start + usize::from(byte(start) == b'-');
+    at = if byte(at) == b'0' { at + 1 } else { digits_end(text, at)? };
+    if byte(at) == b'.' {
+        at = digits_end(text, at + 1)?;
+    }
+    let has_exponent = matches!(byte(at), b'e' | b'E');
+    if has_exponent {
+        at += 1;
+        at = digits_end(text, at + usize::from(matches!(byte(at), b'+' | b'-')))?;
+    }
+    let may_be_beyond = has_exponent || at - start > LONG_NUMBER;
+    (!may_be_beyond || !scan::is_beyond_doubles(&text[start..at])).then_some(at)
+}
+
+/// The end of one or more digits that start at this position.
+#[inline]
+fn digits_end(text: &[u8], start: usize) -> Option<usize> {
+    let mut at = start;
+    while let Some(eight) = text.get(at..).and_then(<[u8]>::first_chunk) {
+        let values = u64::from_le_bytes(*eight) ^ u64::from_le_bytes([b'0'; 8]);
+        // Sets the highest bit of each byte above 9. An overflow changes only the bytes after the first of them.
+        let others = (values | values.wrapping_add(u64::from_le_bytes([0x7f - 9; 8]))) & u64::from_le_bytes([0x80; 8]);
+        at += others.trailing_zeros() as usize / 8;
+        if others != 0 {
+            return (at > start).then_some(at);
+        }
+    }
+    at += text.get(at..)?.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    (at > start).then_some(at)
+}
+
+/// The byte that ends an object or an array.
+#[inline(always)]
+fn closing(object: bool) -> u8 {
+    if object { b'}' } else { b']' }
 }
 
 #[cfg(test)]
@@ -305,13 +324,13 @@ mod tests {
     }
 
     #[test]
-    fn nesting_is_limited_to_sixty_four_levels() {
+    fn nesting_is_limited() {
         let nested = |depth: usize| [b"[".repeat(depth), b"]".repeat(depth)].concat();
-        assert!(is_json(&nested(64)));
-        assert!(!is_json(&nested(65)));
+        assert!(is_json(&nested(MAX_LEVELS_DEEP)));
+        assert!(!is_json(&nested(MAX_LEVELS_DEEP + 1)));
         let object = |depth: usize| ["{\"a\":".repeat(depth), "1".to_owned(), "}".repeat(depth)].concat();
-        assert!(is_json(object(64).as_bytes()));
-        assert!(!is_json(object(65).as_bytes()));
+        assert!(is_json(object(MAX_LEVELS_DEEP).as_bytes()));
+        assert!(!is_json(object(MAX_LEVELS_DEEP + 1).as_bytes()));
         assert!(!is_json(&b"[".repeat(100_000)));
     }
 
@@ -326,6 +345,28 @@ mod tests {
             ]), 0..24),
         ) {
             check(text.concat().as_bytes());
+        }
+
+        /// The lengths are around one and two blocks of the search for the ends of strings, and around its largest piece.
+        #[test]
+        fn it_agrees_with_serde_across_the_borders_of_blocks(
+            len in prop_oneof![58..70_usize, 122..134_usize, 1018..1030_usize],
+            parts in proptest::collection::vec(proptest::sample::select(vec![
+                "\",\"a\":\"", "\",\"a\" : \"", "\",\"b\":{\"c\":\"", "\"},\"d\":\"", "\"}", "\",\"e\":[1,\"", "\"],\"f\":\"",
+                "\",\"g\":12345678901,\"h\":\"", "\",\"i\":-1.5e-3 ,\"j\":\"", "\",\"k\":\"\",\"", "\\\"", "\\\\", "\\",
+                "\\u00e9", "\\ud83d\\ude00", "\\ud83d", "\"", ",", ":", "\n", "\u{e9}", "\u{1f600}", "x", "seventeen letters",
+            ]), 0..12),
+            end in proptest::sample::select(vec!["\"}", "\"}}", "\"]}", "\"", "}"]),
+        ) {
+            check(format!("{{\"\":\"{}{}{end}", "a".repeat(len), parts.concat()).as_bytes());
+        }
+
+        #[test]
+        fn it_agrees_with_serde_on_numbers(
+            digits in proptest::collection::vec(proptest::sample::select(vec!["0", "1", "9", "12345678", ".", "e", "E+", "-", "/", ":", "\u{80}"]), 0..10),
+            end in proptest::sample::select(vec!["", "]", ",0]"]),
+        ) {
+            check(format!("[{}{end}", digits.concat()).as_bytes());
         }
 
         #[test]

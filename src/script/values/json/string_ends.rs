@@ -13,8 +13,8 @@ const PIECE: usize = 16 * 64;
 ///
 /// They are correct only if everything outside of strings is JSON, which the caller must check.
 pub(super) struct StringEnds<'p, 'a> {
-    /// Start of the current 64 bytes, and the closing quotes among them that were not returned yet.
-    base: usize,
+    /// Position after the first of the current 64 bytes, and the closing quotes among them that were not returned yet.
+    base: u32,
     ahead: u64,
     /// A separate struct, so that the other fields stay in registers.
     piece: &'p mut Piece<'a>,
@@ -24,33 +24,93 @@ impl<'p, 'a> StringEnds<'p, 'a> {
     /// Iterates over the closing quotes of the piece's text.
     pub(super) fn of(piece: &'p mut Piece<'a>) -> Self {
         piece.turn_to(0);
-        Self { base: 0, ahead: piece.ends[0], piece }
+        Self { base: 1, ahead: piece.ends[0], piece }
     }
 
     /// The position after the next closing quote. `None` after the last.
     #[inline(always)]
-    pub(super) fn next(&mut self) -> Option<usize> {
+    pub(super) fn next(&mut self) -> Option<u32> {
         while self.ahead == 0 {
             self.base += 64;
-            if self.base >= self.piece.text.len() {
-                return None;
-            }
-            if self.base.is_multiple_of(PIECE) {
-                self.piece.turn_to(self.base);
-            }
-            self.ahead = self.piece.ends[self.base / 64 % (PIECE / 64)];
+            self.ahead = self.piece.ends_from(self.base as usize - 1)?;
         }
-        let place = self.ahead.trailing_zeros() as usize;
+        let place = self.ahead.trailing_zeros();
         self.ahead &= self.ahead - 1;
-        Some(self.base + place + 1)
+        Some(self.base + place)
     }
 }
 
 /// [`PIECE`] bytes of a text.
 pub(super) struct Piece<'a> {
-    text: &'a [u8],
     /// The closing quotes: one bit for each byte.
     ends: [u64; PIECE / 64],
+    strings: Strings<'a>,
+}
+
+impl<'a> Piece<'a> {
+    pub(super) fn of(text: &'a [u8]) -> Self {
+        let strings = Strings { text, within: 0, escape_end: 0, is_ascii: true, is_good: true };
+        Self { ends: [0; _], strings }
+    }
+
+    /// Whether the content of all strings returned so far is valid JSON, except for invalid UTF-8.
+    pub(super) fn is_good(&self) -> bool {
+        self.strings.is_good
+    }
+
+    /// Whether the text up to the end of the last returned string is ASCII.
+    pub(super) fn is_ascii(&self) -> bool {
+        self.strings.is_ascii
+    }
+
+    /// The closing quotes among the 64 bytes at `base`, which follow the previous ones. `None` at the end.
+    #[inline(always)]
+    fn ends_from(&mut self, base: usize) -> Option<u64> {
+        if base >= self.strings.text.len() {
+            return None;
+        }
+        if base.is_multiple_of(PIECE) {
+            self.turn_to(base);
+        }
+        Some(self.ends[base / 64 % (PIECE / 64)])
+    }
+
+    /// Processes the bytes from `start` on.
+    #[inline(never)]
+    fn turn_to(&mut self, start: usize) {
+        with_best_instructions(TurnTo { piece: self, start });
+    }
+}
+
+struct TurnTo<'p, 'a> {
+    piece: &'p mut Piece<'a>,
+    start: usize,
+}
+
+impl Work for TurnTo<'_, '_> {
+    type Result = ();
+
+    #[inline(always)]
+    fn run(self, with: impl Instructions) {
+        let Piece { ends, strings } = self.piece;
+        let text = &strings.text[self.start..];
+        let (blocks, rest) = text[..text.len().min(PIECE)].as_chunks();
+        let (mut base, mut ends) = (self.start, ends.iter_mut());
+        for (block, ends) in blocks.iter().zip(&mut ends) {
+            *ends = strings.ends(base, block, with);
+            base += 64;
+        }
+        if let Some(ends) = ends.next() {
+            let mut padded = [b' '; 64];
+            padded[..rest.len()].copy_from_slice(rest);
+            *ends = strings.ends(base, &padded, with);
+        }
+    }
+}
+
+/// The state between two blocks of a text.
+struct Strings<'a> {
+    text: &'a [u8],
     /// All bits are set if the byte before the next 64 bytes is inside a string, or opens one.
     within: u64,
     /// The end of the last escape.
@@ -59,41 +119,21 @@ pub(super) struct Piece<'a> {
     is_good: bool,
 }
 
-impl<'a> Piece<'a> {
-    pub(super) fn of(text: &'a [u8]) -> Self {
-        Self { text, ends: [0; _], within: 0, escape_end: 0, is_ascii: true, is_good: true }
-    }
-
-    /// Whether the content of all strings returned so far is valid JSON, except for invalid UTF-8.
-    pub(super) fn is_good(&self) -> bool {
-        self.is_good
-    }
-
-    /// Whether the text up to the end of the last returned string is ASCII.
-    pub(super) fn is_ascii(&self) -> bool {
-        self.is_ascii
-    }
-
-    /// Processes the bytes from `start` on.
-    #[inline(never)]
-    fn turn_to(&mut self, start: usize) {
-        with_best_instructions(TurnTo { piece: self, start });
-    }
-
-    /// Processes the 64 bytes at `base`, some of which may be after the end.
+impl Strings<'_> {
+    /// The closing quotes among the 64 bytes at `base`, some of which may be after the end.
     #[inline(always)]
-    fn look_at(&mut self, base: usize, bytes: &[u8; 64], with: impl Instructions) {
+    fn ends(&mut self, base: usize, bytes: &[u8; 64], with: impl Instructions) -> u64 {
         let mut marks = with.marks(bytes);
         if marks.backslashes != 0 || self.escape_end > base {
             marks.quotes &= !self.escaped(base, marks.backslashes);
         }
         let inside = with.parity(marks.quotes) ^ self.within;
         self.within = (inside.cast_signed() >> 63).cast_unsigned();
-        self.ends[base / 64 % (PIECE / 64)] = marks.quotes & !inside;
         if !marks.is_usual {
             self.is_good &= controls(bytes) & inside == 0;
             self.is_ascii &= bytes.is_ascii();
         }
+        marks.quotes & !inside
     }
 
     /// The bytes covered by the escapes among the 64 bytes at `base`, and by the last escape before them.
@@ -115,32 +155,6 @@ impl<'a> Piece<'a> {
             escaped |= first(len) << place;
         }
         escaped
-    }
-}
-
-struct TurnTo<'p, 'a> {
-    piece: &'p mut Piece<'a>,
-    start: usize,
-}
-
-impl Work for TurnTo<'_, '_> {
-    type Result = ();
-
-    #[inline(always)]
-    fn run(self, with: impl Instructions) {
-        let Self { piece, start } = self;
-        let text = &piece.text[start..];
-        let (blocks, rest) = text[..text.len().min(PIECE)].as_chunks();
-        let mut base = start;
-        for block in blocks {
-            piece.look_at(base, block, with);
-            base += 64;
-        }
-        if !rest.is_empty() {
-            let mut padded = [b' '; 64];
-            padded[..rest.len()].copy_from_slice(rest);
-            piece.look_at(base, &padded, with);
-        }
     }
 }
 
@@ -182,7 +196,7 @@ mod tests {
     fn all(text: &[u8]) -> (Vec<usize>, bool) {
         let mut piece = Piece::of(text);
         let mut ends = StringEnds::of(&mut piece);
-        let all = std::iter::from_fn(|| ends.next()).collect();
+        let all = std::iter::from_fn(|| ends.next()).map(|end| end as usize).collect();
         (all, piece.is_good())
     }
 
