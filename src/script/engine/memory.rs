@@ -128,20 +128,37 @@ fn list_of(bytes: usize) -> usize {
     (bytes - 1) / STEP
 }
 
+/// Whether blocks of this many bytes are from a list.
+#[inline]
+fn is_small(bytes: usize) -> bool {
+    (1..=MAX_SMALL).contains(&bytes)
+}
+
 impl Memory {
+    /// Whether Lua may not hold this many bytes more.
     #[inline]
+    fn is_beyond_limit(&self, more: usize) -> bool {
+        self.used.saturating_add(more) > self.limit
+    }
+
     fn take(&mut self, bytes: usize) -> *mut u8 {
         if bytes > MAX_SMALL {
             // SAFETY: the size is not zero.
             return Layout::from_size_align(bytes, STEP).map_or(ptr::null_mut(), |layout| unsafe { alloc(layout) });
         }
-        let list = list_of(bytes);
-        let first = self.lists[list];
-        if first.is_null() {
-            return self.take_fresh((list + 1) * STEP);
+        let listed = self.take_listed(bytes);
+        if listed.is_null() { self.take_fresh((list_of(bytes) + 1) * STEP) } else { listed }
+    }
+
+    /// A block of a small size from its list; null if the list is empty.
+    #[inline]
+    fn take_listed(&mut self, bytes: usize) -> *mut u8 {
+        let list = &mut self.lists[list_of(bytes)];
+        let first = *list;
+        if !first.is_null() {
+            // SAFETY: a block on a list is unused, and has a `Free` at its beginning.
+            *list = unsafe { (*first).next };
         }
-        // SAFETY: a block on a list is unused, and has a `Free` at its beginning.
-        self.lists[list] = unsafe { (*first).next };
         first.cast()
     }
 
@@ -171,23 +188,29 @@ impl Memory {
 
     /// # Safety
     /// The block is from [`Memory::take`] for this many bytes, and is not used any more.
-    #[inline]
     unsafe fn give_back(&mut self, block: *mut u8, bytes: usize) {
-        // SAFETY: as above; a block has room for a `Free`, and is aligned for it.
+        // SAFETY: as above.
         unsafe {
             if bytes > MAX_SMALL {
                 return dealloc(block, Layout::from_size_align_unchecked(bytes, STEP));
             }
-            let block: *mut Free = block.cast();
-            let list = &mut self.lists[list_of(bytes)];
-            block.write(Free { next: *list });
-            *list = block;
+            self.give_back_listed(block, bytes);
         }
     }
 
     /// # Safety
-    /// As for [`Memory::give_back`]; `new` is not zero. When null is returned, the block is unchanged.
+    /// As for [`Memory::give_back`]; the size is small.
     #[inline]
+    unsafe fn give_back_listed(&mut self, block: *mut u8, bytes: usize) {
+        let block: *mut Free = block.cast();
+        let list = &mut self.lists[list_of(bytes)];
+        // SAFETY: a block has room for a `Free`, and is aligned for it.
+        unsafe { block.write(Free { next: *list }) };
+        *list = block;
+    }
+
+    /// # Safety
+    /// As for [`Memory::give_back`]; `new` is not zero. When null is returned, the block is unchanged.
     unsafe fn resize(&mut self, block: *mut u8, old: usize, new: usize) -> *mut u8 {
         if old > MAX_SMALL && new > MAX_SMALL {
             // SAFETY: a block of this layout, see above; Lua requests no size near the maximum.
@@ -228,29 +251,50 @@ unsafe extern "C" fn allocate(memory: *mut c_void, block: *mut c_void, old: usiz
     // SAFETY: `memory` is from `LuaState::new`, and Lua passes only blocks that it got from here.
     unsafe {
         let memory = &mut *memory.cast::<Memory>();
+        // Nearly all calls take a block from a list or put it back. They call nothing, so they need not save registers.
+        if block.is_null() && is_small(new) && !memory.is_beyond_limit(new) {
+            let listed = memory.take_listed(new);
+            if !listed.is_null() {
+                memory.used += new;
+                return listed.cast();
+            }
+        } else if !block.is_null() && new == 0 && is_small(old) {
+            memory.used -= old;
+            memory.give_back_listed(block.cast(), old);
+            return ptr::null_mut();
+        }
+        allocate_any(memory, block.cast(), old, new).cast()
+    }
+}
+
+/// As [`allocate`].
+#[inline(never)]
+unsafe fn allocate_any(memory: &mut Memory, block: *mut u8, old: usize, new: usize) -> *mut u8 {
+    // SAFETY: as in `allocate`.
+    unsafe {
         if block.is_null() {
-            if new == 0 || memory.used.saturating_add(new) > memory.limit {
+            if new == 0 || memory.is_beyond_limit(new) {
                 return block;
             }
             let taken = memory.take(new);
             memory.used += if taken.is_null() { 0 } else { new };
-            return taken.cast();
+            return taken;
         }
         if new == 0 {
             memory.used -= old;
             if old > 0 {
-                memory.give_back(block.cast(), old);
+                memory.give_back(block, old);
             }
             return ptr::null_mut();
         }
-        if new > old && memory.used.saturating_add(new - old) > memory.limit {
+        if new > old && memory.is_beyond_limit(new - old) {
             return ptr::null_mut();
         }
-        let moved = memory.resize(block.cast(), old, new);
+        let moved = memory.resize(block, old, new);
         if !moved.is_null() {
             memory.used = memory.used - old + new;
         }
-        moved.cast()
+        moved
     }
 }
 
