@@ -29,6 +29,9 @@ pub(crate) struct Current {
     found: usize,
     /// Positions of keys found before, by the address of the key in Lua: a script reads the same keys of every log.
     places: [KeyPlace; KEY_PLACES],
+    /// The time, the topic and the source that the script read last. Most logs have those of the log before them, so Lua
+    /// keeps a string for each, which need not be made again.
+    kept: [Vec<u8>; 3],
     keys: KeyTexts,
     shared: SharedTexts,
     /// For text that is passed to Lua, where Rust frames may own nothing.
@@ -114,14 +117,17 @@ struct SharedTexts {
 const MAX_ADDED_FIELDS: usize = 10_000;
 const MAX_ADDED_KEY_BYTES: usize = 1 << 20;
 
+/// Maximum length of a text for which Lua keeps a string.
+const MAX_KEPT: usize = 64;
+
 /// A larger scratch buffer is not kept for the next log.
 const MAX_SCRATCH: usize = 1 << 20;
 
 impl Current {
     /// Begins the log that was read last.
     pub(crate) fn begin(&mut self) {
-        self.states.clear();
         self.states.resize(self.logs.log().len(), FieldState::Untouched);
+        self.states.fill(FieldState::Untouched);
         self.assigned = 0..0;
         self.added.clear();
         self.added_text.clear();
@@ -130,6 +136,31 @@ impl Current {
         self.calls.clear();
         if self.scratch.capacity() > MAX_SCRATCH {
             self.scratch = Vec::new();
+        }
+    }
+
+    /// Begins with a new Lua state, which keeps no string yet.
+    pub(crate) fn forget_kept(&mut self) {
+        self.kept = <[Vec<u8>; 3]>::default();
+    }
+
+    /// Whether Lua keeps a string for the field's value in the page.
+    #[inline]
+    pub(crate) fn is_kept(&self, position: usize) -> bool {
+        let value = self.logs.log().value(position);
+        self.kept.get(position).is_some_and(|kept| !value.is_empty() && kept == value)
+    }
+
+    /// Whether Lua may keep a string for the field's value.
+    pub(crate) fn may_keep(&self, position: usize) -> bool {
+        position < self.kept.len() && (1..=MAX_KEPT).contains(&self.logs.log().value(position).len())
+    }
+
+    /// Lua keeps a string for the field's value from now on.
+    pub(crate) fn keep(&mut self, position: usize) {
+        if let Some(kept) = self.kept.get_mut(position) {
+            kept.clear();
+            kept.extend_from_slice(self.logs.log().value(position));
         }
     }
 

@@ -314,6 +314,7 @@ impl Hook {
 
     fn build(&mut self, state: Option<&KeptState>) -> Result<Vm, HookError> {
         let (parts, current) = ((&self.script, &self.config), &mut self.current);
+        current.get().forget_kept();
         let vm = Vm::new(parts, current, state).and_then(|vm| vm.begin(&self.meta, parts, current).map(|()| vm));
         let vm = vm.map_err(|fault| self.script.error(fault, Some(self.current.get())))?;
         let current = self.current.get();

@@ -185,3 +185,28 @@ fn deeply_nested_json_is_decoded_or_stays_text_without_a_stack_overflow() {
     );
     check("return log.event", &deep(400_000), &format!("\"{}\"", deep(400_000)));
 }
+
+#[test]
+fn each_log_is_read_with_its_own_time_topic_and_source() {
+    // An endless loop discards the state, and the strings that it kept.
+    let mut hook = hook(
+        "function process(log) local text = log.__time__ .. '|' .. log.__topic__ .. '|' .. log.__source__ \
+         while log.loop do end return text end",
+    );
+    let long = "t".repeat(100);
+    for (time, topic, source) in
+        [(1, "a", "s"), (1, "b", "s"), (2, "a", ""), (10, "", "s"), (10, &long, "s"), (10, &long, "t"), (1, "a", "s")]
+    {
+        let log = |contents| proto::Log { time, contents, time_ns: None };
+        let page = page(proto::LogGroup {
+            logs: vec![log(vec![]), log(vec![]), log(vec![pair(b"loop", b"1")]), log(vec![])],
+            topic: Some(topic.into()),
+            source: Some(source.into()),
+            ..proto::LogGroup::default()
+        });
+        let made = hook.run(&page).unwrap();
+        let expected = format!("\"{time}|{topic}|{source}\"");
+        assert_eq!(made.failed.len(), 1);
+        assert!((0..3).all(|event| made.events().get(event) == expected.as_bytes()), "{expected}");
+    }
+}

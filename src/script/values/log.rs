@@ -28,12 +28,28 @@ pub(crate) fn index(frame: &mut Frame) -> c_int {
 
 fn push_value(frame: &mut Frame, position: usize) {
     match frame.current().state(position) {
-        FieldState::Untouched => frame.push_of(|current| current.log().value(position)),
+        FieldState::Untouched if frame.current().is_kept(position) => {
+            frame.stack.push_item(frame.upvalue(), kept_text(position));
+        }
+        FieldState::Untouched => {
+            frame.push_of(|current| current.log().value(position));
+            if frame.current().may_keep(position) {
+                frame.stack.push_copy(-1);
+                frame.set_item(frame.upvalue(), kept_text(position));
+                // Only now: without memory for it, the line before does not return.
+                frame.current().keep(position);
+            }
+        }
         FieldState::Assigned => {
             frame.stack.push_item(frame.upvalue(), position as i64 + 1);
         }
         FieldState::Deleted => frame.stack.push_nil(),
     }
+}
+
+/// The key in the table of assigned values under which the string for a kept text is.
+fn kept_text(position: usize) -> i64 {
+    -1 - position as i64
 }
 
 /// `log[key] = value`
