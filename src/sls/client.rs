@@ -10,7 +10,7 @@ mod wire;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -20,6 +20,7 @@ use super::api::{Group, ReadError, SavedAt, Shard};
 use super::call_errors::CallErrors;
 use super::credentials::{AccessKey, KeyStatus, Keys};
 use super::error::{Refusal, Verdict, busy, unreadable, verdict};
+use super::group_signs::GroupSigns;
 use super::group_start::GroupStart;
 use super::message::{Call, Reply, Request};
 use super::probe_log::build_probe;
@@ -68,6 +69,7 @@ pub struct Sls {
     errors: Arc<CallErrors>,
     /// The state of the group at the first look, if there was one.
     first_look: Arc<OnceLock<FirstLook>>,
+    signs: Arc<Mutex<GroupSigns>>,
 }
 
 impl Sls {
@@ -97,6 +99,7 @@ impl Sls {
             shards_told: AtomicBool::new(false),
             errors: Arc::default(),
             first_look: Arc::default(),
+            signs: Arc::default(),
         })
     }
 
@@ -127,6 +130,7 @@ impl Sls {
         let mut other = Self::over(&self.config, connections)?;
         other.errors = Arc::clone(&self.errors);
         other.first_look = Arc::clone(&self.first_look);
+        other.signs = Arc::clone(&self.signs);
         if let Some(keys) = self.keys.shared() {
             other.keys = keys;
         }
@@ -178,7 +182,21 @@ impl Sls {
     /// # Errors
     /// As for every call.
     pub async fn checkpoints(&self) -> Result<Vec<SavedAt>, SourceError> {
-        self.ask(&api::build_checkpoints(&self.config), api::read_checkpoints).await
+        let known = self.signs().known();
+        let saved = self.ask(&api::build_checkpoints(&self.config), api::read_checkpoints).await?;
+        self.note(self.signs().look(&known, saved.iter().map(|saved| ShardId(saved.shard))));
+        Ok(saved)
+    }
+
+    fn signs(&self) -> MutexGuard<'_, GroupSigns> {
+        self.signs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers a sign that the group was created again.
+    fn note(&self, is_sign: bool) {
+        if is_sign {
+            self.errors.count_possible_new_group();
+        }
     }
 
     /// The project's region and endpoints, from the server.

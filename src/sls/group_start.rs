@@ -4,7 +4,8 @@
 //! since, so it starts with its oldest log. A checkpoint that was seen and no longer exists was deleted with the
 //! group, which was created again: the shard continues from there, because everything before it had been delivered. A
 //! shard of such a group whose checkpoint was not seen starts with its oldest log: another process may have held it
-//! before this look. In case of doubt, no log is lost.
+//! before this look. In case of doubt, no log is lost. [`GroupSigns`](super::group_signs::GroupSigns) recognizes a group that
+//! was created again.
 
 use std::collections::{BTreeMap, BTreeSet};
 

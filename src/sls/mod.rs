@@ -10,6 +10,7 @@ mod client;
 pub mod credentials;
 pub mod endpoint;
 pub mod error;
+pub mod group_signs;
 pub mod group_start;
 pub mod http_date;
 pub mod message;

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{FirstLook, Sls, server_date};
 use crate::core::budget::Credit;
 use crate::core::cause::Cause;
@@ -45,12 +47,17 @@ impl Source for Sls {
     }
 
     async fn heartbeat(&self, held: &BTreeSet<ShardId>) -> Result<BTreeSet<ShardId>, SourceError> {
-        self.ask(&api::build_heartbeat(&self.config, held), api::read_heartbeat).await
+        let assigned = self.ask(&api::build_heartbeat(&self.config, held), api::read_heartbeat).await?;
+        self.note(self.signs().heartbeat(Instant::now(), self.config.group_timeout));
+        Ok(assigned)
     }
 
     async fn checkpoint(&self, shard: ShardId) -> Result<Option<Checkpoint>, SourceError> {
         let request = api::build_checkpoint(&self.config, shard);
-        self.ask(&request, |reply| api::read_checkpoint(reply, shard)).await
+        let known = self.signs().known().intersection(&[shard].into()).copied().collect();
+        let saved = self.ask(&request, |reply| api::read_checkpoint(reply, shard)).await?;
+        self.note(self.signs().look(&known, saved.iter().map(|_| shard)));
+        Ok(saved)
     }
 
     async fn received_at(&self, shard: ShardId, cursor: &Cursor) -> Result<i64, SourceError> {
@@ -67,11 +74,17 @@ impl Source for Sls {
     }
 
     async fn save(&self, shard: ShardId, cursor: &Cursor) -> Result<(), SourceError> {
-        self.ask(&api::build_save(&self.config, shard, cursor), |_| Ok(())).await
+        self.ask(&api::build_save(&self.config, shard, cursor), |_| Ok(())).await?;
+        self.signs().save(shard);
+        Ok(())
     }
 
     async fn cursor(&self, shard: ShardId, start: Start) -> Result<Cursor, SourceError> {
         let first_look = self.first_look.get().filter(|_| start == Start::End);
+        if first_look.is_some() {
+            // The group may have been created again unnoticed.
+            self.checkpoints().await?;
+        }
         let first_start = first_look.map(|first| {
             // Whether this client or another one of the process got this reply.
             if self.errors.missing_logstores() > first.deletions {

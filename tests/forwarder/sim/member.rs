@@ -147,6 +147,7 @@ impl Member {
             world: world.clone(),
             member: name.to_owned(),
             group_start: Arc::default(),
+            signs: Arc::default(),
             group_missing: Arc::default(),
         };
         let parts = Arc::new(Pipeline {

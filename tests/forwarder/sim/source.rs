@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use forwarder::emulator::sls::refusal::Refusal;
 use forwarder::sls::api::{SavedAt, Shard};
 use forwarder::sls::error;
 use forwarder::sls::error::Verdict;
+use forwarder::sls::group_signs::GroupSigns;
 use forwarder::sls::group_start::{GroupStart, ShardStart};
 use forwarder::sls::message as sls;
 use tokio::sync::oneshot;
@@ -38,6 +39,8 @@ pub struct SimSource {
     pub group_start: Arc<OnceLock<GroupStart>>,
     /// A call was told that the group, or the member in it, does not exist, after the first look at it.
     pub group_missing: Arc<AtomicBool>,
+    /// What else shows that the group was created again.
+    pub signs: Arc<Mutex<GroupSigns>>,
 }
 
 impl SimSource {
@@ -64,18 +67,11 @@ impl SimSource {
 
     /// Reads the state of the group, as the program's client does.
     pub async fn learn(&self) -> Result<(), SourceError> {
-        let seen = self
+        let known = self.signs().known();
+        let (shards, saved, now) = self
             .call(Call::Group, |world| {
+                let saved = Self::saved(world)?;
                 let now = world.now();
-                let group = world.logstore().groups(now).get(GROUP).ok_or_else(|| Refusal::group(GROUP))?;
-                let saved = group.slots().iter().filter_map(|(shard, slot)| Some((*shard, slot.checkpoint.clone()?)));
-                let saved = saved.map(|(shard, saved)| SavedAt {
-                    shard,
-                    cursor: Cursor::from_number(saved.cursor),
-                    consumer: saved.consumer,
-                    micros: saved.updated.as_micros() as i64,
-                });
-                let saved: Vec<SavedAt> = saved.collect();
                 let shards = world.logstore().shards().values().map(|shard| Shard {
                     id: shard.id,
                     status: if shard.readonly { "readonly" } else { "readwrite" }.to_owned(),
@@ -83,14 +79,42 @@ impl SimSource {
                     end_key: format!("{:032x}", shard.end_key),
                     created: shard.created.as_secs() as i64,
                 });
-                Ok(GroupStart::new(&shards.collect::<Vec<_>>(), &saved, Some(now.as_secs() as i64)))
+                Ok((shards.collect::<Vec<_>>(), saved, now))
             })
             .await?;
+        self.look(&known, &saved);
         // The first look has seen the earliest state.
-        if self.group_start.set(seen).is_ok() {
+        if self.group_start.set(GroupStart::new(&shards, &saved, Some(now.as_secs() as i64))).is_ok() {
             self.group_missing.store(false, Relaxed);
         }
         Ok(())
+    }
+
+    /// The checkpoints of the group.
+    fn saved(world: &mut Inner) -> Result<Vec<SavedAt>, Refusal> {
+        let now = world.now();
+        let group = world.logstore().groups(now).get(GROUP).ok_or_else(|| Refusal::group(GROUP))?;
+        let saved = group.slots().iter().filter_map(|(shard, slot)| Some((*shard, slot.checkpoint.clone()?)));
+        let saved = saved.map(|(shard, saved)| SavedAt {
+            shard,
+            cursor: Cursor::from_number(saved.cursor),
+            consumer: saved.consumer,
+            micros: saved.updated.as_micros() as i64,
+        });
+        Ok(saved.collect())
+    }
+
+    fn look(&self, known: &BTreeSet<ShardId>, saved: &[SavedAt]) {
+        self.note(self.signs().look(known, saved.iter().map(|saved| ShardId(saved.shard))));
+    }
+
+    fn signs(&self) -> MutexGuard<'_, GroupSigns> {
+        self.signs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers a sign that the group was created again.
+    fn note(&self, is_sign: bool) {
+        self.group_missing.fetch_or(is_sign, Relaxed);
     }
 
     fn shard(world: &mut Inner, shard: ShardId) -> Result<&forwarder::emulator::sls::shard::Shard, Refusal> {
@@ -163,7 +187,7 @@ impl Source for SimSource {
         let held: BTreeSet<u32> = held.iter().map(|shard| shard.0).collect();
         let member = self.member.clone();
         self.world.lock().beats.entry(member.clone()).or_default().push(Instant::now());
-        self.call(Call::Heartbeat, move |world| {
+        let assigned = self.call(Call::Heartbeat, move |world| {
             let now = world.now();
             world.logstore().groups(now);
             let assigned = world.logstore().heartbeat(GROUP, &member, &held, now);
@@ -173,12 +197,15 @@ impl Source for SimSource {
                 return Ok(BTreeSet::new());
             }
             Ok(assigned?.into_iter().map(ShardId).collect())
-        })
-        .await
+        });
+        let assigned = assigned.await?;
+        self.note(self.signs().heartbeat(Instant::now(), GROUP_TIMEOUT));
+        Ok(assigned)
     }
 
     async fn checkpoint(&self, shard: ShardId) -> Result<Option<Checkpoint>, SourceError> {
-        self.call(Call::Checkpoint, |world| {
+        let known = self.signs().known().intersection(&[shard].into()).copied().collect();
+        let saved = self.call(Call::Checkpoint, |world| {
             Self::shard(world, shard)?;
             let group = world.logstore().group(GROUP)?;
             let checkpoint = group.slots().get(&shard.0).and_then(|slot| slot.checkpoint.clone());
@@ -186,8 +213,10 @@ impl Source for SimSource {
                 cursor: Cursor::from_number(checkpoint.cursor),
                 consumer: checkpoint.consumer,
             }))
-        })
-        .await
+        });
+        let saved = saved.await?;
+        self.note(self.signs().look(&known, saved.iter().map(|_| shard)));
+        Ok(saved)
     }
 
     async fn received_at(&self, shard: ShardId, cursor: &Cursor) -> Result<i64, SourceError> {
@@ -238,15 +267,19 @@ impl Source for SimSource {
         let reply = timeout(SAVE_PATIENCE, reply).await.map_err(|_| busy("no answer in time"))?;
         let saved = reply.map_err(|_| busy("the connection broke"))?;
         travel(&self.world, &self.member, Call::Save, "reply").await?;
-        saved?.map_err(|refusal| self.refused(Call::Save, refusal))
+        saved?.map_err(|refusal| self.refused(Call::Save, refusal))?;
+        self.signs().save(shard);
+        Ok(())
     }
 
     async fn cursor(&self, id: ShardId, asked: Start) -> Result<Cursor, SourceError> {
-        let seen = self
-            .group_start
-            .get()
-            .filter(|_| asked == Start::End)
-            .map(|group| group.of(id, self.group_missing.load(Relaxed)));
+        let group_start = self.group_start.get().filter(|_| asked == Start::End);
+        if group_start.is_some() {
+            let known = self.signs().known();
+            let saved = self.call(Call::Group, Self::saved).await?;
+            self.look(&known, &saved);
+        }
+        let seen = group_start.map(|group| group.of(id, self.group_missing.load(Relaxed)));
         let start = match seen {
             Some(ShardStart::At(cursor)) => return Ok(cursor),
             Some(ShardStart::Position(start)) => start,

@@ -80,9 +80,11 @@ async fn logstores_are_listed_page_by_page_to_the_last() {
 #[tokio::test]
 async fn f23_with_start_at_the_end_old_shards_start_there_and_new_ones_with_their_oldest_log() {
     let shards = r#"[{"shardID":0,"status":"readwrite"}]"#;
-    let cursors = vec![ok(r#"{"cursor":"YQ=="}"#); 5];
+    let (cursor, none) = (ok(r#"{"cursor":"YQ=="}"#), ok("[]"));
     let dated = Answer::Whole(raw(200, &[("date", "Tue, 14 Nov 2023 22:13:20 GMT")], shards.as_bytes()));
-    let server = Server::start([cursors[0].clone(), dated, ok("[]")].into_iter().chain(cursors)).await;
+    let first = [cursor.clone(), dated, none.clone()];
+    let at_the_end = [none.clone(), cursor.clone(), none, cursor.clone()];
+    let server = Server::start(first.into_iter().chain(at_the_end).chain([cursor.clone(), cursor])).await;
     let sls = server.sls();
     let (old, new) = (SHARD, ShardId(7));
     sls.cursor(new, Start::End).await.unwrap();
@@ -105,7 +107,9 @@ async fn f22_after_the_group_or_its_consumer_was_missing_a_shard_without_a_known
     // Another process may have created the group again in the meantime: then only the consumer is missing.
     for gone in [none.clone(), error(400, "NotExistConsumerWithBody", &[])] {
         // The group is also missing before the lookup: every group begins like this.
-        let answers = [none.clone(), ok(shards), ok(saved), cursor.clone(), gone, cursor.clone()];
+        let saved = ok(saved);
+        let looks = [none.clone(), ok(shards), saved.clone(), saved.clone(), cursor.clone()];
+        let answers = looks.into_iter().chain([gone, saved.clone(), cursor.clone(), saved]);
         let server = Server::start(answers).await;
         let sls = server.sls();
         let beats = sls.beside(&Connections::default()).unwrap();
@@ -122,6 +126,37 @@ async fn f22_after_the_group_or_its_consumer_was_missing_a_shard_without_a_known
     }
 }
 
+/// Where shard 3 starts, after a first look and these calls.
+async fn from<const N: usize>(answers: [&str; N], group_timeout: u64, calls: impl AsyncFnOnce(&Sls)) -> String {
+    let server = Server::start(answers.map(ok)).await;
+    let sls = Sls::new(&Config { group_timeout: Duration::from_secs(group_timeout), ..server.config() }).unwrap();
+    sls.learn_shards().await.unwrap();
+    calls(&sls).await;
+    sls.cursor(ShardId(3), Start::End).await.unwrap();
+    server.lines().iter().find_map(|line| Some(line.split("from=").nth(1)?.to_owned())).unwrap()
+}
+
+#[tokio::test]
+async fn f22_a_group_that_was_created_again_unnoticed_is_recognized_by_a_missing_checkpoint_or_by_missed_heartbeats() {
+    let shards = r#"[{"shardID":0,"status":"readwrite"},{"shardID":3,"status":"readwrite"}]"#;
+    let saved = r#"[{"shard":0,"checkpoint":"YQ==","updateTime":1700000000000000,"consumer":"c"}]"#;
+    let (none, cursor) = ("[]", r#"{"cursor":"Yg=="}"#);
+    let nothing = async |_: &Sls| {};
+    assert_eq!(from([shards, saved, saved, cursor], 60, nothing).await, "1700000000");
+    assert_eq!(from([shards, saved, none, cursor], 60, nothing).await, "begin", "the checkpoint of another shard");
+    let save = async |sls: &Sls| sls.save(ShardId(0), &Cursor::new("YQ==")).await.unwrap();
+    assert_eq!(from([shards, none, none, saved, cursor], 60, save).await, "end");
+    assert_eq!(from([shards, none, none, none, cursor], 60, save).await, "begin", "one of our own");
+    let look = async |sls: &Sls| assert_eq!(sls.checkpoint(ShardId(0)).await.unwrap(), None);
+    assert_eq!(from([shards, saved, none, saved, cursor], 60, look).await, "begin", "it is saved again by now");
+    let beats = async |sls: &Sls| {
+        sls.heartbeat(&BTreeSet::new()).await.unwrap();
+        sls.heartbeat(&BTreeSet::new()).await.unwrap();
+    };
+    assert_eq!(from([shards, none, none, none, none, cursor], 60, beats).await, "end");
+    assert_eq!(from([shards, none, none, none, none, cursor], 0, beats).await, "begin");
+}
+
 #[tokio::test]
 async fn a_child_of_a_split_starts_with_its_oldest_log_even_if_its_holder_joined_after_the_split() {
     let shards = r#"[
@@ -129,8 +164,9 @@ async fn a_child_of_a_split_starts_with_its_oldest_log_even_if_its_holder_joined
         {"shardID":1,"status":"readwrite","inclusiveBeginKey":"80","exclusiveEndKey":"ff","createTime":1700000000},
         {"shardID":2,"status":"readwrite","inclusiveBeginKey":"00","exclusiveEndKey":"80","createTime":1700000900}]"#;
     let saved = r#"[{"shard":0,"checkpoint":"YQ==","updateTime":1700000950000000,"consumer":"c"}]"#;
-    let cursors = vec![ok(r#"{"cursor":"YQ=="}"#); 2];
-    let server = Server::start([ok(shards), ok(saved)].into_iter().chain(cursors)).await;
+    let (saved, cursor) = (ok(saved), ok(r#"{"cursor":"YQ=="}"#));
+    let looks = [ok(shards), saved.clone(), saved.clone(), cursor.clone(), saved.clone(), cursor, saved];
+    let server = Server::start(looks).await;
     let sls = server.sls();
     sls.learn_shards().await.unwrap();
     for shard in [ShardId(1), ShardId(2)] {
