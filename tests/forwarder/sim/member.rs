@@ -161,7 +161,8 @@ impl Member {
                 keep: Box::new(process.letters.of(world)),
                 copies: None,
                 project: "project".to_owned(),
-                logstore: "logstore".to_owned(),
+                // Dead letters are told apart by it.
+                logstore: source_name.to_owned(),
                 on_error,
                 max_share: 20,
             },
