@@ -13,9 +13,7 @@ use bytes::Bytes;
 
 use crate::core::page::Page;
 
-use super::field::{
-    BUILT, Field, KnownKey, Span, built_span, is_same, is_same_key, read_known, read_pair, usual_content,
-};
+use super::field::{BUILT, Field, Span, built_span, is_same, is_same_key, read_pair, usual_content};
 use super::position::LogPosition;
 use super::wire::{PageError, PageFault, Wire};
 
@@ -51,7 +49,7 @@ pub struct Logs {
     group_fields: usize,
     /// The keys of an earlier log of this page without repeated keys. A log with the same keys has no repeated keys
     /// either.
-    unique: Vec<KnownKey>,
+    unique: Vec<Span>,
     schema: u64,
 }
 
@@ -217,18 +215,12 @@ impl Logs {
         let body = &self.body[..log.end];
         let mut wire = Wire::new(body, log.start, log.end);
         let mut known = (0..self.fields.len().min(self.unique.len()))
-            .take_while(|&at| self.fields[at].key == self.unique[at].key)
+            .take_while(|&at| self.fields[at].key == self.unique[at])
             .count();
         loop {
-            if known == self.fields.len() {
-                let end = read_known(body, wire.at(), &self.unique, &mut self.fields);
-                known = self.fields.len();
-                wire.go_to(end);
-            }
             while let Some((pair, end)) = usual_content(body, wire.at()) {
                 let position = self.fields.len();
-                let is_same = |known: &KnownKey| is_same_key(body, pair.key, known.key);
-                if known == position && self.unique.get(position).is_some_and(is_same) {
+                if known == position && self.unique.get(position).is_some_and(|key| is_same_key(body, pair.key, *key)) {
                     known += 1;
                 }
                 self.fields.push(pair);
@@ -276,7 +268,7 @@ impl Logs {
     /// Merges fields with the same key: keeps the position of the first and the value of the last. The keys of the
     /// first `known` fields are those of `unique`.
     fn settle_repeats(&mut self, known: usize) {
-        let same = |at: usize| is_same_key(&self.body, self.fields[at].key, self.unique[at].key);
+        let same = |at: usize| is_same_key(&self.body, self.fields[at].key, self.unique[at]);
         if self.fields.len() == self.unique.len() && (known..self.fields.len()).all(same) {
             return;
         }
@@ -284,7 +276,7 @@ impl Logs {
         self.unique.clear();
         let repeats = if self.fields.len() <= FEW_FIELDS { self.repeats_of_few() } else { self.repeats_of_many() };
         if repeats.is_empty() {
-            self.unique.extend(self.fields.iter().map(|field| KnownKey::of(&self.body, field.key)));
+            self.unique.extend(self.fields.iter().map(|field| field.key));
             return;
         }
         self.group_fields = 0;

@@ -251,25 +251,15 @@ fn list() -> impl Strategy<Value = proto::LogGroupList> {
     let time = prop_oneof![Just(5), any::<u32>()];
     let log = (time, pairs(), proptest::option::of(prop_oneof![Just(0), any::<u32>()]))
         .prop_map(|(time, contents, time_ns)| proto::Log { time, contents, time_ns });
-    // The logs of a group usually have the same keys.
-    let alike = (pairs(), proptest::collection::vec(bytes(), 0..12), any::<u32>()).prop_map(|(first, values, time)| {
-        let log = |values: &[Vec<u8>]| {
-            let pair =
-                |(pair, value): (&proto::Pair, &Vec<u8>)| proto::Pair { key: pair.key.clone(), value: value.clone() };
-            proto::Log { time, contents: first.iter().zip(values).map(pair).collect(), time_ns: None }
-        };
-        values.chunks(first.len().max(1)).map(log).collect()
-    });
-    let logs = prop_oneof![proptest::collection::vec(log, 0..4), alike];
-    let group = (logs, proptest::option::of(bytes()), proptest::option::of(bytes()), pairs()).prop_map(
-        |(logs, topic, source, tags)| proto::LogGroup {
-            logs,
-            topic,
-            source,
-            machine_uuid: Some(b"M-1".to_vec()),
-            tags,
-        },
-    );
+    let group =
+        (proptest::collection::vec(log, 0..4), proptest::option::of(bytes()), proptest::option::of(bytes()), pairs())
+            .prop_map(|(logs, topic, source, tags)| proto::LogGroup {
+                logs,
+                topic,
+                source,
+                machine_uuid: Some(b"M-1".to_vec()),
+                tags,
+            });
     proptest::collection::vec(group, 0..4).prop_map(|groups| proto::LogGroupList { groups })
 }
 
