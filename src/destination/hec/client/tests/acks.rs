@@ -176,7 +176,7 @@ async fn one_collector_of_two_that_never_acknowledges_does_not_stop_the_checkpoi
 
 #[tokio::test]
 async fn a_collector_that_acknowledges_nothing_gets_one_small_probe_at_a_time_and_its_share_when_it_does_again() {
-    const TIMEOUT: Duration = Duration::from_millis(300);
+    const TIMEOUT: Duration = Duration::from_secs(1);
     let acknowledges = Arc::new(AtomicBool::new(false));
     let is_back = Arc::clone(&acknowledges);
     let bad = indexer(move |seen, _| safe(seen, |_| is_back.load(Ordering::Relaxed))).await;
