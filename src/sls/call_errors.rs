@@ -61,8 +61,8 @@ impl CallErrors {
         self.possible_new_groups.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often the consumer group may have been created again. This is not derived from the failures by code, which may have too
-    /// many kinds.
+    /// How often the consumer group may have been created again. This is not derived from the failures by code, which
+    /// may have too many kinds.
     pub(super) fn possible_new_groups(&self) -> u64 {
         self.possible_new_groups.load(Ordering::Relaxed)
     }

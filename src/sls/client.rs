@@ -69,6 +69,7 @@ pub struct Sls {
     errors: Arc<CallErrors>,
     /// The state of the group at the first look, if there was one.
     first_look: Arc<OnceLock<FirstLook>>,
+    /// What shows that the group was created again, besides the replies that say so.
     signs: Arc<Mutex<GroupSigns>>,
 }
 

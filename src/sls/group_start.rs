@@ -4,8 +4,8 @@
 //! since, so it starts with its oldest log. A checkpoint that was seen and no longer exists was deleted with the
 //! group, which was created again: the shard continues from there, because everything before it had been delivered. A
 //! shard of such a group whose checkpoint was not seen starts with its oldest log: another process may have held it
-//! before this look. In case of doubt, no log is lost. [`GroupSigns`](super::group_signs::GroupSigns) recognizes a group that
-//! was created again.
+//! before this look. In case of doubt, no log is lost. [`GroupSigns`](super::group_signs::GroupSigns) recognizes a
+//! group that was created again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,8 +73,8 @@ impl GroupStart {
         later.iter().any(|shard| shard.created != 0 && before(shard).is_some_and(|before| before != shard.created))
     }
 
-    /// Where a shard without a checkpoint starts; `is_remade` if the group may have been deleted and created again since the
-    /// look.
+    /// Where a shard without a checkpoint starts; `is_remade` if the group may have been deleted and created again
+    /// since the look.
     #[must_use]
     pub fn of(&self, shard: ShardId, is_remade: bool) -> ShardStart {
         if let Some(cursor) = self.saved.get(&shard) {

@@ -49,7 +49,8 @@ pub(super) struct Member {
 
 impl Member {
     /// Checks the settings and reads the files that they name. It sends nothing yet. `address`: the one to connect to,
-    /// if the name has several. `peer` and `level`: itself, among the members. `changed` is notified when it may take more requests.
+    /// if the name has several. `peer` and `level`: itself, among the members. `changed` is notified when it may take
+    /// more requests.
     ///
     /// # Errors
     /// A setting is wrong.
