@@ -25,6 +25,13 @@ impl GroupSigns {
         self.saved.clone()
     }
 
+    /// Whether no checkpoint is known. A consumer without shards then looks for one beside its heartbeats: only a known
+    /// checkpoint can be missing later.
+    #[must_use]
+    pub fn has_seen_none(&self) -> bool {
+        self.saved.is_empty()
+    }
+
     /// A look found these checkpoints. Returns whether there is a sign: one of the `known` ones is missing.
     #[must_use]
     pub fn look(&mut self, known: &BTreeSet<ShardId>, found: impl IntoIterator<Item = ShardId>) -> bool {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{FirstLook, Sls, server_date};
 use crate::core::budget::Credit;
@@ -21,6 +21,9 @@ use crate::sls::unpack::UnpackError;
 
 /// Seconds after which no new log gets an earlier receive time: the clocks of servers differ a little.
 const SETTLING: i64 = 5;
+
+/// Maximum time that a look at the checkpoints adds to a heartbeat.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
 enum Pulled {
     Page(Page),
@@ -49,6 +52,10 @@ impl Source for Sls {
     async fn heartbeat(&self, held: &BTreeSet<ShardId>) -> Result<BTreeSet<ShardId>, SourceError> {
         let assigned = self.ask(&api::build_heartbeat(&self.config, held), api::read_heartbeat).await?;
         self.note(self.signs().heartbeat(Instant::now(), self.config.group_timeout));
+        if held.is_empty() && assigned.is_empty() && self.first_look.get().is_some() && self.signs().has_seen_none() {
+            // Without a shard to acquire, nothing waits for this. The next heartbeat looks again.
+            let _ = timeout(LOOK_TIMEOUT, self.checkpoints()).await;
+        }
         Ok(assigned)
     }
 

@@ -30,6 +30,9 @@ pub const GROUP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a member waits for the answer to a save.
 pub const SAVE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a look at the checkpoints may add to a heartbeat.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// SLS, as seen by one member.
 #[derive(Clone)]
 pub struct SimSource {
@@ -184,6 +187,7 @@ impl Source for SimSource {
     }
 
     async fn heartbeat(&self, held: &BTreeSet<ShardId>) -> Result<BTreeSet<ShardId>, SourceError> {
+        let has_none = held.is_empty();
         let held: BTreeSet<u32> = held.iter().map(|shard| shard.0).collect();
         let member = self.member.clone();
         self.world.lock().beats.entry(member.clone()).or_default().push(Instant::now());
@@ -200,6 +204,12 @@ impl Source for SimSource {
         });
         let assigned = assigned.await?;
         self.note(self.signs().heartbeat(Instant::now(), GROUP_TIMEOUT));
+        if has_none && assigned.is_empty() && self.group_start.get().is_some() && self.signs().has_seen_none() {
+            let known = self.signs().known();
+            if let Ok(Ok(saved)) = timeout(LOOK_TIMEOUT, self.call(Call::Group, Self::saved)).await {
+                self.look(&known, &saved);
+            }
+        }
         Ok(assigned)
     }
 

@@ -153,8 +153,13 @@ async fn f22_a_group_that_was_created_again_unnoticed_is_recognized_by_a_missing
         sls.heartbeat(&BTreeSet::new()).await.unwrap();
         sls.heartbeat(&BTreeSet::new()).await.unwrap();
     };
-    assert_eq!(from([shards, none, none, none, none, cursor], 60, beats).await, "end");
-    assert_eq!(from([shards, none, none, none, none, cursor], 0, beats).await, "begin");
+    assert_eq!(from([shards, none, none, none, none, none, none, cursor], 60, beats).await, "end");
+    assert_eq!(from([shards, none, none, none, none, none, none, cursor], 0, beats).await, "begin");
+    let refused = "{}";
+    let later = "the consumer has no shard, and sees the group's first checkpoint beside a later heartbeat";
+    assert_eq!(from([shards, none, none, refused, none, saved, none, cursor], 60, beats).await, "begin", "{later}");
+    let seen = [shards, none, none, saved, none, none, cursor];
+    assert_eq!(from(seen, 60, beats).await, "begin", "and then looks no more");
 }
 
 #[tokio::test]
