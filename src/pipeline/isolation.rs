@@ -140,6 +140,7 @@ impl<'a> Waiting<'a> {
                 return Missing { isolation: self.isolation };
             }
             tokio::select! {
+                biased;
                 _ = looks.tick() => {}
                 _ = changes.changed() => {}
             }

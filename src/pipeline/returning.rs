@@ -149,6 +149,7 @@ async fn bring<K: Destination>(
         }
         let delivers = try_join_all(by_shard.values().map(|letters| deliver(lost, route, letters, tenure)));
         tokio::select! {
+            biased;
             done = delivers => done?,
             // Some of them may be delivered again. Others can replay meanwhile.
             () = is_down_for_long(&route.destination) => {

@@ -2,7 +2,8 @@
 //!
 //! Such a member accepts events that then wait for `hec.ack_timeout` and are sent again elsewhere. From the first request
 //! that expires on, it therefore gets only probes, one at a time, until its indexers acknowledge any request. A probe
-//! is a copy of a few events that another member delivers, so no log waits for it.
+//! is a copy of a few events that another member delivers, so no log waits for it. An event that a probe shows to be bad
+//! is rejected.
 
 use std::time::Duration;
 
@@ -52,6 +53,11 @@ impl AckProbes {
         self.not_before = Some(now + self.interval);
     }
 
+    /// The probe that was sent decides nothing, because one of its events was refused.
+    pub(super) fn undecided(&mut self) {
+        self.not_before = None;
+    }
+
     /// The probe was not sent or not accepted, or its acknowledgement arrived or expired.
     pub(super) fn end(&mut self) {
         self.is_probing = false;
@@ -78,6 +84,9 @@ mod tests {
         let next = now + INTERVAL;
         assert_eq!(probes.state(FlowState::Room, now), FlowState::Closed { until: next });
         assert_eq!(probes.begin(now), Some(next));
+        probes.undecided();
+        probes.end();
+        assert_eq!(probes.begin(now), Some(now), "an event was refused, and the next probe does not have it");
     }
 
     #[test]

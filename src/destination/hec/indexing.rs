@@ -160,6 +160,12 @@ impl Indexing {
         Some((AckProbe(Arc::clone(&self.shared.probes)), at))
     }
 
+    /// The last probe had an event that the collector refused: the next one, without it, may begin at once.
+    pub(super) fn probe_again(&self) {
+        self.shared.probes.state().undecided();
+        self.shared.probes.changed.notify_waiters();
+    }
+
     /// Verifies that the token has acknowledgements, before any event is sent.
     ///
     /// # Errors

@@ -86,6 +86,7 @@ impl Members {
                 }
                 Choice::Wait(Some(until)) => {
                     tokio::select! {
+                        biased;
                         () = changed => {}
                         () = tokio::time::sleep_until(until) => {}
                     }

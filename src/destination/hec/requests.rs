@@ -110,11 +110,12 @@ impl Requests {
         loop {
             let wanted = Wanted { bytes, events, failures: &failures };
             let mut permit = doubts.beside(self.members.turn(&wanted)).await;
-            if let Some(probe) = permit.take_ack_probe() {
-                doubts.beside(self.probe_acks(permit, probe, batch, &range, fallback, tenure)).await?;
-                continue;
-            }
             let member = permit.member();
+            if let Some(probe) = permit.take_ack_probe() {
+                let probed = doubts.beside(self.probe_acks(permit, probe, batch, &range, fallback, tenure)).await?;
+                let Some(verdict) = probed else { continue };
+                return Some(Settled { range, verdict, member, failures, waits: None });
+            }
             if !wanted.fits(&member, Instant::now()) {
                 return Some(Settled { range, verdict: Verdict::Split, member, failures, waits: None });
             }
@@ -139,10 +140,7 @@ impl Requests {
             let hangs = self.hangs(&member, bytes, events, &failures);
             let exchange = exchange(&member, &self.counters, body, &sent, None, hangs, tenure);
             let Answer { verdict, failure, acknowledgement } = doubts.beside(exchange).await?;
-            let verdict = match (verdict, fallback) {
-                (Verdict::Index { reason, .. }, Some(index)) => fallback_refused(index, &reason),
-                (verdict, _) => verdict,
-            };
+            let verdict = of_fallback(verdict, fallback);
             let successes = member.tally.successes();
             if failure.is_some() {
                 failures.add(&member);
@@ -208,7 +206,9 @@ impl Requests {
     }
 
     /// Sends the first of these events to a member whose indexers acknowledge nothing, to learn whether they do again.
-    /// The events are sent to another member anyway. `None`: the tenure was over before the send.
+    /// Accepted events are sent to another member anyway. Returns the verdict if one of the events was refused: it would
+    /// be refused in every later probe, and if no member acknowledges, probes are all that is sent. `None`: the tenure
+    /// was over before the send.
     async fn probe_acks(
         &self,
         permit: Permit<'_>,
@@ -217,7 +217,7 @@ impl Requests {
         range: &Range<usize>,
         fallback: Option<&str>,
         tenure: &Tenure,
-    ) -> Option<()> {
+    ) -> Option<Option<Verdict>> {
         let start = batch.events.range(range.start).start;
         let fits = range.clone().take_while(|event| batch.events.range(*event).end - start <= PROBE_BYTES).count();
         let range = range.start..range.start + fits.max(1);
@@ -230,8 +230,12 @@ impl Requests {
         let to_its_end = std::future::pending();
         let answer = exchange(&member, &self.counters, body, &sent, Some(probe), to_its_end, tenure).await?;
         self.counters.maybe_taken(kept(&answer.verdict, events));
-        self.note(answer.verdict, permit, sent_at, bytes, events);
-        Some(())
+        let noted = self.note(of_fallback(answer.verdict, fallback), permit, sent_at, bytes, events);
+        let refused = noted.filter(|verdict| !matches!(verdict, Verdict::Accepted { .. }));
+        if let (Some(_), Some(acks)) = (&refused, &member.acks) {
+            acks.probe_again();
+        }
+        Some(refused.map(Verdict::with_all_others_to_send))
     }
 
     /// A failure of only this request: the destination answers others.
@@ -341,8 +345,9 @@ fn plain_body(batch: &Arc<Output>, range: &Range<usize>, fallback: Option<&str>)
     }
 }
 
-/// The fallback index of the settings is refused too.
-fn fallback_refused(index: &str, reason: &str) -> Verdict {
+/// The verdict, unless the fallback index of the settings is refused too.
+fn of_fallback(verdict: Verdict, fallback: Option<&str>) -> Verdict {
+    let (Verdict::Index { reason, .. }, Some(index)) = (&verdict, fallback) else { return verdict };
     let what = format!("the fallback index {index:?} is refused: {reason}");
     Verdict::Hold {
         cause: Cause { what, hint: Some("allow it for the token in Splunk, or correct hec.fallback_index") },

@@ -84,6 +84,17 @@ pub enum Verdict {
     GzipOff,
 }
 
+impl Verdict {
+    /// The same, but the events before the bad one are sent again, whether the receiver keeps them or not.
+    #[must_use]
+    pub(super) fn with_all_others_to_send(mut self) -> Self {
+        if let Self::Event { before, .. } | Self::Alone { before, .. } = &mut self {
+            *before = Before::Unknown;
+        }
+        self
+    }
+}
+
 /// The same failure, for a collector that answers empty requests but accepts nothing else.
 #[must_use]
 pub fn takes_no_events(mut failed: Verdict) -> Verdict {

@@ -174,6 +174,31 @@ async fn a_member_that_acknowledges_nothing_gets_only_probes_and_delays_no_check
 }
 
 #[tokio::test(start_paused = true)]
+async fn if_no_member_acknowledges_an_event_that_is_refused_in_a_probe_is_in_no_other_one() {
+    let world = cluster(1, &[1, 1], |_| ());
+    world.lock().keeps_prefix = false;
+    let _a = Member::start(&world, "a");
+    write(&world, 20);
+    settled(&world).await;
+    (0..2).for_each(|member| world.lock().acknowledge_nothing(member, HOUR));
+    write(&world, 30);
+    sleep(3 * ACK_TIMEOUT).await;
+    // The events before the refused one are sent together with it again.
+    world.lock().delete_group();
+    let before = world.lock().trace.len();
+    sleep(GROUP_TIMEOUT).await;
+    world.lock().recover();
+    settled(&world).await;
+    let trace = world.lock().trace.split_off(before);
+    let refused = trace.iter().filter_map(|line| line.split_once("sent 0 of")?.1.split_once(" to indexer"));
+    let mut refused: Vec<&str> = refused.map(|(events, _)| events).collect();
+    let count = refused.len();
+    refused.sort_unstable();
+    refused.dedup();
+    assert!(count > 3 && refused.len() == count, "{trace:#?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn behind_a_load_balancer_everything_is_indexed_with_and_without_cookies() {
     for sticky in [true, false] {
         let front = Front::Balancer { sticky };
