@@ -104,7 +104,12 @@ impl Format for Lines {
 }
 
 fn load(text: &str) -> Hook {
-    let config = Config { timeout: Duration::from_millis(100), memory: 64 << 20, vars: toml::Table::new() };
+    let config = Config {
+        timeout: Duration::from_millis(100),
+        memory: 64 << 20,
+        total: Arc::default(),
+        vars: toml::Table::new(),
+    };
     let meta = Meta { source: "s".to_owned(), project: "p".to_owned(), logstore: "l".to_owned(), shard: ShardId(0) };
     Hook::load(&Script::from_text("bench.lua", text), &config, Arc::new(Lines), meta).expect("the script is good")
 }

@@ -143,7 +143,12 @@ fn hook(compat: bool) -> Hook {
         transport: None,
         tls: TlsConnectors::default(),
     };
-    let limits = Config { timeout: Duration::from_secs(20), memory: 256 << 20, vars: toml::Table::new() };
+    let limits = Config {
+        timeout: Duration::from_secs(20),
+        memory: 256 << 20,
+        total: std::sync::Arc::default(),
+        vars: toml::Table::new(),
+    };
     let meta = Meta { source: "s".to_owned(), project: "p".to_owned(), logstore: "l".to_owned(), shard: ShardId(0) };
     Hook::load(&Script::from_text("fuzz.lua", SCRIPT), &limits, Arc::new(HecFormat::new(&config)), meta)
         .expect("the script loads")

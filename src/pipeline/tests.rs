@@ -112,7 +112,8 @@ fn start_with(plan: Plan, pages: &[Vec<String>], on_error: OnError, on_reject: O
         Bytes::from(LogGroupList { groups: vec![group] }.encode_to_vec())
     };
     let memory = Memory::default();
-    let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
+    let config =
+        Config { timeout: Duration::from_secs(1), memory: 16 << 20, total: Arc::default(), vars: toml::Table::new() };
     let script = Script::from_text("t.lua", SCRIPT);
     let name = |number| DestinationName::new(&format!("to{number}")).unwrap();
     let format = |number| DestinationFormat { name: Some(name(number)), format: Arc::new(Texts) };

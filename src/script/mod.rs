@@ -29,6 +29,7 @@ mod versions;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use diagnostics::error::{Called, HookError, ScriptFault, ScriptLocation};
@@ -37,6 +38,7 @@ pub use diagnostics::render::{Beside, Paint};
 // For `bench`, which needs the emulators.
 #[cfg(feature = "emulator")]
 pub(crate) use engine::time_limit::computing;
+pub use engine::total_memory::TotalMemory;
 pub use hook::part::{Begins, Bounds, Failed, GivesUp, Made, Stretch};
 pub use hook::threads::{HookPanic, HookRun, HookThreads, NotMade, UnreadablePage};
 pub use hook::{Cost, Hook, Meta};
@@ -56,6 +58,16 @@ pub struct Config {
     pub timeout: Duration,
     /// Memory limit of one VM, in bytes.
     pub memory: usize,
+    /// The memory of all VMs together.
+    pub total: Arc<TotalMemory>,
     /// `[script.vars]` of the settings: the global `settings` of the script.
     pub vars: toml::Table,
+}
+
+impl Config {
+    /// The script needed more memory than it may have.
+    fn out_of_memory(&self, script: &Script) -> ScriptFault {
+        let (limit, total) = (self.memory, self.total.limit());
+        ScriptFault::Memory { script: script.name.clone(), limit, total }
+    }
 }

@@ -79,7 +79,8 @@ impl Format for Text {
 }
 
 fn config() -> Config {
-    Config { timeout: Duration::from_millis(200), memory: 64 << 20, vars: toml::Table::new() }
+    let total = Arc::new(TotalMemory::new(1 << 30));
+    Config { timeout: Duration::from_millis(200), memory: 64 << 20, total, vars: toml::Table::new() }
 }
 
 fn meta() -> Meta {

@@ -1,6 +1,7 @@
 //! Converts typed settings to [`Settings`], and checks related settings together.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::checked::{
     AdminListen, DeadLetterSettings, DeliverySettings, DestinationSettings, LogSettings, Machine, ReloadSettings,
@@ -13,6 +14,7 @@ use super::read::Reader;
 use super::source::{Place, read_places, read_scopes, read_source_scripts, read_sources, refuse_unused_logstore};
 use super::typed::Typed;
 use crate::script;
+use crate::script::TotalMemory;
 
 /// Reads every setting, and returns settings only if there are no problems.
 pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) -> Result<Settings, SettingsError> {
@@ -55,8 +57,9 @@ pub(super) fn resolve(typed: &Typed, problems: Vec<Problem>, machine: &Machine) 
 
 fn read_hook(reader: &mut Reader<'_>, typed: &Typed) -> Option<script::Config> {
     let timeout = reader.get(&keys::script::TIMEOUT);
-    let memory = reader.get(&keys::script::MEMORY);
-    Some(script::Config { timeout: timeout?, memory: memory?, vars: typed.vars.clone() })
+    let (memory, total) = (reader.get(&keys::script::MEMORY), reader.get(&keys::script::TOTAL_MEMORY));
+    let total = Arc::new(TotalMemory::new(total?));
+    Some(script::Config { timeout: timeout?, memory: memory?, total, vars: typed.vars.clone() })
 }
 
 fn read_reload(reader: &mut Reader<'_>) -> Option<ReloadSettings> {
@@ -97,13 +100,11 @@ pub(super) fn trial(
     let mut reader = Reader::new(typed, problems);
     refuse_unused_logstore(&mut reader);
     let script = reader.get(&keys::script::FILE);
-    let (timeout, memory) = (reader.get(&keys::script::TIMEOUT), reader.get(&keys::script::MEMORY));
+    let hook = read_hook(&mut reader, typed);
     let formats = read_formats(to, &mut reader, machine);
     let problems = reader.into_problems();
-    match (timeout, memory, formats) {
-        (Some(timeout), Some(memory), Some(formats)) if problems.is_empty() => {
-            Ok(TrialSettings { script, hook: script::Config { timeout, memory, vars: typed.vars.clone() }, formats })
-        }
+    match (hook, formats) {
+        (Some(hook), Some(formats)) if problems.is_empty() => Ok(TrialSettings { script, hook, formats }),
         _ => Err(SettingsError { problems }),
     }
 }

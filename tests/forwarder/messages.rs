@@ -30,7 +30,12 @@ fn messages_at(nanos: Option<u32>, script: &str, lines: &str, fields: &[(&[u8], 
     let DestinationConfig::Syslog(config) = typed.good(&text).destinations.remove(0).config else {
         panic!("another destination")
     };
-    let limits = Config { timeout: Duration::from_secs(20), memory: 256 << 20, vars: toml::Table::new() };
+    let limits = Config {
+        timeout: Duration::from_secs(20),
+        memory: 256 << 20,
+        total: std::sync::Arc::default(),
+        vars: toml::Table::new(),
+    };
     let meta = Meta { source: "s".to_owned(), project: "p".to_owned(), logstore: "l".to_owned(), shard: ShardId(0) };
     let script = Script::from_text("s.lua", script);
     let mut hook = Hook::load(&script, &limits, Arc::new(SyslogFormat::new(&config)), meta).unwrap();

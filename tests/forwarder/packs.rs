@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use forwarder::script::testing::cases;
@@ -19,7 +20,7 @@ fn packs() -> Vec<PathBuf> {
 }
 
 pub fn limits() -> Config {
-    Config { timeout: Duration::from_secs(5), memory: 64 << 20, vars: toml::Table::new() }
+    Config { timeout: Duration::from_secs(5), memory: 64 << 20, total: Arc::default(), vars: toml::Table::new() }
 }
 
 #[test]

@@ -23,7 +23,12 @@ fn meta(shard: ShardId) -> Meta {
 }
 
 fn hooks_with(script: Script, format: Arc<dyn Format>) -> Result<Hooks, HookError> {
-    let config = Config { timeout: Duration::from_millis(100), memory: 16 << 20, vars: toml::Table::new() };
+    let config = Config {
+        timeout: Duration::from_millis(100),
+        memory: 16 << 20,
+        total: Arc::default(),
+        vars: toml::Table::new(),
+    };
     Hooks::new(script, config, format, meta(ShardId(0)))
 }
 

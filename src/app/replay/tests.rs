@@ -99,7 +99,12 @@ fn directory(records: &[Record]) -> tempfile::TempDir {
 }
 
 fn remaker(script: &str) -> Remaker {
-    let config = script::Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
+    let config = script::Config {
+        timeout: Duration::from_secs(1),
+        memory: 16 << 20,
+        total: Arc::default(),
+        vars: toml::Table::new(),
+    };
     Remaker::new(ReplayScripts::only(script::Script::from_text("s.lua", script)), config, Arc::new(Text))
 }
 
@@ -242,7 +247,12 @@ async fn a_dead_letter_of_one_destination_goes_only_there_and_one_for_a_whole_lo
     let script = "function process(log) \
                   return { event = log.name .. '!', to = log.name == 'both' and { 'a', 'b' } or log.name } end";
     let named = |to: &str| DestinationFormat { name: Some(name(to)), format: Arc::new(Text) };
-    let config = script::Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
+    let config = script::Config {
+        timeout: Duration::from_secs(1),
+        memory: 16 << 20,
+        total: Arc::default(),
+        vars: toml::Table::new(),
+    };
     let mut remaker = Remaker::new(
         ReplayScripts::only(script::Script::from_text("s.lua", script)),
         config,

@@ -178,12 +178,17 @@ pub enum ScriptFault {
         limit: Duration,
     },
     /// The script needed more memory than it may have.
-    #[error("{script}: out of memory: it may use {limit} bytes (script.memory)")]
+    #[error(
+        "{script}: out of memory: one Lua VM may use {limit} bytes (script.memory), and all together {total} \
+         (script.total_memory)"
+    )]
     Memory {
         /// The script's name.
         script: String,
-        /// The limit in bytes.
+        /// The limit of one VM in bytes.
         limit: usize,
+        /// The limit of all VMs together in bytes.
+        total: usize,
     },
     /// `process` returned a value that cannot be sent.
     #[error("{script}: process returned a value that cannot be sent: {error}")]

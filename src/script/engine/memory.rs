@@ -3,14 +3,17 @@
 //! A script allocates and drops a few small objects per log: tables, their slots, strings. A dropped block goes onto
 //! a free list for its size, and the next block of that size is taken from it, so most allocations take a dozen
 //! instructions. Lists are filled from chunks, which are freed when the state ends. Large blocks go directly to the
-//! global allocator.
+//! global allocator. What a state holds counts towards the [`TotalMemory`] of all states too.
 
 use std::alloc::{Layout, alloc, dealloc, realloc};
 use std::ffi::c_void;
 use std::ptr;
+use std::sync::Arc;
 
 use mlua::ffi::{self, lua_State};
 use mlua::{Lua, StdLib};
+
+use super::total_memory::TotalMemory;
 
 /// Maximum size of a block from a free list; the text of a usual log fits.
 const MAX_SMALL: usize = 2048;
@@ -25,6 +28,9 @@ const CHUNK: usize = 16 << 10;
 /// time. The chunks may exceed the limit by this many bytes, plus this fraction of the limit.
 const MAX_KEPT: usize = 1 << 20;
 const KEPT_PART: usize = 4;
+
+/// A state takes this many bytes more from the total than it needs, so that it seldom has to.
+const AHEAD: usize = 64 << 10;
 
 /// A Lua state with the libraries and a memory limit.
 pub(crate) struct LuaState {
@@ -65,10 +71,16 @@ impl LuaState {
         unsafe { (*self.memory).used }
     }
 
-    /// Sets the memory limit in bytes.
-    pub(crate) fn set_limit(&self, bytes: usize) {
+    /// Sets the limit of this state in bytes, and the memory of all states that it is part of.
+    pub(crate) fn set_limits(&self, bytes: usize, total: Arc<TotalMemory>) {
         // SAFETY: as in `LuaState::used`.
-        unsafe { (*self.memory).limit = bytes }
+        unsafe { (*self.memory).set_limits(bytes, total) }
+    }
+
+    /// Gives back to the total what the state no longer holds.
+    pub(crate) fn trim(&self) {
+        // SAFETY: as in `LuaState::used`.
+        unsafe { (*self.memory).trim() }
     }
 }
 
@@ -104,9 +116,15 @@ struct Memory {
     fresh: *mut u8,
     left: usize,
     chunks: Vec<*mut u8>,
-    /// Bytes that Lua holds, and the limit.
+    /// Bytes that Lua holds.
     used: usize,
+    /// Bytes that it may hold now, without taking more from the total.
+    bound: usize,
+    /// Bytes that it may ever hold.
     limit: usize,
+    /// Bytes taken from the total.
+    taken: usize,
+    total: Arc<TotalMemory>,
 }
 
 impl Default for Memory {
@@ -117,7 +135,10 @@ impl Default for Memory {
             left: 0,
             chunks: Vec::new(),
             used: 0,
+            bound: usize::MAX,
             limit: usize::MAX,
+            taken: 0,
+            total: Arc::default(),
         }
     }
 }
@@ -135,10 +156,43 @@ fn is_small(bytes: usize) -> bool {
 }
 
 impl Memory {
-    /// Whether Lua may not hold this many bytes more.
+    fn set_limits(&mut self, bytes: usize, total: Arc<TotalMemory>) {
+        let before = std::mem::replace(&mut self.total, total);
+        before.give_back(std::mem::take(&mut self.taken));
+        // The next allocation takes from the new total what the state holds already.
+        (self.limit, self.bound) = (bytes, 0);
+    }
+
+    fn trim(&mut self) {
+        let needed = self.used.saturating_add(AHEAD);
+        if self.taken > needed {
+            self.total.give_back(self.taken - needed);
+            (self.taken, self.bound) = (needed, needed);
+        }
+    }
+
+    /// Whether Lua may hold this many bytes more, without taking any from the total.
     #[inline]
-    fn is_beyond_limit(&self, more: usize) -> bool {
-        self.used.saturating_add(more) > self.limit
+    fn has_room(&self, more: usize) -> bool {
+        self.used.saturating_add(more) <= self.bound
+    }
+
+    /// The same after taking from the total, if it has as many.
+    fn makes_room(&mut self, more: usize) -> bool {
+        let needed = self.used.saturating_add(more);
+        if needed <= self.bound {
+            return true;
+        }
+        if needed > self.limit {
+            return false;
+        }
+        let taken = needed.saturating_add(AHEAD).min(self.limit);
+        if !self.total.take(taken.saturating_sub(self.taken)) {
+            return false;
+        }
+        self.taken = self.taken.max(taken);
+        self.bound = self.taken.min(self.limit);
+        true
     }
 
     fn take(&mut self, bytes: usize) -> *mut u8 {
@@ -233,6 +287,7 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
+        self.total.give_back(self.taken);
         for chunk in &self.chunks {
             // SAFETY: all of them were allocated with this layout, and the state that used their blocks is closed.
             unsafe { dealloc(*chunk, CHUNK_LAYOUT) };
@@ -252,7 +307,7 @@ unsafe extern "C" fn allocate(memory: *mut c_void, block: *mut c_void, old: usiz
     unsafe {
         let memory = &mut *memory.cast::<Memory>();
         // Nearly all calls take a block from a list or put it back. They call nothing, so they need not save registers.
-        if block.is_null() && is_small(new) && !memory.is_beyond_limit(new) {
+        if block.is_null() && is_small(new) && memory.has_room(new) {
             let listed = memory.take_listed(new);
             if !listed.is_null() {
                 memory.used += new;
@@ -273,7 +328,7 @@ unsafe fn allocate_any(memory: &mut Memory, block: *mut u8, old: usize, new: usi
     // SAFETY: as in `allocate`.
     unsafe {
         if block.is_null() {
-            if new == 0 || memory.is_beyond_limit(new) {
+            if new == 0 || !memory.makes_room(new) {
                 return block;
             }
             let taken = memory.take(new);
@@ -287,7 +342,7 @@ unsafe fn allocate_any(memory: &mut Memory, block: *mut u8, old: usize, new: usi
             }
             return ptr::null_mut();
         }
-        if new > old && memory.is_beyond_limit(new - old) {
+        if new > old && !memory.makes_room(new - old) {
             return ptr::null_mut();
         }
         let moved = memory.resize(block, old, new);
@@ -355,7 +410,7 @@ mod tests {
         let state = LuaState::new(StdLib::STRING).unwrap();
         let before = state.used();
         assert!(before > 10_000);
-        state.set_limit(before + 100_000);
+        state.set_limits(before + 100_000, Arc::default());
         let new = "local t = {} for i = 1, 1e6 do t[i] = ('x'):rep(i) end";
         let growing = "local t = {} for i = 1, 1e5 do t[i] = i end";
         for fill in [new, growing] {
@@ -363,14 +418,40 @@ mod tests {
         }
         state.gc_collect().unwrap();
         assert!(state.used() < before + 20_000, "{}", state.used());
-        state.set_limit(usize::MAX);
+        state.set_limits(usize::MAX, Arc::default());
         state.load("local t = {} for i = 1, 3000 do t[i] = ('x'):rep(i) end").exec().unwrap();
+    }
+
+    #[test]
+    fn states_give_back_to_the_total_what_they_no_longer_hold() {
+        const LARGE: usize = 3 << 20;
+        let total = Arc::new(TotalMemory::new(4 << 20));
+        let [mut one, mut other] = [(); 2].map(|()| {
+            let mut memory = Memory::default();
+            memory.set_limits(usize::MAX, Arc::clone(&total));
+            memory
+        });
+        let take = |memory: &mut Memory| unsafe {
+            // SAFETY: the block is new.
+            allocate_any(memory, ptr::null_mut(), 0, LARGE)
+        };
+        let block = take(&mut one);
+        assert!(!block.is_null() && take(&mut other).is_null());
+        // SAFETY: the block is of this state and size.
+        unsafe { allocate_any(&mut one, block, LARGE, 0) };
+        one.trim();
+        let block = take(&mut other);
+        assert!(!block.is_null() && total.taken() > LARGE);
+        // SAFETY: as above.
+        unsafe { allocate_any(&mut other, block, LARGE, 0) };
+        drop((one, other));
+        assert_eq!(total.taken(), 0);
     }
 
     #[test]
     fn memory_in_free_lists_has_a_limit_too() {
         let mut memory = Memory::default();
-        memory.limit = 100_000;
+        memory.set_limits(100_000, Arc::default());
         let most = memory.limit + MAX_KEPT + memory.limit / KEPT_PART;
         let taken = (0..most).take_while(|nth| !memory.take(1 + nth * 16 % MAX_SMALL).is_null()).count();
         assert!(taken < most, "there is no limit");

@@ -9,4 +9,5 @@ pub(crate) mod memory;
 pub(crate) mod raising;
 pub(crate) mod shared;
 pub(crate) mod time_limit;
+pub(crate) mod total_memory;
 pub(crate) mod trace;

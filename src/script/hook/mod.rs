@@ -236,6 +236,7 @@ impl Hook {
                 }
                 Ok(Ended::Broken) => {}
                 ended => {
+                    vm.lua.trim();
                     self.vm = Some(vm);
                     return ended;
                 }
@@ -304,12 +305,12 @@ impl Hook {
     pub(super) fn limit_memory(&mut self, more: usize) {
         let lua = &self.vm.as_ref().expect("a loaded state has it").lua;
         lua.gc_collect().expect("the collector cannot fail");
-        lua.set_limit(lua.used() + more);
+        lua.set_limits(lua.used() + more, std::sync::Arc::default());
     }
 
     #[cfg(test)]
     pub(super) fn unlimit_memory(&mut self) {
-        self.vm.as_ref().expect("a loaded state has it").lua.set_limit(self.config.memory);
+        self.vm.as_ref().expect("a loaded state has it").lua.set_limits(self.config.memory, std::sync::Arc::default());
     }
 
     fn build(&mut self, state: Option<&KeptState>) -> Result<Vm, HookError> {
@@ -340,9 +341,9 @@ struct Vm {
 impl Vm {
     fn new(parts: (&Script, &Config), current: &mut Shared, state: Option<&KeptState>) -> Result<Self, ScriptFault> {
         let (script, config) = parts;
-        let memory = || ScriptFault::Memory { script: script.name.clone(), limit: config.memory };
+        let memory = || config.out_of_memory(script);
         // The only possible error here is too little memory for the libraries.
-        let (lua, globals) = sandbox::build(current, config.memory).map_err(|_| memory())?;
+        let (lua, globals) = sandbox::build(current, config).map_err(|_| memory())?;
         stdlib::install(&lua, &globals, config)
             .and_then(|()| stdlib::modules::install(&lua, &globals, script))
             .and_then(|()| stdlib::lookup::install(&lua, &globals, script))
@@ -421,12 +422,11 @@ fn call(
             match outcome {
                 Outcome::Returned => Ok(()),
                 Outcome::Raised => Err(ScriptFault::TopLevel(script.raised(stack, line))),
-                Outcome::OutOfMemory => Err(ScriptFault::Memory { script: script.name.clone(), limit: config.memory }),
+                Outcome::OutOfMemory => Err(config.out_of_memory(script)),
             }
         };
         stack.set_top(function - 1);
         ended
     };
-    shared::visit(lua, (function, argument), run)
-        .unwrap_or_else(|_| Err(ScriptFault::Memory { script: script.name.clone(), limit: config.memory }))
+    shared::visit(lua, (function, argument), run).unwrap_or_else(|_| Err(config.out_of_memory(script)))
 }

@@ -125,7 +125,7 @@ impl Run<'_, '_> {
     fn fail_one(&mut self) -> Result<Ended, PageError> {
         let Some(log) = self.current.get().logs.read()? else { return Ok(Ended::Done) };
         let log = log.index();
-        let fault = ScriptFault::Memory { script: self.script.name.clone(), limit: self.config.memory };
+        let fault = self.config.out_of_memory(self.script);
         self.made.logs += 1;
         self.fail(log, self.script.error(fault, None));
         Ok(Ended::Broken)
@@ -151,9 +151,7 @@ impl Run<'_, '_> {
             return Err(self.out_of_time());
         }
         match outcome {
-            Outcome::OutOfMemory => {
-                Err(ScriptFault::Memory { script: self.script.name.clone(), limit: self.config.memory })
-            }
+            Outcome::OutOfMemory => Err(self.config.out_of_memory(self.script)),
             Outcome::Raised => Err(ScriptFault::Runtime(self.script.raised(stack, current.error_line))),
             Outcome::Returned => returned::push_events(stack, current, self.formats, log, &mut self.made.outputs)
                 .map_err(|error| ScriptFault::BadReturn { script: self.script.name.clone(), error: Box::new(error) }),

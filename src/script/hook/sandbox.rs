@@ -6,10 +6,12 @@
 //! strings, tables of libraries).
 
 use std::ffi::c_int;
+use std::sync::Arc;
 
 use mlua::{Lua, LuaString, MultiValue, StdLib, Table, Value};
 
 use super::current_log::MetatableMarks;
+use crate::script::Config;
 use crate::script::engine::frame::{Frame, NativeFunction};
 use crate::script::engine::lua_stack::{Kept, Kind};
 use crate::script::engine::memory::LuaState;
@@ -45,10 +47,10 @@ const TABLE: &[&str] = &["concat", "pack", "unpack"];
 const MAX_MOVED: i64 = 4_000_000;
 
 /// Creates a state with everything that scripts may use, and the table of their globals.
-pub(crate) fn build(shared: &mut Shared, memory: usize) -> mlua::Result<(LuaState, Table)> {
+pub(crate) fn build(shared: &mut Shared, config: &Config) -> mlua::Result<(LuaState, Table)> {
     let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::UTF8;
     let lua = LuaState::new(libraries)?;
-    lua.set_limit(memory);
+    lua.set_limits(config.memory, Arc::clone(&config.total));
     let engine = lua.globals();
     let globals = lua.create_table()?;
     copy(&engine, &globals, BASE)?;

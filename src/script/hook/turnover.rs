@@ -77,7 +77,7 @@ impl Vm {
         current: &mut Shared,
     ) -> Result<(), ScriptFault> {
         let (script, config) = parts;
-        let memory = |_| ScriptFault::Memory { script: script.name.clone(), limit: config.memory };
+        let memory = |_| config.out_of_memory(script);
         let Ok(Value::Function(init)) = self.globals.raw_get::<Value>("init") else { return Ok(()) };
         let argument = self.meta_table(meta, script).map_err(memory)?;
         call(&self.lua, &init, argument, parts, current, config.timeout * LOAD_TIMEOUT_FACTOR)

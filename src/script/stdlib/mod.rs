@@ -50,6 +50,7 @@ pub(crate) fn install(lua: &Lua, globals: &Table, config: &Config) -> mlua::Resu
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use proptest::prelude::*;
@@ -57,7 +58,7 @@ mod tests {
     use super::*;
 
     fn config(vars: &str) -> Config {
-        Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: vars.parse().unwrap() }
+        Config { timeout: Duration::from_secs(1), memory: 16 << 20, total: Arc::default(), vars: vars.parse().unwrap() }
     }
 
     /// Runs a script that contains its own assertions, in a Lua state with the library and some settings.

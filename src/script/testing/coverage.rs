@@ -185,6 +185,7 @@ impl Binary<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
@@ -216,7 +217,12 @@ function process(log)
 end
 ",
         );
-        let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
+        let config = Config {
+            timeout: Duration::from_secs(1),
+            memory: 16 << 20,
+            total: Arc::default(),
+            vars: toml::Table::new(),
+        };
         let (_, coverage) = cover(&script, || {
             let mut hook = cases::hook(&script, &config).unwrap();
             let sample = Sample::from_json(&serde_json::json!({})).unwrap();

@@ -87,7 +87,12 @@ mod tests {
 
     /// How often each line began, by line number; the measured times are not reproducible.
     fn times(text: &str, logs: usize) -> Vec<(u32, u64)> {
-        let config = Config { timeout: Duration::from_secs(10), memory: 16 << 20, vars: toml::Table::new() };
+        let config = Config {
+            timeout: Duration::from_secs(10),
+            memory: 16 << 20,
+            total: std::sync::Arc::default(),
+            vars: toml::Table::new(),
+        };
         let samples = vec![Sample::from_json(&serde_json::json!({ "a": "1" })).unwrap(); logs];
         let mut lines = profile(|take| {
             let mut hook = cases::hook(&Script::from_text("s.lua", text), &config).unwrap();
@@ -129,7 +134,12 @@ function process(log)
   return log
 end
 ";
-        let config = Config { timeout: Duration::from_secs(10), memory: 16 << 20, vars: toml::Table::new() };
+        let config = Config {
+            timeout: Duration::from_secs(10),
+            memory: 16 << 20,
+            total: std::sync::Arc::default(),
+            vars: toml::Table::new(),
+        };
         let page = Sample::page(&[Sample::from_json(&serde_json::json!({ "a": "1" })).unwrap()]);
         let lines = profile(|take| {
             let mut hook = cases::hook(&Script::from_text("s.lua", text), &config).unwrap();

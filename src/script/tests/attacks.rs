@@ -38,7 +38,8 @@ fn refused(body: &str, expected: &str, config: &Config) -> Duration {
 }
 
 const TIME: &str = "s.lua:1: stopped after 200ms of computing (script.timeout)";
-const MEMORY: &str = "s.lua: out of memory: it may use 67108864 bytes (script.memory)";
+const MEMORY: &str = "s.lua: out of memory: one Lua VM may use 67108864 bytes (script.memory), and all together \
+    1073741824 (script.total_memory)";
 
 #[test]
 fn loops_are_stopped() {
@@ -160,6 +161,23 @@ fn memory_is_bounded() {
         "string.format(('%s'):rep(200), table.unpack(setmetatable({}, { __index = function() return ('x'):rep(300000) end }), 1, 200))",
         MEMORY,
     );
+}
+
+#[test]
+fn all_vms_together_have_a_limit_too() {
+    let total = Arc::new(TotalMemory::new(16 << 20));
+    let config = Config { timeout: Duration::from_secs(20), total: Arc::clone(&total), ..config() };
+    let text = "function process(log) if log.keep then kept = ('x'):rep(6 << 20) end return 'fine' end";
+    let vm = || Hook::load(&Script::from_text("s.lua", text), &config, Arc::new(Plain), meta()).unwrap();
+    let (mut one, mut other) = (vm(), vm());
+    let (keep, small, fine) = (page_of(&[vec![(b"keep", b"")]]), page_of(&[vec![]]), [r#""fine""#.to_owned()]);
+    assert_eq!(outcome(&mut one, &keep), fine);
+    assert_eq!(outcome(&mut other, &keep), [format!("! {}", MEMORY.replace("1073741824", "16777216"))]);
+    assert_eq!(outcome(&mut other, &small), fine, "the rest of the memory is for everybody");
+    drop(one);
+    assert_eq!(outcome(&mut other, &keep), fine);
+    drop(other);
+    assert_eq!(total.taken(), 0);
 }
 
 /// Each state without room costs a log, so that no page is started forever.

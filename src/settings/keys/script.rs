@@ -12,6 +12,7 @@ pub(super) const KEYS: &[&Row] = &[
     &FILE.row,
     &TIMEOUT.row,
     &MEMORY.row,
+    &TOTAL_MEMORY.row,
     &ON_ERROR.row,
     &FORCE_RELOAD.row,
     &ROLLBACK_SHARE.row,
@@ -32,6 +33,10 @@ pub const TIMEOUT: Key<Duration> = Key::duration("script.timeout", MILLISECOND)
 pub const MEMORY: Key<usize> = Key::size("script.memory", MB, 4 * GIB).default("64MiB").means(
     "memory limit of one Lua VM; each shard has one. The events of one log are limited to the same size, and to 32 MiB",
 );
+
+pub const TOTAL_MEMORY: Key<usize> = Key::size("script.total_memory", MB, 64 * GIB)
+    .default("512MiB")
+    .means("memory limit of all Lua VMs together; a VM that needs more is treated as one that exceeds script.memory");
 
 pub const ON_ERROR: Key<OnError> = Key::choice("script.on_error").default("dead_letter").means(
     "what to do with a log that the script fails on: write it as a dead letter, halt its shard, pass \

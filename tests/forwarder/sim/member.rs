@@ -96,7 +96,12 @@ impl Process {
         }
         let format = |name| DestinationFormat { name: Some(name), format: Arc::new(IdFormat) };
         let formats: Vec<_> = routes.iter().map(|route| format(route.name.clone())).collect();
-        let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
+        let config = Config {
+            timeout: Duration::from_secs(1),
+            memory: 16 << 20,
+            total: Arc::default(),
+            vars: toml::Table::new(),
+        };
         let script = Script::from_text("sim.lua", SCRIPT);
         let [source, project, logstore] = ["", "project", "logstore"].map(str::to_owned);
         let meta = Meta { source, project, logstore, shard: ShardId(0) };

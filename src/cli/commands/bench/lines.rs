@@ -114,7 +114,12 @@ mod tests {
     #[test]
     fn a_slow_line_of_a_script_comes_first() {
         let text = "function process(log)\n  local s = string.rep('x', 100000)\n  log.n = #s\n  return log\nend\n";
-        let config = script::Config { timeout: Duration::from_secs(10), memory: 64 << 20, vars: toml::Table::new() };
+        let config = script::Config {
+            timeout: Duration::from_secs(10),
+            memory: 64 << 20,
+            total: std::sync::Arc::default(),
+            vars: toml::Table::new(),
+        };
         let logs = vec![Sample::from_json(&serde_json::json!({ "a": "1" })).unwrap(); 100];
         let lines = measure(&Script::from_text("s.lua", text), &config, &[Sample::page(&logs)]).unwrap();
         assert_eq!((lines[0].number, lines[0].times, lines.len()), (2, 1.0, 3));

@@ -223,7 +223,12 @@ mod tests {
     #[test]
     fn a_script_that_fails_on_a_log_is_not_benchmarked() {
         let script = Script::from_text("s.lua", "function process(log) error('no') end");
-        let config = script::Config { timeout: Duration::from_secs(1), memory: 64 << 20, vars: toml::Table::new() };
+        let config = script::Config {
+            timeout: Duration::from_secs(1),
+            memory: 64 << 20,
+            total: Arc::default(),
+            vars: toml::Table::new(),
+        };
         let logs = serde_json::json!({ "a": "1" });
         let page = script::Sample::page(&[script::Sample::from_json(&logs).unwrap()]);
         let Err(StageError::Log(why)) = measure(&script, &config, &[nothing()], &[page]) else {
@@ -235,7 +240,12 @@ mod tests {
     #[test]
     fn every_stage_runs_by_itself_over_all_logs() {
         let script = Script::from_text("s.lua", "function process(log) return log end");
-        let config = script::Config { timeout: Duration::from_secs(1), memory: 64 << 20, vars: toml::Table::new() };
+        let config = script::Config {
+            timeout: Duration::from_secs(1),
+            memory: 64 << 20,
+            total: Arc::default(),
+            vars: toml::Table::new(),
+        };
         let logs = vec![script::Sample::from_json(&serde_json::json!({ "a": "1" })).unwrap(); 3];
         let page = [script::Sample::page(&logs)];
         for stage in <Stage as clap::ValueEnum>::value_variants() {

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
@@ -13,7 +14,7 @@ const SCRIPT: &str = "function process(log)
 end";
 
 fn config() -> Config {
-    Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() }
+    Config { timeout: Duration::from_secs(1), memory: 16 << 20, total: Arc::default(), vars: toml::Table::new() }
 }
 
 /// The report for these lines: one text per failure.

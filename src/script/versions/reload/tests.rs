@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -24,7 +25,8 @@ impl Format for Text {
 
 /// Hooks of this script, which run on the calling task, or on a thread.
 fn hooks_on(text: &str, threads: Option<HookThreads>) -> Hooks {
-    let config = Config { timeout: Duration::from_secs(1), memory: 16 << 20, vars: toml::Table::new() };
+    let config =
+        Config { timeout: Duration::from_secs(1), memory: 16 << 20, total: Arc::default(), vars: toml::Table::new() };
     let hooks = Hooks::new(Script::from_text("s.lua", text), config, Arc::new(Text), meta(0)).unwrap();
     match threads {
         Some(threads) => hooks.with_threads(threads),
@@ -293,7 +295,12 @@ async fn a_shard_keeps_its_version_when_a_new_one_does_not_load_and_does_not_ret
 #[test]
 fn init_is_told_the_origin_of_the_logs_and_shutdown_runs_last() {
     let format: Arc<dyn Format> = Arc::new(Text);
-    let config = Config { timeout: Duration::from_millis(100), memory: 16 << 20, vars: toml::Table::new() };
+    let config = Config {
+        timeout: Duration::from_millis(100),
+        memory: 16 << 20,
+        total: Arc::default(),
+        vars: toml::Table::new(),
+    };
     let load = |text: &str| Hook::load(&Script::from_text("s.lua", text), &config, Arc::clone(&format), meta(3));
     let script =
         "local from function init(meta) from = meta.source .. meta.project .. meta.logstore .. meta.shard .. #meta.version end
