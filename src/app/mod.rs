@@ -65,7 +65,7 @@ use heartbeat_thread::HeartbeatThread;
 use join::Refusals;
 use left_letters::take_over_left_letters;
 use listening::Listening;
-use observe::{Observed, log_destination_health, sum_up_now_and_then, summary_of};
+use observe::{Observed, destinations_of, log_destination_health, sum_up_now_and_then, summary_of};
 use run_all::{Work, run_all};
 use scripts::Scripts;
 use shared::Shared;
@@ -285,6 +285,9 @@ impl App {
             info!("{line}");
         }
         for line in summary::sources(&shared.ledger) {
+            info!("{line}");
+        }
+        for line in summary::destinations(&destinations_of(&shared)) {
             info!("{line}");
         }
         info!("{}", summary_of(&shared, &scripts_watch));

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::core::count::{bytes, count};
 use crate::core::cursor::{ShardName, SourceName};
-use crate::core::destination_account::SILENCE;
+use crate::core::destination_account::{EventCounts, SILENCE};
 use crate::core::duration::in_words;
 use crate::core::ledger::{Counts, Ledger, ShardLedger};
 use crate::dead_letter::DeadLettersOnDisk;
@@ -64,6 +64,9 @@ pub fn line(ledger: &Ledger, destinations: &[DestinationStatus], now: i64) -> St
             _ => (format!(" at {name}"), format!("destination {name}")),
         };
         let _ = write!(line, "; delivered{at} means {}", promise.label);
+        if destinations.len() > 1 {
+            let _ = write!(line, ": {}", events_by_result(events));
+        }
         let _ = match health {
             Health::Unknown => Ok(()),
             Health::Up { .. } => write!(line, "; {who} up{}", silence(events.waiting_since)),
@@ -157,6 +160,21 @@ pub fn sources(ledger: &Ledger) -> Vec<String> {
     totals.iter().map(|(source, counts)| format!("source {source}: {}", equation(counts))).collect()
 }
 
+/// A line for each destination, in events: `destination siem: events delivered 6 + rejected 1 + missed 0 + in flight 2; 0 missed
+/// events replayed`.
+#[must_use]
+pub fn destinations(destinations: &[DestinationStatus]) -> Vec<String> {
+    let line = |DestinationStatus { name, events, .. }: &DestinationStatus| {
+        format!("destination {name}: {}; {} replayed", events_by_result(events), count(events.replayed, "missed event"))
+    };
+    destinations.iter().map(line).collect()
+}
+
+fn events_by_result(events: &EventCounts) -> String {
+    let EventCounts { delivered, rejected, missed, in_flight, .. } = events;
+    format!("events delivered {delivered} + rejected {rejected} + missed {missed} + in flight {in_flight}")
+}
+
 /// `pulled 10 = delivered 6 + dropped 1 + dead-lettered 2 + in flight 1`.
 fn equation(counts: &Counts) -> String {
     let Counts { pulled, delivered, dropped, dead_lettered, in_flight, .. } = counts;
@@ -170,7 +188,6 @@ mod tests {
     use super::*;
     use crate::core::certificates::CertificateEnds;
     use crate::core::cursor::{ShardId, SourceName};
-    use crate::core::destination_account::EventCounts;
     use crate::core::destination_name::DestinationName;
     use crate::core::drop_reasons::DropReasons;
     use crate::destination::Promise;
@@ -204,10 +221,19 @@ mod tests {
     #[test]
     fn each_of_several_destinations_is_named() {
         let down = Health::Down { since: tokio::time::Instant::now(), cause: "refused".into() };
-        let line = line(&Ledger::default(), &[to("splunk", up()), to("q", down)], 0);
-        let expected = "; delivered at splunk means accepted; destination splunk up; delivered at q means accepted; \
+        let mut splunk = to("splunk", up());
+        splunk.events = EventCounts { delivered: 6, rejected: 1, replayed: 3, in_flight: 2, ..EventCounts::default() };
+        let both = [splunk, to("q", down)];
+        let line = line(&Ledger::default(), &both, 0);
+        let expected = "; delivered at splunk means accepted: events delivered 6 + rejected 1 + missed 0 + in flight 2; \
+            destination splunk up; delivered at q means accepted: events delivered 0 + rejected 0 + missed 0 + in flight 0; \
             destination q down for ";
         assert!(line.contains(expected) && line.ends_with(": refused"), "{line}");
+        let expected = [
+            "destination splunk: events delivered 6 + rejected 1 + missed 0 + in flight 2; 3 missed events replayed",
+            "destination q: events delivered 0 + rejected 0 + missed 0 + in flight 0; 0 missed events replayed",
+        ];
+        assert_eq!(destinations(&both), expected);
     }
 
     #[test]

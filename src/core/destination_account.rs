@@ -15,7 +15,7 @@ pub struct DestinationAccount(Mutex<EventCounts>);
 /// Number of events of a destination by result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EventCounts {
-    /// Durable at the destination.
+    /// Durable at the destination. Events that are sent again because their batch was not completed count again.
     pub delivered: u64,
     /// Refused for good, and written as dead letters.
     pub rejected: u64,
@@ -54,10 +54,14 @@ impl DestinationAccount {
         EventsInFlight { account: self, events }
     }
 
-    /// Counts the results of events.
-    pub fn settled(&self, delivered: usize, rejected: usize, missed: usize) {
+    /// Counts events that are durable, as soon as they are: another destination may hold their batch up.
+    pub fn delivered(&self, events: usize) {
+        self.lock().delivered += events as u64;
+    }
+
+    /// Counts events that became dead letters.
+    pub fn undelivered(&self, rejected: usize, missed: usize) {
         let mut counts = self.lock();
-        counts.delivered += delivered as u64;
         counts.rejected += rejected as u64;
         counts.missed += missed as u64;
     }

@@ -57,7 +57,8 @@ impl Copies {
             let _in_flight = route.account.sends(events.len());
             let outcome = route.destination.deliver(Arc::clone(&output), tenure.clone()).await;
             let Outcome::Done(rejected) = outcome else { return None };
-            route.account.settled(events.len() - rejected.len(), rejected.len(), 0);
+            route.account.delivered(events.len() - rejected.len());
+            route.account.undelivered(rejected.len(), 0);
             if let Some(last) = rejected.last() {
                 let letter = &letters[events.log_of(last.event) as usize];
                 refused = Some((letter.id(), format!("{}: {}", last.code, last.reason)));

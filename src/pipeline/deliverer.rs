@@ -235,7 +235,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
         if self.copy(&records).await.is_none() {
             return Finished::Abandoned;
         }
-        self.count_events(batch, &undelivered);
+        self.count_undelivered(&undelivered);
         let dead_lettered = u32::try_from(failed.len()).unwrap_or(u32::MAX) + logs_of(batch, &undelivered);
         let settled = Settled {
             delivered: batch.logs - batch.dropped - dead_lettered,
@@ -302,18 +302,18 @@ impl<S: Source, K: Destination> Shard<S, K> {
         match destination.deliver_pending(Arc::clone(output), self.tenure.clone()).await {
             Outcome::Abandoned => None,
             Outcome::Done(rejected) => {
+                account.delivered(output.len() - rejected.len());
                 Some(rejected.into_iter().map(|rejected| UndeliveredEvent::rejected(number, rejected)).collect())
             }
         }
     }
 
-    /// Counts the results of the events of a batch, for each destination.
-    fn count_events(&self, batch: &Batch, undelivered: &[UndeliveredEvent]) {
-        for (number, output) in batch.outputs.iter().enumerate() {
-            let of_it = undelivered.iter().filter(|event| event.output == number);
-            let (missed, refused): (Vec<_>, Vec<_>) = of_it.partition(|event| event.reason == Reason::DestinationDown);
-            let delivered = output.len() - missed.len() - refused.len();
-            self.pipeline.destinations[number].account.settled(delivered, refused.len(), missed.len());
+    /// Counts the events that became dead letters, for each destination.
+    fn count_undelivered(&self, undelivered: &[UndeliveredEvent]) {
+        for event in undelivered {
+            let is_missed = event.reason == Reason::DestinationDown;
+            let (rejected, missed) = (usize::from(!is_missed), usize::from(is_missed));
+            self.pipeline.destinations[event.output].account.undelivered(rejected, missed);
         }
     }
 

@@ -13,10 +13,13 @@ async fn a_batch_is_durable_when_every_destination_has_it() {
     seconds(60).await;
     assert_eq!(*first.taken.lock().unwrap(), ["a", "c"]);
     assert_eq!((bench.saved(), bench.counts().delivered), (Some(0), 0), "one of two has not got it");
+    let delivered = || [0, 1].map(|number| bench.pipeline.destinations[number].account.read().delivered);
+    assert_eq!(delivered(), [2, 0], "the other one does not look idle");
     *second.down.lock().unwrap() = false;
     seconds(5).await;
     assert_eq!(*second.taken.lock().unwrap(), ["a", "c"]);
     assert_eq!((bench.saved(), bench.counts().delivered, bench.counts().events), (Some(2), 2, 4));
+    assert_eq!(delivered(), [2, 2]);
     assert_eq!((bench.counts().dropped, bench.counts().difference()), (1, 0));
 }
 
