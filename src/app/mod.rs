@@ -168,6 +168,7 @@ impl App {
         info!(dir = %letters.dir().display(), "logs that cannot be delivered are written as dead letters");
         let (ledger, letters, sources) = (Arc::default(), Arc::new(letters), SourceList::default());
         let copies = dead_letter_rules.to.as_ref().and_then(|to| Copies::to(to, &formats));
+        let copies = copies.map(|copies| copies.instead_of_disk(!dead_letter_rules.disk));
         let (connections, beating) = (Connections::with(tls.clone()), Connections::with(tls));
         let taps = Arc::default();
         let shared = Shared {

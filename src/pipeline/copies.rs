@@ -1,6 +1,7 @@
-//! Copies of dead letters for a destination, beside those on disk.
+//! Copies of dead letters for a destination, beside those on disk or instead of them.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tracing::warn;
@@ -22,32 +23,47 @@ pub struct Copies {
     /// The number of the destination.
     destination: usize,
     format: Arc<dyn Format>,
+    is_instead: bool,
 }
 
 impl Copies {
-    /// Copies for the destination with this name; `None` if `formats` has no such destination.
+    /// Copies for the destination with this name, beside the dead letters on disk; `None` if `formats` has no such
+    /// destination.
     #[must_use]
     pub fn to(name: &DestinationName, formats: &Formats) -> Option<Self> {
         let destination = formats.position(name)?;
         let format = Arc::clone(&formats.iter().nth(destination)?.format);
-        Some(Self { destination, format })
+        Some(Self { destination, format, is_instead: false })
     }
 
-    /// Sends copies of the dead letters of one shard, and returns when they are durable. A copy that the destination
-    /// refuses for good exists only on disk. `None`: the tenure ended first.
-    ///
-    /// Events that an isolated destination missed are not copied, because they are delivered when it is back.
+    /// The same, but only those that it does not take are on disk, if `is_instead`.
+    #[must_use]
+    pub fn instead_of_disk(self, is_instead: bool) -> Self {
+        Self { is_instead, ..self }
+    }
+
+    /// Whether only those that it does not take are on disk.
+    pub(super) fn is_instead_of_disk(&self) -> bool {
+        self.is_instead
+    }
+
+    /// Sends copies of the dead letters of one shard. When they are durable, returns the dead letters that it did not
+    /// take: those whose copies the destination refuses for good, and the events that an isolated destination missed,
+    /// which are delivered when it is back. `None`: the tenure ended first.
     pub(super) async fn send<K: Destination>(
         &self,
         routes: &[Route<K>],
         letters: &[Record],
         tenure: &Tenure,
-    ) -> Option<()> {
+    ) -> Option<Vec<Record>> {
         let route = self.route(routes);
         let mut events = Events::default();
-        let mut refused = None;
-        for (letter, number) in letters.iter().zip(0..).filter(|(letter, _)| letter.reason != Reason::DestinationDown) {
-            if let Err(error) = events.push(number, |out| self.write(letter, out)) {
+        let (mut left, mut refused) = (BTreeSet::new(), None);
+        for (letter, number) in letters.iter().zip(0..) {
+            if letter.reason == Reason::DestinationDown {
+                left.insert(number);
+            } else if let Err(error) = events.push(number, |out| self.write(letter, out)) {
+                left.insert(number);
                 refused = Some((letter.id(), error.to_string()));
             }
         }
@@ -59,9 +75,10 @@ impl Copies {
             let Outcome::Done(rejected) = outcome else { return None };
             route.account.delivered(events.len() - rejected.len());
             route.account.undelivered(rejected.len(), 0);
-            if let Some(last) = rejected.last() {
-                let letter = &letters[events.log_of(last.event) as usize];
-                refused = Some((letter.id(), format!("{}: {}", last.code, last.reason)));
+            for rejected in &rejected {
+                let number = events.log_of(rejected.event);
+                left.insert(number);
+                refused = Some((letters[number as usize].id(), format!("{}: {}", rejected.code, rejected.reason)));
             }
         }
         if let Some((id, why)) = refused {
@@ -70,7 +87,7 @@ impl Copies {
                 "the destination for copies of dead letters (dead_letters.to) refuses some of them: these exist only on disk"
             );
         }
-        Some(())
+        Some(left.into_iter().map(|number| letters[number as usize].clone()).collect())
     }
 
     /// The destination of the copies.

@@ -23,7 +23,7 @@ use crate::script::{Failed, ScriptFault};
 pub struct DeadLetterPolicy {
     /// Stores the dead letters.
     pub keep: Box<dyn DeadLetterStore>,
-    /// Where copies of them are sent, if anywhere. A log counts as dead-lettered when its copies are durable too.
+    /// Where copies of them are sent, if anywhere. A log counts as dead-lettered when its copies are durable.
     pub copies: Option<Copies>,
     /// The project of the logstore, for the records.
     pub project: String,
@@ -82,9 +82,15 @@ impl<S: Source, K: Destination> Shard<S, K> {
         Some(())
     }
 
-    /// Sends copies of records that are on disk, if the settings want them. `None`: the tenure ended first.
-    pub(super) async fn copy(&self, records: &[Record]) -> Option<()> {
-        let Some(copies) = &self.pipeline.dead_letters.copies else { return Some(()) };
+    /// Whether only dead letters that the destination for copies does not take are on disk.
+    pub(super) fn copies_first(&self) -> bool {
+        self.pipeline.dead_letters.copies.as_ref().is_some_and(Copies::is_instead_of_disk)
+    }
+
+    /// Sends copies of records, if the settings want them; returns the records that were not taken. `None`: the tenure
+    /// ended first.
+    pub(super) async fn copy(&self, records: &[Record]) -> Option<Vec<Record>> {
+        let Some(copies) = &self.pipeline.dead_letters.copies else { return Some(records.to_vec()) };
         let routes = &self.pipeline.destinations;
         let why = || {
             let to = &copies.route(routes).name;

@@ -227,12 +227,16 @@ impl<S: Source, K: Destination> Shard<S, K> {
             let health = self.pipeline.destinations[*output].destination.health();
             undelivered.extend(UndeliveredEvent::missed(*output, batch.outputs[*output].len(), &health));
         }
-        let records = self.records(batch, script, failed, &undelivered).into();
+        let mut records: Arc<[_]> = self.records(batch, script, failed, &undelivered).into();
+        if self.copies_first() {
+            let Some(left) = self.copy(&records).await else { return Finished::Abandoned };
+            records = left.into();
+        }
         if self.keep(&records, queued).await.is_none() {
             return Finished::GivenUp;
         }
         drop((rooms, missing));
-        if self.copy(&records).await.is_none() {
+        if !self.copies_first() && self.copy(&records).await.is_none() {
             return Finished::Abandoned;
         }
         self.count_undelivered(&undelivered);

@@ -185,11 +185,16 @@ async fn deliver<K: Destination>(
     let refused: Vec<Record> = rejected.iter().map(|refused| refuse(letters[refused.event], refused)).collect();
     route.account.replayed(letters.len() - refused.len(), refused.len());
     if !refused.is_empty() {
-        let refused: Arc<[Record]> = refused.into();
-        lost.letters.keep(vec![Arc::clone(&refused)]).await?;
-        if let Some(copies) = lost.copies {
+        let (copies, refused): (_, Arc<[Record]>) = (lost.copies, refused.into());
+        if !copies.is_some_and(Copies::is_instead_of_disk) {
+            lost.letters.keep(vec![Arc::clone(&refused)]).await?;
+        }
+        if let Some(copies) = copies {
             // The tenure does not end.
-            copies.send(lost.destinations, &refused, tenure).await;
+            let left = copies.send(lost.destinations, &refused, tenure).await.unwrap_or_default();
+            if copies.is_instead_of_disk() && !left.is_empty() {
+                lost.letters.keep(vec![left.into()]).await?;
+            }
         }
     }
     Ok(())

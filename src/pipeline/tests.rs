@@ -88,6 +88,8 @@ struct Plan {
     isolated: Option<usize>,
     /// The destination that gets copies of dead letters.
     copies: Option<usize>,
+    /// Whether dead letters of which it has a copy are on disk.
+    disk: bool,
     budget: Budget,
     /// Number of pages that can be pulled at first.
     written: u32,
@@ -96,12 +98,12 @@ struct Plan {
 impl Plan {
     fn to(destinations: usize) -> Self {
         let (bytes, budget) = (PartSize::default().bytes, Budget::new(1 << 24));
-        Self { destinations, bytes, until: None, isolated: None, copies: None, budget, written: u32::MAX }
+        Self { destinations, bytes, until: None, isolated: None, copies: None, disk: true, budget, written: u32::MAX }
     }
 }
 
 fn start_with(plan: Plan, pages: &[Vec<String>], on_error: OnError, on_reject: OnReject) -> Bench {
-    let Plan { destinations, bytes, until, isolated, copies, budget, written } = plan;
+    let Plan { destinations, bytes, until, isolated, copies, disk, budget, written } = plan;
     let pair = |key: &str, value: &str| Pair { key: key.into(), value: value.into() };
     let log = |text: &String| {
         let (id, kind) = text.split_once(':').unwrap();
@@ -161,7 +163,8 @@ fn start_with(plan: Plan, pages: &[Vec<String>], on_error: OnError, on_reject: O
         ledger: Arc::default(),
         dead_letters: DeadLetterPolicy {
             keep: Box::new(memory.clone()),
-            copies: copies.map(|number| Copies::to(&name(number), &formats.clone().into()).unwrap()),
+            copies: copies
+                .map(|number| Copies::to(&name(number), &formats.clone().into()).unwrap().instead_of_disk(!disk)),
             project: "project".into(),
             logstore: "logstore".into(),
             on_error,

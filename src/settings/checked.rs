@@ -178,6 +178,8 @@ pub struct DeadLetterSettings {
     pub max_bytes: u64,
     /// The name of the destination that gets copies of them.
     pub to: Option<DestinationName>,
+    /// Whether those of which it has a copy are on disk too.
+    pub disk: bool,
     /// A shard is paused if more than this percentage of its logs would become dead letters.
     pub max_share: u32,
     /// What to do with a log that the script fails on.

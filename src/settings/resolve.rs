@@ -157,8 +157,14 @@ fn read_dead_letters(
             None => Ok(None),
         }
     });
-    let max_bytes = max_bytes? as u64;
-    Some(DeadLetterSettings { dir: dir?, max_bytes, to: to.flatten(), max_share: max_share?, on_error: on_error? })
+    let disk = reader.get(&keys::dead_letters::DISK);
+    if disk == Some(false) && reader.layer(&keys::dead_letters::TO.row).is_none() {
+        let what = "dead letters would be nowhere: dead_letters.to names no destination for them";
+        reader.complain(&keys::dead_letters::DISK.row, Complaint::new(what, "set dead_letters.to, or delete it"));
+    }
+    let (max_bytes, to) = (max_bytes? as u64, to.flatten());
+    let (max_share, on_error) = (max_share?, on_error?);
+    Some(DeadLetterSettings { dir: dir?, max_bytes, to, disk: disk?, max_share, on_error })
 }
 
 fn read_run(reader: &mut Reader<'_>, machine: &Machine) -> Option<RunSettings> {

@@ -247,3 +247,12 @@ fn one_megabyte_is_enough_for_dead_letters_and_a_script() {
     let settings = Typed::new().set("FORWARDER_SCRIPT_MEMORY", "1MB").good(&text);
     assert_eq!((settings.dead_letters.max_bytes, settings.hook.memory), (1_000_000, 1_000_000));
 }
+
+#[test]
+fn dead_letters_are_not_taken_from_the_disk_without_a_destination_for_them() {
+    let error = Typed::new().error(&format!("{MINIMAL}[dead_letters]\ndisk = false\n"));
+    assert!(error.contains("dead letters would be nowhere"), "{error}");
+    assert!(error.contains("set dead_letters.to"), "{error}");
+    let settings = Typed::new().good(&format!("{MINIMAL}[dead_letters]\ndisk = false\nto = \"hec\"\n"));
+    assert!(!settings.dead_letters.disk);
+}

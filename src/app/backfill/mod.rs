@@ -206,6 +206,7 @@ impl Backfill {
             shard: ShardId(0),
         };
         let copies = settings.dead_letters.to.as_ref().and_then(|to| Copies::to(to, &formats));
+        let copies = copies.map(|copies| copies.instead_of_disk(!settings.dead_letters.disk));
         let hooks = Hooks::new(Script::read(script)?, settings.hook.clone(), formats, meta)?;
         let hooks = hooks.with_rules(settings.reload.rules).with_threads(threads);
         let kept = &settings.dead_letters;

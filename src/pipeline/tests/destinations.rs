@@ -119,6 +119,23 @@ async fn a_rejected_copy_stays_on_disk_and_delays_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn with_copies_instead_of_the_disk_only_a_dead_letter_without_a_copy_is_on_disk() {
+    for (is_refused, copies, on_disk) in [(false, 1, 0), (true, 0, 1)] {
+        let plan = Plan { copies: Some(1), disk: false, ..Plan::to(2) };
+        let bench = start_with(plan, &[page(&["b:bad"]), page(&["a:keep"])], OnError::DeadLetter, OnReject::DeadLetter);
+        let second = &bench.pipeline.destinations[1].destination;
+        *second.refuses_copies.lock().unwrap() = is_refused;
+        *second.down.lock().unwrap() = true;
+        seconds(60).await;
+        assert_eq!((bench.letters().len(), bench.saved()), (0, Some(0)), "the checkpoint waits for the copy");
+        *second.down.lock().unwrap() = false;
+        seconds(5).await;
+        assert_eq!((copies_at(&bench, 1).len(), bench.letters().len()), (copies, on_disk));
+        assert_eq!((bench.saved(), bench.counts().dead_lettered, bench.counts().difference()), (Some(2), 1, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn events_missed_by_an_isolated_destination_are_not_copied_and_no_copy_is_sent_after_the_tenure() {
     let plan = Plan { isolated: Some(10), copies: Some(0), ..Plan::to(2) };
     let bench = start_with(plan, &[page(&["a:keep"]), page(&["c:bad"])], OnError::DeadLetter, OnReject::DeadLetter);

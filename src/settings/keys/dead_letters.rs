@@ -6,7 +6,7 @@ use super::key::{GIB, Key, MB};
 use super::row::Row;
 
 /// In the order of the documentation.
-pub(super) const KEYS: &[&Row] = &[&DIR.row, &TO.row, &MAX_SIZE.row, &MAX_SHARE.row];
+pub(super) const KEYS: &[&Row] = &[&DIR.row, &TO.row, &DISK.row, &MAX_SIZE.row, &MAX_SHARE.row];
 
 pub const DIR: Key<PathBuf> = Key::path("dead_letters.dir").default("dead-letters").known_as(&["dlq"]).means(
     "directory of the dead letters, created if it is missing; the default is relative to the working \
@@ -15,6 +15,10 @@ pub const DIR: Key<PathBuf> = Key::path("dead_letters.dir").default("dead-letter
 
 pub const TO: Key<String> = Key::text("dead_letters.to").means(
     "name of a destination that gets a copy of each dead letter; a checkpoint passes the log when disk and destination have it",
+);
+
+pub const DISK: Key<bool> = Key::switch("dead_letters.disk").default("true").means(
+    "whether each dead letter is on disk; false, if dead_letters.to is set: only those that this destination does not take",
 );
 
 pub const MAX_SIZE: Key<usize> = Key::size("dead_letters.max_size", MB, 1024 * GIB)
