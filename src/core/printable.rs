@@ -5,12 +5,20 @@ use std::fmt;
 /// Maximum number of characters of external text that [`excerpt`] shows.
 const EXCERPT_CHARS: usize = 300;
 
+/// Maximum number of characters of an unknown reply that [`first_line`] shows.
+const LINE_CHARS: usize = 100;
+
 /// Whether a character must be escaped in a terminal. It moves the cursor, starts an escape sequence, breaks a line,
-/// changes the direction of the surrounding text, or is invisible (U+FEFF).
+/// changes the direction of the surrounding text, or is invisible, such as U+00AD, U+FEFF and the tags from U+E0000 on.
+/// Not the joiners U+200C and U+200D, which words of some languages need.
 #[must_use]
 pub fn is_unprintable(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(
+            c,
+            '\u{ad}' | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 /// Text that is safe to print in a terminal. Bytes that are not UTF-8 are shown as `\xff`.
@@ -34,9 +42,13 @@ pub fn printable(text: impl AsRef<[u8]>) -> String {
 /// External text that is safe to show: cut to a maximum length, on one line, with control characters escaped.
 #[must_use]
 pub fn excerpt(text: &str) -> String {
+    excerpt_of(text, EXCERPT_CHARS)
+}
+
+fn excerpt_of(text: &str, most: usize) -> String {
     let mut out = String::new();
     let mut chars = text.trim().chars();
-    for c in chars.by_ref().take(EXCERPT_CHARS) {
+    for c in chars.by_ref().take(most) {
         if is_unprintable(c) {
             out.extend(c.escape_default());
         } else {
@@ -47,6 +59,28 @@ pub fn excerpt(text: &str) -> String {
         out.push('…');
     }
     out
+}
+
+/// The first line of an unknown reply that has text, short and safe to show. A page is shown without its tags. Empty if
+/// there is no text.
+#[must_use]
+pub fn first_line(reply: &[u8]) -> String {
+    let text = without_tags(&String::from_utf8_lossy(reply));
+    let line = text.lines().find(|line| line.chars().any(char::is_alphanumeric)).unwrap_or_default();
+    excerpt_of(line, LINE_CHARS)
+}
+
+/// The text of a page, with a line break for each tag.
+fn without_tags(text: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, from)) = rest.split_once('<')
+        && let Some((_, behind)) = from.split_once('>')
+    {
+        out += before;
+        out.push('\n');
+        rest = behind;
+    }
+    out + rest
 }
 
 /// Escapes control characters and marks that reorder text, so that text from a log or a server can neither start a
@@ -77,6 +111,11 @@ mod tests {
     #[test]
     fn invisible_characters_are_shown_as_escapes() {
         assert_eq!(printable("a\u{feff}b\u{202e}c\u{61c}\u{2028}"), r"a\u{feff}b\u{202e}c\u{61c}\u{2028}");
+        assert_eq!(
+            printable("a\u{200b}b\u{ad}c\u{2060}d\u{e0041}"),
+            r"a\u{200b}b\u{ad}c\u{2060}d\u{e0041}",
+            "and cannot carry hidden text"
+        );
         assert_eq!(printable(b"\xffa".as_slice()), r"\xffa");
     }
 
@@ -86,5 +125,18 @@ mod tests {
         let long = excerpt(&"é".repeat(1000));
         assert_eq!(long.chars().count(), EXCERPT_CHARS + 1);
         assert!(long.ends_with('…'));
+    }
+
+    #[test]
+    fn of_an_unknown_reply_only_the_first_line_with_text_is_shown() {
+        let check = |reply: &str, shown: &str| assert_eq!(first_line(reply.as_bytes()), shown, "{reply}");
+        check("", "");
+        check("<html></html>\r\n", "");
+        check("busy\r\nsecond line", "busy");
+        check("{\n  \"error\": \"no\"\n}", "\"error\": \"no\"");
+        check("<html>\n<head><title>403 Forbidden</title></head>\n<body>x", "403 Forbidden");
+        check("1 < 2", "1 < 2");
+        check("a\x1b[31m\u{202e}b", r"a\u{1b}[31m\u{202e}b");
+        assert_eq!(first_line("é".repeat(1000).as_bytes()).chars().count(), LINE_CHARS + 1);
     }
 }

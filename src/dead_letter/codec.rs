@@ -262,9 +262,8 @@ impl serde_json::ser::Formatter for Printable {
         for piece in fragment.split_inclusive(is_unprintable) {
             let (fine, odd) = piece.split_at(piece.find(is_unprintable).unwrap_or(piece.len()));
             out.write_all(fine.as_bytes())?;
-            for c in odd.chars() {
-                // All of them are below U+10000: one UTF-16 unit each.
-                write!(out, "\\u{:04x}", u32::from(c))?;
+            for unit in odd.encode_utf16() {
+                write!(out, "\\u{unit:04x}")?;
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::api::ReadError;
 use super::message::{Call, Reply};
 use crate::core::cause::Cause;
-use crate::core::printable::excerpt;
+use crate::core::printable::{excerpt, first_line};
 use crate::core::source::SourceError;
 
 /// Maximum wait that a server can request.
@@ -45,7 +45,7 @@ impl Refusal {
             message: String,
         }
         let body: Body = serde_json::from_slice(&reply.body)
-            .unwrap_or_else(|_| Body { message: String::from_utf8_lossy(&reply.body).into_owned(), ..Body::default() });
+            .unwrap_or_else(|_| Body { message: first_line(&reply.body), ..Body::default() });
         let seconds = reply.header("retry-after").and_then(|text| text.trim().parse::<u64>().ok());
         Self {
             status: reply.status,

@@ -4,6 +4,8 @@ use std::fmt::{self, Write as _};
 
 use jiff::Timestamp;
 
+use crate::core::printable::is_unprintable;
+
 /// `2026-02-03 04:05:06 UTC`.
 pub(super) fn time(seconds: i64) -> String {
     match Timestamp::from_second(seconds) {
@@ -45,8 +47,7 @@ impl<T: AsRef<str>> fmt::Display for Text<T> {
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
                 '\'' => f.write_str("&#39;")?,
-                '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => write!(f, "{}", c.escape_default())?,
-                c if c.is_control() && c != '\n' => write!(f, "{}", c.escape_default())?,
+                c if is_unprintable(c) && c != '\n' => write!(f, "{}", c.escape_default())?,
                 c => f.write_char(c)?,
             }
         }

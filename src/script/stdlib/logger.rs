@@ -10,6 +10,7 @@ use mlua::{Function, Lua, MultiValue, Table, Value};
 use tracing::Level;
 
 use super::native::number;
+use crate::core::printable::is_unprintable;
 
 /// The target of these lines in the program's log.
 const TARGET: &str = "script";
@@ -149,9 +150,7 @@ fn push_escaped(line: &mut String, bytes: &[u8]) {
             if line.len() > MAX_LINE {
                 return;
             }
-            let is_hostile = character.is_control()
-                || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            if is_hostile {
+            if is_unprintable(character) {
                 line.extend(character.escape_default());
             } else {
                 line.push(character);
@@ -245,9 +244,9 @@ mod tests {
     #[test]
     fn text_cannot_forge_a_log_line() {
         check(
-            r"print('a\r\nERROR script: forged\x1b[2J\0\x7f\xff \u{2028}\u{202e}é')",
+            r"print('a\r\nERROR script: forged\x1b[2J\0\x7f\xff \u{2028}\u{202e}\u{feff}\u{61c}\u{200b}é')",
             &[
-                r#"INFO script: a\r\nERROR script: forged\u{1b}[2J\u{0}\u{7f}\xff \u{2028}\u{202e}é at="scripts/transform.lua:1""#,
+                r#"INFO script: a\r\nERROR script: forged\u{1b}[2J\u{0}\u{7f}\xff \u{2028}\u{202e}\u{feff}\u{61c}\u{200b}é at="scripts/transform.lua:1""#,
             ],
         );
     }

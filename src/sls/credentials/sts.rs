@@ -20,7 +20,7 @@ use super::http::{Answer, Call};
 use super::plan::{OidcRole, Role};
 use super::session::{Given, Session};
 use crate::core::cause::{Cause, Retry};
-use crate::core::printable::excerpt;
+use crate::core::printable::{excerpt, first_line};
 use crate::core::secret::Secret;
 use crate::sls::percent::percent_encode;
 
@@ -150,7 +150,7 @@ fn refusal(answer: &Answer, step: &str) -> FetchError {
     let Body { code, request_id, .. } = &body;
     let status = answer.status;
     let what = match (code.is_empty(), message.is_empty()) {
-        (true, _) => format!("{step}: HTTP status {status}: {}", excerpt(&String::from_utf8_lossy(&answer.body))),
+        (true, _) => format!("{step}: HTTP status {status}: {}", first_line(&answer.body)),
         (false, true) => format!("{step} refused: {status} {}", excerpt(code)),
         (false, false) => format!(
             "{step} refused: {status} {}: {} [request {}]",
@@ -299,7 +299,7 @@ mod tests {
         check(400, &code("InvalidParameter.DurationSeconds"), change, &["sls.role_duration"]);
         check(400, &code("Throttling.User"), Retry::SOON, &["Throttling.User"]);
         check(503, &code("ServiceUnavailable"), Retry::SOON, &["503"]);
-        check(502, "<html>Bad Gateway", Retry::SOON, &["HTTP status 502: <html>"]);
+        check(502, "<html>Bad Gateway", Retry::SOON, &["HTTP status 502: Bad Gateway"]);
         check(403, "<html>blocked", change, &["not an answer from STS"]);
         check(200, "<html>login", Retry::SOON, &["not the JSON of a session", "sls.sts_endpoint"]);
         check(200, r#"{"Credentials":{}}"#, Retry::SOON, &["lacks AccessKeyId"]);

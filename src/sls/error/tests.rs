@@ -198,9 +198,9 @@ fn a_cause_has_status_code_message_and_request() {
 
 #[test]
 fn a_body_that_is_not_json_is_the_message() {
-    let refusal = Refusal::read(&reply(&[("retry-after", "soon")], "<html>\u{1b}[2J"));
+    let refusal = Refusal::read(&reply(&[("retry-after", "soon")], "<html>\u{1b}[2J\r\nmore"));
     assert_eq!((refusal.code.as_str(), refusal.retry_after), ("", None));
-    assert_eq!(refusal.describe(Call::Pull), r"pull: 503: <html>\u{1b}[2J");
+    assert_eq!(refusal.describe(Call::Pull), r"pull: 503: \u{1b}[2J");
     assert_eq!(Refusal::read(&reply(&[], "")).describe(Call::Save), "save checkpoint: 503");
 }
 
