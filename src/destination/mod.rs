@@ -4,6 +4,7 @@ pub mod file;
 mod health;
 pub mod hec;
 mod peers;
+mod quoted_reply;
 pub mod registry;
 mod status;
 pub mod syslog;

@@ -20,6 +20,7 @@ use super::verdict::{Before, Verdict};
 use crate::core::batch::Events;
 use crate::core::cause::Cause;
 use crate::core::duration::in_words;
+use crate::destination::quoted_reply::quoted;
 use crate::destination::{CheckError, Rejection};
 
 /// The largest event that Splunk accepts by default (`inputs.conf`, `maxEventSize`, 5 MB). It answers a larger one
@@ -101,13 +102,20 @@ pub struct Sent<'a> {
     pub partial: Partial,
 }
 
+impl Sent<'_> {
+    /// The events as they were sent, before compression.
+    fn bytes(&self) -> &[u8] {
+        &self.events.bytes()[self.events.range(self.range.start).start..self.events.range(self.range.end - 1).end]
+    }
+}
+
 /// Decides. Pure: the same reply to the same request always has the same result.
 #[must_use]
 pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
     let parsed = ReplyBody::parse(&reply.body);
     let count = sent.range.len();
     let retry_with = |floor: Option<Duration>, maybe_taken: usize, hint: Option<&'static str>| {
-        let mut cause = cause(reply, &parsed, hint);
+        let mut cause = cause(reply, &parsed, sent, hint);
         if let Some(pause) = reply.retry_after.filter(|pause| *pause >= LONG_PAUSE) {
             cause.what += &format!("; it asks for a pause of {}", in_words(pause));
             if pause > MAX_RETRY_AFTER {
@@ -118,7 +126,7 @@ pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
         Verdict::Retry { floor: floor.max(asked), maybe_taken, cause }
     };
     let retry = |maybe_taken: usize| retry_with(None, maybe_taken, None);
-    let hold = |hint: &'static str| Verdict::Hold { cause: cause(reply, &parsed, Some(hint)) };
+    let hold = |hint: &'static str| Verdict::Hold { cause: cause(reply, &parsed, sent, Some(hint)) };
     match (reply.status, parsed.code) {
         (200..=299, Some(code @ (0 | 24 | 25))) => Verdict::Accepted { slow_down: code != 0, ack_id: parsed.ack_id },
         // A proxy's page, an incomplete reply, or something other than a collector: the events do not count as
@@ -148,7 +156,7 @@ pub fn classify(reply: &Reply, sent: &Sent<'_>) -> Verdict {
             ack_id: None,
             rejection: Rejection::TooLarge,
             code: "http 413".to_owned(),
-            reason: format!("too large for the collector: {} bytes", bytes(sent)),
+            reason: format!("too large for the collector: {} bytes", sent.bytes().len()),
         },
         (413, _) => Verdict::Split,
         (415, _) if sent.gzip => Verdict::GzipOff,
@@ -219,7 +227,7 @@ fn without_events(reply: &Reply, otherwise: &'static str) -> CheckError {
     match classify(reply, &sent) {
         Verdict::Retry { cause, .. } => CheckError::Down(cause),
         Verdict::Hold { cause } => CheckError::Refused(cause),
-        _ => CheckError::Refused(cause(reply, &ReplyBody::parse(&reply.body), Some(otherwise))),
+        _ => CheckError::Refused(cause(reply, &ReplyBody::parse(&reply.body), &sent, Some(otherwise))),
     }
 }
 
@@ -292,7 +300,7 @@ impl ReplyBody {
             return Self::default();
         };
         Self {
-            text: reply.get("text").and_then(Value::as_str).map(words),
+            text: reply.get("text").and_then(Value::as_str).map(str::to_owned),
             code: reply.get("code").and_then(Value::as_u64),
             number: reply
                 .get("invalid-event-number")
@@ -307,7 +315,7 @@ fn bad_event(reply: &Reply, code: u64, parsed: &ReplyBody, sent: &Sent<'_>) -> V
     let count = sent.range.len();
     match parsed.number {
         _ if count == 1 => event(0, code, reply, parsed, sent),
-        Some(0) if code == 6 && bytes(sent) > MAX_EVENT_SIZE => Verdict::Split,
+        Some(0) if code == 6 && sent.bytes().len() > MAX_EVENT_SIZE => Verdict::Split,
         Some(number) if number < count => event(number, code, reply, parsed, sent),
         _ => Verdict::Bisect,
     }
@@ -323,10 +331,10 @@ fn bad_index(reply: &Reply, parsed: &ReplyBody, sent: &Sent<'_>) -> Verdict {
         let index = index(0);
         return if index.as_deref() == sent.index {
             // All events without an index go there: the settings are wrong, not the event.
-            Verdict::Hold { cause: cause(reply, parsed, Some(hint(7))) }
+            Verdict::Hold { cause: cause(reply, parsed, sent, Some(hint(7))) }
         } else {
             Verdict::Index {
-                reason: words(&format!("{}: {:?}", parsed.words(), index.as_deref().unwrap_or_default())),
+                reason: words(&format!("{}: {:?}", parsed.words(sent), index.as_deref().unwrap_or_default())),
                 index,
                 code: "hec 7".to_owned(),
             }
@@ -352,18 +360,16 @@ fn event(bad: usize, code: u64, reply: &Reply, parsed: &ReplyBody, sent: &Sent<'
         ack_id: parsed.ack_id,
         rejection: Rejection::Refused,
         code: format!("hec {code}"),
-        reason: parsed.words(),
+        reason: parsed.words(sent),
     }
 }
 
 impl ReplyBody {
-    fn words(&self) -> String {
-        self.text.clone().unwrap_or_else(|| "no reason given".to_owned())
+    /// The reason that the collector gives.
+    fn words(&self, sent: &Sent<'_>) -> String {
+        let text = self.text.as_ref().map(|text| quoted(text.as_bytes(), sent.bytes()));
+        text.unwrap_or_else(|| "no reason given".to_owned())
     }
-}
-
-fn bytes(sent: &Sent<'_>) -> usize {
-    sent.events.range(sent.range.end - 1).end - sent.events.range(sent.range.start).start
 }
 
 fn hint(code: u64) -> &'static str {
@@ -382,14 +388,15 @@ fn hint(code: u64) -> &'static str {
     }
 }
 
-fn cause(reply: &Reply, parsed: &ReplyBody, hint: Option<&'static str>) -> Cause {
+fn cause(reply: &Reply, parsed: &ReplyBody, sent: &Sent<'_>, hint: Option<&'static str>) -> Cause {
     let status = reply.status;
     let over = reply.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
-    let what = match (parsed.code, &parsed.text) {
-        (Some(code), text) => format!("HTTP {status}, code {code}: {}", text.as_deref().unwrap_or("no text")),
-        (None, _) => match (&reply.encoding, words(&String::from_utf8_lossy(&reply.body))) {
+    let what = match parsed.code {
+        Some(code) => format!("HTTP {status}, code {code}: {}", parsed.words(sent)),
+        None => match (&reply.encoding, quoted(&reply.body, sent.bytes())) {
             (Some(encoding), _) => format!("HTTP {status}{over}, encoded as {encoding}, which was not requested"),
-            (None, body) if body.is_empty() => format!("HTTP {status}{over}, no body"),
+            (None, _) if reply.body.is_empty() => format!("HTTP {status}{over}, no body"),
+            (None, body) if body.is_empty() => format!("HTTP {status}{over}, not from a collector"),
             (None, body) => format!("HTTP {status}{over}, not from a collector: {body}"),
         },
     };

@@ -21,6 +21,7 @@ use super::{Framing, session};
 use crate::core::batch::Output;
 use crate::core::cause::Cause;
 use crate::core::lease::Tenure;
+use crate::destination::quoted_reply::quoted;
 use codec::{Answers, Frame};
 
 /// Maximum number of unanswered messages: librelp's default, and the fastest value measured.
@@ -91,7 +92,7 @@ impl RelpDialog {
                 Ok(None) => {}
                 Ok(Some(Frame { txnr: 1, command: "rsp", data })) => {
                     if codec::code(data) != Some(200) {
-                        let text = codec::text(data);
+                        let text = quoted(data, b"");
                         return Err(Refusal::Refused(format!("it refuses the RELP session: {text}")));
                     }
                     return Ok(Self { connection, answers, buffer, txnr: 1 });
@@ -298,7 +299,9 @@ fn read_answers(
                     return Err(line.by_peer("it answers out of order"));
                 }
                 if codec::code(frame.data) != Some(200) {
-                    return Err(line.by_peer(&format!("it answers {}", codec::text(frame.data))));
+                    let sent = line.jobs.get(message.id).map_or(&b""[..], |job| job.batch.events.bytes());
+                    let text = quoted(frame.data, sent);
+                    return Err(line.by_peer(&format!("it answers {text}")));
                 }
                 if let Some(ends) = message.ends.filter(|_| !searching) {
                     line.window.advance(message.id, ends, settled);

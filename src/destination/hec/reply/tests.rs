@@ -373,6 +373,25 @@ fn a_refusal_quotes_the_reply_and_has_a_remedy() {
 }
 
 #[test]
+fn a_reply_that_repeats_the_request_is_not_shown() {
+    let mut events = Events::default();
+    events.push(0, |out| out.write_all(b"{\"event\":\"other\"}")).unwrap();
+    events.push(0, |out| out.write_all(b"{\"event\":\"CARD 4111-1111 of ada\"}")).unwrap();
+    let case = Case { events, gzip: false, partial: Partial::Auto };
+    let refused = |status, body: &str| match case.verdict(&Reply { status, body: body.into(), ..Reply::default() }) {
+        Verdict::Hold { cause } => cause.what,
+        Verdict::Event { reason, .. } => reason,
+        other => panic!("{other:?}"),
+    };
+    let hidden = "its text is not shown, because it occurs in the events that were sent";
+    let echo = r#"you sent {"event":"CARD 4111-1111 of ada"}"#;
+    assert_eq!(refused(403, echo), format!("HTTP 403, not from a collector: {hidden}"));
+    let quotes = r#"{"text":"bad: CARD 4111-1111 of ada","code":6,"invalid-event-number":1}"#;
+    assert_eq!(refused(400, quotes), hidden);
+    assert_eq!(refused(403, "<html>\r\n<title>Blocked</title>"), "HTTP 403, not from a collector: Blocked");
+}
+
+#[test]
 fn foreign_text_is_shown_as_one_short_line() {
     assert_eq!(words("a\r\n\tb\x1b[31m  c"), "a b[31m c");
     let long = words(&"ü".repeat(1_000));
