@@ -34,11 +34,13 @@ enum Part {
     Week,
     Weekday,
     Hour,
+    HourOf12,
     Half,
     Minute,
     Second,
     Fraction,
     Offset,
+    Zone,
 }
 
 fn parts(letter: char) -> &'static [Part] {
@@ -47,25 +49,28 @@ fn parts(letter: char) -> &'static [Part] {
         'F' | 'D' => &[Part::Year, Part::Month, Part::Day],
         'T' => &[Part::Hour, Part::Minute, Part::Second],
         'R' => &[Part::Hour, Part::Minute],
-        'Y' | 'y' => &[Part::Year],
+        'Y' | 'y' | 'C' => &[Part::Year],
         'm' | 'b' | 'B' | 'h' => &[Part::Month],
         'd' | 'e' => &[Part::Day],
         'j' => &[Part::DayOfYear],
         'G' | 'g' => &[Part::WeekYear],
         'U' | 'V' | 'W' => &[Part::Week],
         'A' | 'a' | 'u' | 'w' => &[Part::Weekday],
-        'H' | 'k' | 'I' | 'l' => &[Part::Hour],
+        'H' | 'k' => &[Part::Hour],
+        'I' | 'l' => &[Part::Hour, Part::HourOf12],
         'P' | 'p' => &[Part::Half],
         'M' => &[Part::Minute],
         'S' => &[Part::Second],
         'f' | 'N' => &[Part::Fraction],
-        'z' | 'Q' => &[Part::Offset],
+        'z' => &[Part::Offset],
+        'Q' => &[Part::Zone],
         _ => &[],
     }
 }
 
 /// An error message for a directive that the parser would silently ignore: one together with `%s`, one that repeats a
-/// part, and a week or a day of the year together with a month and a day.
+/// part, a week or a day of the year together with a month and a day, and the half of a day with an hour of 24. Also for
+/// an hour of 12 without its half, which could be either.
 pub(super) fn without_effect(layout: &str) -> Option<String> {
     let all: Vec<(&str, &[Part])> =
         directives(layout).map(|directive| (&layout[directive.place], parts(directive.letter))).collect();
@@ -74,14 +79,20 @@ pub(super) fn without_effect(layout: &str) -> Option<String> {
     for (nth, &(directive, parts)) in all.iter().enumerate() {
         for &part in parts {
             if let Some(moment) = moment
-                && !matches!(part, Part::Moment | Part::Fraction | Part::Offset)
+                && !matches!(part, Part::Moment | Part::Fraction)
             {
                 return Some(format!("{directive} has no effect beside {moment}, which is already the complete time"));
             }
             if has_day && matches!(part, Part::DayOfYear | Part::WeekYear | Part::Week) {
                 return Some(format!("{directive} has no effect beside a month and a day"));
             }
-            let again = all[nth + 1..].iter().find(|(_, parts)| parts.contains(&part) && part != Part::Offset);
+            if part == Part::Half && teller(Part::HourOf12).is_none() {
+                return Some(format!("{directive} has no effect without %I, the hour of 12"));
+            }
+            if part == Part::HourOf12 && teller(Part::Half).is_none() {
+                return Some(format!("{directive} needs %p: its hour may be of either half of the day"));
+            }
+            let again = all[nth + 1..].iter().find(|(_, parts)| parts.contains(&part));
             if let Some((again, _)) = again {
                 return Some(format!("{directive} has no effect: {again} sets the same"));
             }
@@ -102,9 +113,17 @@ mod tests {
 
     #[test]
     fn directives_without_effect_are_named() {
-        for good in
-            ["%d/%b/%Y:%H:%M:%S %z", "%s%.f", "%s.%f %z", "%a, %d %b %Y %T", "%G-W%V-%u", "%Y-%j", "%z %Q", "%é"]
-        {
+        for good in [
+            "%d/%b/%Y:%H:%M:%S %z",
+            "%s%.f",
+            "%s.%f",
+            "%a, %d %b %Y %T",
+            "%F %I:%M %p",
+            "%G-W%V-%u",
+            "%Y-%j",
+            "%z %Q",
+            "%é",
+        ] {
             assert_eq!(without_effect(good), None, "{good}");
         }
         let check =
@@ -113,6 +132,14 @@ mod tests {
         check("%F %V", "%V has no effect beside a month and a day");
         check("%b %d %Y %j", "%j has no effect beside a month and a day");
         check("%F %y", "%F has no effect: %y sets the same");
+        check("%s %z", "%z has no effect beside %s, which is already the complete time");
+        check("%s %Q", "%Q has no effect beside %s, which is already the complete time");
+        check("%C %Y-%m-%d", "%C has no effect: %Y sets the same");
+        check("%C%y", "%C has no effect: %y sets the same");
+        check("%H %p", "%p has no effect without %I, the hour of 12");
+        check("%T %P", "%P has no effect without %I, the hour of 12");
+        check("%I:%M", "%I needs %p: its hour may be of either half of the day");
+        check("%z %z", "%z has no effect: %z sets the same");
         check("%s %s", "%s has no effect: %s sets the same");
     }
 }

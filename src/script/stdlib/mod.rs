@@ -21,7 +21,7 @@ mod values;
 
 use std::time::{Instant, SystemTime};
 
-use mlua::{Lua, Table};
+use mlua::{Lua, LuaString, Table, Value};
 
 use super::Config;
 
@@ -45,7 +45,22 @@ pub(crate) fn install(lua: &Lua, globals: &Table, config: &Config) -> mlua::Resu
     hash::install(lua, globals)?;
     time::install(lua, globals, SystemTime::now)?;
     logger::install(lua, globals, Instant::now)?;
+    name_functions(lua, globals)?;
     settings::install(lua, globals, &config.vars)
+}
+
+/// Lets errors name a function that is called without a name, as by `pcall(time.parse, …)`: Lua looks it up in this
+/// table of its registry, which already has Lua's own functions.
+fn name_functions(lua: &Lua, globals: &Table) -> mlua::Result<()> {
+    let loaded: Table = lua.named_registry_value("_LOADED")?;
+    for pair in globals.pairs::<LuaString, Value>() {
+        if let (name, Value::Table(library)) = pair?
+            && !loaded.contains_key(&name)?
+        {
+            loaded.raw_set(name, library)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
