@@ -63,6 +63,11 @@ enum Distrust {
         path = path.display()
     )]
     OpenDirectory { mode: u32, path: PathBuf },
+    #[error(
+        "its directory is world-writable, so others could replace it (mode {mode:04o}): chmod o-w {path}",
+        path = path.display()
+    )]
+    Replaceable { mode: u32, path: PathBuf },
     #[error("it has more than {0} bytes")]
     TooLarge(u64),
 }
@@ -160,11 +165,28 @@ pub fn create_dir(dir: &Path) -> io::Result<()> {
 /// # Errors
 /// The system's, or others can replace files.
 pub fn check_dir(dir: &Path) -> io::Result<()> {
-    let mode = fs::metadata(dir)?.mode();
-    if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
-        return Err(Distrust::OpenDirectory { mode: mode & 0o7777, path: dir.to_owned() }.into());
+    match open_mode(dir)? {
+        Some(mode) => Err(Distrust::OpenDirectory { mode, path: dir.to_owned() }.into()),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Why others could replace the file: they can write to its directory. `None` if they cannot, or if there is no such
+/// directory.
+#[must_use]
+pub fn replaceable(path: &Path) -> Option<String> {
+    let mode = open_mode(parent(path)).ok()??;
+    Some(Distrust::Replaceable { mode, path: parent(path).to_owned() }.to_string())
+}
+
+/// The mode of a directory in which others can replace files.
+fn open_mode(dir: &Path) -> io::Result<Option<u32>> {
+    let mode = fs::metadata(dir)?.mode();
+    Ok((mode & OTHERS_WRITE != 0 && mode & STICKY == 0).then_some(mode & 0o7777))
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The effective user id.
@@ -194,8 +216,8 @@ pub fn free_bytes(dir: &Path) -> io::Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-/// Opens a file for writing: not through a link, and only if it has one name, belongs here, and is not
-/// world-writable.
+/// Opens a file for writing: not through a link, and only if it has one name, belongs here, and others can neither
+/// write to it nor replace it.
 fn ours(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let file = open_with(options.mode(0o600).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW), path)?;
     let found = file.metadata()?;
@@ -205,7 +227,10 @@ fn ours(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     }
     belongs_here(&found, path)?;
     closed(&found, path)?;
-    Ok(file)
+    match open_mode(parent(path))? {
+        Some(mode) => Err(Distrust::Replaceable { mode, path: parent(path).to_owned() }.into()),
+        None => Ok(file),
+    }
 }
 
 /// Opens a file. Opening something other than a regular file can fail with a misleading error (a pipe without a
@@ -239,8 +264,7 @@ fn belongs_here(found: &Metadata, path: &Path) -> io::Result<()> {
     if owner == user || owner == 0 {
         return Ok(());
     }
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if user == 0 && fs::metadata(dir)?.uid() == owner {
+    if user == 0 && fs::metadata(parent(path))?.uid() == owner {
         return Ok(());
     }
     Err(Distrust::Owner { owner, user, path: path.to_owned() }.into())
@@ -386,5 +410,15 @@ mod tests {
         }
         fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
         refused(check_dir(dir.path()), &format!("(mode 0777): chmod o-w {}", dir.path().display()));
+        let file = dir.path().join("file");
+        let why = format!(
+            "its directory is world-writable, so others could replace it (mode 0777): chmod o-w {}",
+            dir.path().display()
+        );
+        refused(append(&file), &why);
+        assert_eq!(replaceable(&file), Some(why));
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o1777)).unwrap();
+        append(&file).unwrap();
+        assert_eq!(replaceable(&file), None);
     }
 }

@@ -31,7 +31,7 @@ mod url;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::core::env_proxy;
+use crate::core::{env_proxy, named_file};
 pub use in_force::{InForce, WrittenIn};
 use problem::Complaint;
 pub use problem::{Problem, SettingsError};
@@ -60,6 +60,7 @@ pub fn load(
 ) -> Result<Settings, SettingsError> {
     let (typed, problems) = read(config, flags, environment)?;
     let mut settings = resolve::resolve(&typed, problems, machine)?;
+    settings.warnings.extend(replaceable(config));
     settings.warnings.extend(proxy_warnings(environment));
     Ok(settings)
 }
@@ -76,6 +77,7 @@ pub fn delivery(
 ) -> Result<DeliverySettings, SettingsError> {
     let (typed, problems) = read(config, flags, environment)?;
     let mut settings = resolve::delivery(&typed, problems, machine)?;
+    settings.warnings.extend(replaceable(config));
     settings.warnings.extend(proxy_warnings(environment));
     Ok(settings)
 }
@@ -190,6 +192,12 @@ pub fn in_force(
 ) -> Result<Vec<InForce>, SettingsError> {
     let (typed, _) = read(config, flags, environment)?;
     Ok(in_force::of(&typed))
+}
+
+/// A warning if others can replace the settings file.
+fn replaceable(config: Option<&Path>) -> Option<String> {
+    let config = config?;
+    named_file::replaceable(config).map(|why| format!("{} is trusted: {why}", config.display()))
 }
 
 /// The value may have a password, so it is not shown.

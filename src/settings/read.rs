@@ -153,6 +153,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Warns if others can replace a file that controls the program.
+    fn warn_if_replaceable(&mut self, row: &'static Row, path: &Path) {
+        if let Some(why) = named_file::replaceable(path) {
+            self.warn(format!("{} is trusted, {}: {why}", path.display(), self.origin(row)));
+        }
+    }
+
     /// A path to a file that can be read, is not empty, and has valid content.
     fn file_with(
         &mut self,
@@ -166,7 +173,10 @@ impl<'a> Reader<'a> {
                 Complaint::new(format!("{} is empty", path.display()), "write its content, or name another file")
             }
             Ok(content) => match check(&content) {
-                Ok(()) => return Some(path),
+                Ok(()) => {
+                    self.warn_if_replaceable(&key.row, &path);
+                    return Some(path);
+                }
                 Err(Complaint { what, fix }) => Complaint::new(format!("{}: {what}", path.display()), fix),
             },
             Err(error) => Complaint::new(

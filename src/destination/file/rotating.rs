@@ -86,9 +86,7 @@ impl RotatingFile {
             return Ok(open);
         }
         if self.lock.is_none() {
-            let path = &self.config.path;
-            named_file::check_dir(path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
-            let locked = named_file::lock(&beside(path, "lock"))?;
+            let locked = named_file::lock(&beside(&self.config.path, "lock"))?;
             self.lock = Some(locked.ok_or_else(|| {
                 io::Error::new(io::ErrorKind::ResourceBusy, "another process writes to it; give each a path of its own")
             })?);

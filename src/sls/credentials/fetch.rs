@@ -177,20 +177,29 @@ impl Fetcher {
         sts::read(&answer, step, provider)
     }
 
-    /// Reads a file with secrets, and warns once if it is world-readable.
+    /// Reads a file with secrets, and warns once if others can read or replace it.
     async fn read(&self, path: &Path, most: u64) -> Result<Vec<u8>, FetchError> {
         let file = path.to_owned();
-        let found =
-            blocking(move || named_file::read_trusted(&file, most).map(|text| (text, named_file::is_public(&file))));
-        let (text, is_public) = found.await.map_err(|error: io::Error| {
+        let found = blocking(move || named_file::read_trusted(&file, most).map(|text| (text, weakness(&file))));
+        let (text, weakness) = found.await.map_err(|error: io::Error| {
             let refused = FetchError::refused(format!("{} cannot be read: {error}", path.display()), None);
             if error.kind() == io::ErrorKind::NotFound { refused.absent() } else { refused }
         })?;
-        if is_public && self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned()) {
-            tracing::warn!("a secret is world-readable: chmod o-r {} (in Kubernetes an fsGroup)", path.display());
+        if let Some(why) = weakness
+            && self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned())
+        {
+            tracing::warn!("{why}");
         }
         Ok(text)
     }
+}
+
+/// What others can do with a file with secrets.
+fn weakness(path: &Path) -> Option<String> {
+    if named_file::is_public(path) {
+        return Some(format!("a secret is world-readable: chmod o-r {} (in Kubernetes an fsGroup)", path.display()));
+    }
+    named_file::replaceable(path).map(|why| format!("{} is trusted: {why}", path.display()))
 }
 
 fn endless(key: AccessKey, provider: String) -> Session {

@@ -53,6 +53,28 @@ fn settings_that_weaken_security_are_allowed_with_a_warning() {
 }
 
 #[test]
+fn files_in_a_directory_that_others_can_write_get_a_warning() {
+    let typed = Typed::new();
+    let permit = |mode| {
+        for dir in ["", "scripts"] {
+            fs::set_permissions(typed.path(dir), fs::Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    permit(0o777);
+    let warnings = typed.good(MINIMAL).warnings;
+    for file in ["forwarder.toml", "scripts/transform.lua", "hec.token"] {
+        let says = |warning: &&String| {
+            warning.starts_with(&format!("{} is trusted", typed.path(file).display()))
+                && warning
+                    .contains("its directory is world-writable, so others could replace it (mode 0777): chmod o-w ")
+        };
+        assert_eq!(warnings.iter().filter(says).count(), 1, "{file}: {warnings:?}");
+    }
+    permit(0o1777);
+    assert!(typed.good(MINIMAL).warnings.is_empty());
+}
+
+#[test]
 fn a_token_file_that_others_can_read_gets_a_warning() {
     let text = MINIMAL.replace("token_file = \"hec.token\" ", "token = \"t\"");
     let typed = Typed::new();
