@@ -81,15 +81,15 @@ impl Journal {
     /// complete: the line feed is added. A file that does not begin like ours belongs to another program and is not
     /// changed.
     fn mend(&mut self) -> io::Result<()> {
-        let whole = end_of_lines(&self.file, self.len)?;
-        if whole == self.len {
-            return Ok(());
-        }
         if !self.begins_as_ours()? {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "it does not begin with a dead letter: it is some other file; move it away, or name another directory",
             ));
+        }
+        let whole = end_of_lines(&self.file, self.len)?;
+        if whole == self.len {
+            return Ok(());
         }
         let mut tail = vec![0; usize::try_from(self.len - whole).map_err(io::Error::other)?];
         self.file.read_exact_at(&mut tail, whole)?;

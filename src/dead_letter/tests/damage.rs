@@ -38,8 +38,8 @@ fn a_torn_record_longer_than_a_search_block_is_found() {
 }
 
 #[test]
-fn a_file_that_does_not_begin_with_a_dead_letter_is_not_truncated() {
-    for content in ["user secret", "line\nuser secret", "{\"time\":1}\n{\"v\":1"] {
+fn a_file_that_does_not_begin_with_a_dead_letter_is_refused_and_not_changed() {
+    for content in ["user secret", "precious\n", "\n", "line\nuser secret", "{\"time\":1}\n{\"v\":1"] {
         let dir = dir_with(content.as_bytes());
         let error = open(dir.path()).unwrap_err();
         assert!(error.to_string().contains("it does not begin with a dead letter"), "{error}");
