@@ -46,7 +46,11 @@ pub(super) fn start(
     let identity = file.identity();
     let made = hooks(file.script.clone());
     let is_other = |kept: &Script| kept.name == file.script.name && kept.version != file.script.version;
-    let Some(kept) = kept(state, kept_as).filter(is_other) else {
+    let kept = kept(state, kept_as).unwrap_or_else(|why| {
+        warn!("{why}");
+        None
+    });
+    let Some(kept) = kept.filter(is_other) else {
         return Ok(Started { hooks: made?, refused: None });
     };
     let why = match made {
@@ -64,9 +68,10 @@ pub(super) fn start(
     Ok(Started { hooks, refused: Some(identity) })
 }
 
-/// Keeps the running version whenever it changes. Never returns.
+/// Keeps the running version whenever it changes. Never returns. What cannot be read is replaced without another warning:
+/// [`start`] has read it, too.
 pub(super) async fn keep(hooks: &Hooks, state: StateDir, kept_as: &str) {
-    let mut kept = kept(&state, kept_as).map(|script| script.version);
+    let mut kept = kept(&state, kept_as).ok().flatten().map(|script| script.version);
     let mut was_told = false;
     loop {
         let running = hooks.script();
@@ -86,21 +91,15 @@ pub(super) async fn keep(hooks: &Hooks, state: StateDir, kept_as: &str) {
     }
 }
 
-/// The version that was kept.
-fn kept(state: &StateDir, kept_as: &str) -> Option<Script> {
+/// The version that was kept, or why it is not used.
+fn kept(state: &StateDir, kept_as: &str) -> Result<Option<Script>, String> {
     match state.read(kept_as, MAX_BYTES) {
-        Ok(content) => {
-            let content = content?;
-            let script = Script::from_kept(&content);
-            if script.is_none() {
-                warn!("{kept_as} in the state directory is damaged and is not used");
-            }
-            script
-        }
-        Err(error) => {
-            warn!("the last good script cannot be read from the state directory: {error}");
-            None
-        }
+        Ok(None) => Ok(None),
+        Ok(Some(content)) => match Script::from_kept(&content) {
+            Some(script) => Ok(Some(script)),
+            None => Err(format!("{kept_as} in the state directory is damaged and is not used")),
+        },
+        Err(error) => Err(format!("the last good script cannot be read from the state directory: {error}")),
     }
 }
 
@@ -108,6 +107,7 @@ fn kept(state: &StateDir, kept_as: &str) -> Option<Script> {
 mod tests {
     use super::*;
     use crate::app::reload::tests::hooks_of;
+    use crate::core::test_log::log;
 
     const GOOD: &str = "function process(log) return log end";
 
@@ -140,6 +140,16 @@ mod tests {
             assert_eq!(text, GOOD);
             assert!(warning.as_ref().is_some_and(|warning| warning.contains(why)), "{why}: {warning:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kept_version_that_cannot_be_used_is_told_once() {
+        let (_log, lines) = log();
+        let (_dir, state) = with_kept(GOOD);
+        state.write(&name(None), b"{").unwrap();
+        let Started { hooks, .. } = start(saved(GOOD, ""), &state, &name(None), hooks_of).unwrap();
+        let _ = tokio::time::timeout(POLL_INTERVAL / 2, keep(&hooks, state, &name(None))).await;
+        assert_eq!(lines.text().matches("is damaged and is not used").count(), 1, "{}", lines.text());
     }
 
     #[test]
