@@ -127,6 +127,7 @@ fn spliced(text: &str, expected: &str) {
 fn json_that_would_break_a_reader_is_repaired_or_stays_text() {
     spliced(r#"{"u":"\ud83d"}"#, r#"{"u":"\ufffd"}"#);
     spliced(r#"{"\uDE00\ud83d\ude00":["\ud83d\u0041"]}"#, r#"{"\ufffd\ud83d\ude00":["\ufffd\u0041"]}"#);
+    spliced(r#"{"\ud83d":1,"\ude00":2}"#, r#""{\"\\ud83d\":1,\"\\ude00\":2}""#);
     spliced("{\"e\":1e999}", r#""{\"e\":1e999}""#);
     let long = format!("[1{}]", "0".repeat(400));
     spliced(&long, &format!("{long:?}"));

@@ -14,6 +14,7 @@ use accept::{Accepted, MAX_LEVELS};
 pub(crate) mod accept;
 mod check;
 pub(crate) mod lazy;
+mod repaired_keys;
 pub(crate) mod scan;
 mod string_ends;
 

@@ -2,7 +2,7 @@
 
 use super::check;
 use super::check::Look;
-use super::scan;
+use super::{repaired_keys, scan};
 
 /// Default maximum nesting of objects and arrays. Receivers fail at a depth of about 128, and some then reject the
 /// whole request.
@@ -55,6 +55,9 @@ pub(super) fn accept(text: &[u8], most: i64, mended: &mut Vec<u8>) -> Result<Acc
         return Err(Refusal::Levels(most));
     }
     scan::mend_surrogates(mended);
+    if mended != text && repaired_keys::is_any_twice(mended) {
+        return Err(Refusal::RepairedKeys);
+    }
     join_lines(mended);
     Ok(if mended == text { Accepted::AsItIs } else { Accepted::Mended })
 }
@@ -74,6 +77,8 @@ pub(crate) enum Refusal {
     Syntax { line: usize, column: usize },
     #[error("nested deeper than {0} levels")]
     Levels(i64),
+    #[error("two keys of an object are the same when invalid characters are replaced by U+FFFD")]
+    RepairedKeys,
     #[error("a number beyond 1.8e308, which most readers refuse, at line {line}, column {column}")]
     Number { line: usize, column: usize },
 }

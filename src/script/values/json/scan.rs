@@ -124,7 +124,7 @@ fn value_len(text: &[u8]) -> usize {
 }
 
 /// Length of the string at the start of the text, including the quotes.
-fn string_len(text: &[u8]) -> usize {
+pub(super) fn string_len(text: &[u8]) -> usize {
     let mut at = 1;
     while let Some(found) = text.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
         at += found;
