@@ -1,5 +1,5 @@
 -- Iterates over all matches of a text, so that the time limit can stop it between two of them.
-local next_match, replace, concat, sub, type = ...
+local next_match, replace, concat, sub, type, tostring = ...
 
 -- Moves `at` past the match, and returns the groups.
 local function step(at, first, last, ...)
@@ -23,7 +23,8 @@ local function replacement_of(text, new, first, last, ...)
   if type(new) == "table" then value = new[(...)] else value = new(...) end
   if not value then return sub(text, first, last) end
   local kind = type(value)
-  if kind == "string" or kind == "number" then return value end
+  if kind == "string" then return value end
+  if kind == "number" then return tostring(value) end
   return false, "invalid replacement value (a " .. kind .. ")"
 end
 

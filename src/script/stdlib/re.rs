@@ -48,6 +48,8 @@ pub(super) fn install(lua: &Lua, globals: &Table, limit: Duration) -> mlua::Resu
         lua.globals().get::<Table>("table")?.get::<Function>("concat")?,
         lua.globals().get::<Table>("string")?.get::<Function>("sub")?,
         lua.globals().get::<Function>("type")?,
+        // Ours, which writes all digits of a float.
+        globals.get::<Function>("tostring")?,
     ))?;
     for name in ["gmatch", "gsub"] {
         library.set(name, raising(lua, walkers.get(name)?)?)?;
@@ -418,6 +420,8 @@ mod tests {
         check("local s, n = re.gsub('a b', '[a-z]', string.upper) assert(s == 'A B' and n == 2)");
         check("assert(re.gsub('k=v', '(k)=(v)', function(k, v) return v .. k end) == 'vk')");
         check("assert(re.gsub('abc', 'x*', function() return '-' end) == '-a-b-c-')");
+        check("assert(re.gsub('ab', '[ab]', { a = 6 / 2, b = 0.1 + 0.2 }) == '30.30000000000000004')");
+        check("assert(re.gsub('a', 'a', function() return 6 / 2 end) == '3' and re.gsub('a', 'a', 6 / 2) == '3')");
         check("assert(re.gsub('aaa', 'a', function() return 'b' end, 1) == 'baa' and re.gsub(12, 1, 3) == '32')");
     }
 
