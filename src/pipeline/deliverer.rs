@@ -339,6 +339,7 @@ impl<S: Source, K: Destination> Shard<S, K> {
             let Err(excess) = verdict else {
                 retry_log.recovered();
                 self.account.goes_on(Wait::Destination);
+                self.tell_rejected(batch, &rejected);
                 return Ok(rejected);
             };
             paused.get_or_insert_with(|| self.pause());
@@ -418,11 +419,28 @@ impl<S: Source, K: Destination> Shard<S, K> {
         called(&all[output].name, all.len() == 1)
     }
 
+    /// Logs rejected events, of many with the same code only some.
+    fn tell_rejected(&self, batch: &Batch, rejected: &[UndeliveredEvent]) {
+        let now = Instant::now();
+        let mut throttle = self.rejections.lock().unwrap_or_else(PoisonError::into_inner);
+        for event in rejected {
+            if let Some(more) = throttle.due(event.output, &event.code, now) {
+                self.warn_rejected(batch, event, more);
+            }
+        }
+    }
+
+    /// Logs a rejected event, and how many `more` there were since the last such line.
+    fn warn_rejected(&self, batch: &Batch, event: &UndeliveredEvent, more: u64) {
+        let (log, who) = (event.log(batch), self.called(event.output));
+        let (code, reason, more) = (&event.code, &event.message, (more > 0).then_some(more));
+        warn!(shard = %self.name, log, code, reason, more, "{who} refuses a log for good");
+    }
+
     fn halt_rejected(&self, batch: &Batch, rejected: &[UndeliveredEvent]) {
-        let log = rejected[0].log(batch);
         let first = &rejected[0];
-        let who = self.called(rejected[0].output);
-        warn!(shard = %self.name, log, code = first.code, reason = first.message, "{who} refuses a log for good");
+        let (log, who) = (first.log(batch), self.called(first.output));
+        self.warn_rejected(batch, first, 0);
         // The message may quote the log: it is for the program's log and for dead letters, not for the status.
         let why =
             format!("{who} refuses log {log} of the page at {} for good ({})", batch.page.cursor.when(), first.code);

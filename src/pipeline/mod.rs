@@ -28,6 +28,7 @@ mod letter_turn;
 mod page_size;
 mod parts;
 mod reader;
+mod rejection_throttle;
 mod returning;
 mod room;
 mod route;
@@ -63,6 +64,7 @@ pub use isolation::Isolation;
 use late::LateStep;
 use letter_queue::LetterQueue;
 pub use parts::SLOW_PAGE;
+use rejection_throttle::RejectionThrottle;
 pub use returning::{MissedEvents, bring_back};
 pub use route::{OnReject, Route};
 use tap::Taps;
@@ -182,6 +184,7 @@ pub async fn run<S: Source, K: Destination>(
     account.acquired();
     let shard = Shard {
         rejects: Mutex::new(Breaker::new(pipeline.dead_letters.max_share)),
+        rejections: Mutex::default(),
         letter_queue: LetterQueue::default(),
         writing: tokio::sync::Mutex::new(retry_log(&name, "write dead letters")),
         id,
@@ -223,6 +226,8 @@ struct Shard<S, K> {
     deletions: u64,
     /// Tracks refused events. A standard mutex, because it is never held across an await.
     rejects: Mutex<Breaker>,
+    /// The logged rejections.
+    rejections: Mutex<RejectionThrottle>,
     /// How many batches are paused: no later batch is sent.
     paused: watch::Sender<u32>,
     /// Number of batches in flight.

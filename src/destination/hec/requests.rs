@@ -164,7 +164,7 @@ impl Requests {
                         Next::Halve => self.notices.halving(member.url(), &verdict, plain.len(), events),
                         Next::Reject(times) => {
                             self.blame_request(&verdict, how, permit);
-                            let verdict = reject_unanswered(&member, batch, &range, &verdict, times);
+                            let verdict = reject_unanswered(&member, &verdict, times);
                             return Some(Settled { range, verdict, member, failures, waits: None });
                         }
                     }
@@ -354,11 +354,7 @@ fn of_fallback(verdict: Verdict, fallback: Option<&str>) -> Verdict {
     }
 }
 
-fn reject_unanswered(member: &Member, batch: &Output, range: &Range<usize>, failed: &Verdict, times: u32) -> Verdict {
+fn reject_unanswered(member: &Member, failed: &Verdict, times: u32) -> Verdict {
     member.tally.unanswered();
-    let verdict = ended_by_its_event(failed, times);
-    if let Verdict::Event { reason, .. } = &verdict {
-        tracing::warn!(event = range.start, shard = %batch.shard, "HEC: an event is refused for good: {reason}");
-    }
-    verdict
+    ended_by_its_event(failed, times)
 }

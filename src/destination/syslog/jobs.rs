@@ -77,7 +77,6 @@ impl Jobs {
     /// One of its events is refused for good.
     pub(super) fn reject(&mut self, id: Id, event: usize, reason: String) {
         if let Some(open) = self.open.get_mut(&id) {
-            tracing::warn!(event, shard = %open.job.batch.shard, "syslog: an event is refused for good: {reason}");
             let code = "syslog".to_owned();
             open.rejected.push(Rejected { event, rejection: Rejection::Refused, code, reason });
         }

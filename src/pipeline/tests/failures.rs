@@ -174,3 +174,11 @@ async fn a_failed_log_is_logged_once_with_its_fate() {
         assert!(warnings.contains(&expected), "{on_error:?}: {warnings}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn many_rejected_events_are_logged_once_with_the_full_name_of_the_shard() {
+    let logs = ["a:keep", "b:two", "c:keep", "d:two", "e:keep", "f:keep", "g:keep", "h:keep"];
+    let warnings = warnings_of(OnError::DeadLetter, &page(&logs)).await;
+    assert_eq!(warnings.matches("refuses a log for good").count(), 1, "{warnings}");
+    assert!(warnings.contains("shard=logstore/3 log=1 code=\"fake 6\" reason=\"no\""), "{warnings}");
+}

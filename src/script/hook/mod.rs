@@ -72,6 +72,13 @@ pub struct Meta {
     pub shard: ShardId,
 }
 
+impl Meta {
+    /// Its source and its number, as log lines name a shard.
+    fn shard_name(&self) -> String {
+        format!("{}/{}", self.source, self.shard)
+    }
+}
+
 /// The cost of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {

@@ -23,7 +23,7 @@ impl Hook {
             // The old version is dropped here, and shuts down.
             Ok(next) => *self = next,
             Err(fault) => {
-                warn!(shard = %self.meta.shard, in_force = %self.script.version, "keeps the script it has: {fault}");
+                warn!(shard = %self.meta.shard_name(), in_force = %self.script.version, "keeps the script it has: {fault}");
                 self.refused = Some(script.version.clone());
             }
         }
@@ -33,7 +33,7 @@ impl Hook {
         let load = |state: Option<&KeptState>| {
             Self::load_with(script, &self.config, self.formats.clone(), self.meta.clone(), state)
         };
-        let shard = self.meta.shard;
+        let shard = self.meta.shard_name();
         match self.vm.as_ref().map(|vm| state::read(&vm.globals)) {
             Some(Ok(Some(state))) => match load(Some(&state)) {
                 Ok(next) if next.vm.as_ref().is_some_and(|vm| state.is_wanted(&vm.globals)) => return Ok(next),
@@ -62,7 +62,7 @@ impl Drop for Hook {
                     ScriptFault::TopLevel(raised) => raised,
                     limit => limit.to_string(),
                 };
-                warn!(shard = %self.meta.shard, version = %self.script.version, "the script's shutdown failed: {why}");
+                warn!(shard = %self.meta.shard_name(), version = %self.script.version, "the script's shutdown failed: {why}");
             }
         }
     }
