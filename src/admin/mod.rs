@@ -27,8 +27,10 @@ mod page;
 mod process;
 mod reason;
 mod reasons;
+mod shard_names;
 mod snapshot;
 mod status;
+mod unread;
 mod unwritten;
 mod verdict;
 

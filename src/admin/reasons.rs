@@ -7,7 +7,9 @@ use tokio::time::Instant;
 
 use super::memory_wait::{REMEDY, memory_wait};
 use super::reason::{Effect, Reason, State};
+use super::shard_names::names;
 use super::snapshot::{Snapshot, SourceSnapshot};
+use super::unread;
 use super::unwritten::{self, unwritten};
 use crate::core::count::count;
 use crate::core::cursor::ShardName;
@@ -18,9 +20,6 @@ use crate::core::ledger::{Ask, ShardLedger, Wait};
 use crate::destination::{DestinationStatus, Health, IsolationMode, called};
 use crate::group::ShortOf;
 use crate::pipeline::SLOW_PAGE;
-
-/// Maximum number of shards that a reason names.
-const MAX_NAMED: usize = 5;
 
 /// Without an answered heartbeat for this long, no shard is kept: the heartbeat interval is shorter, and so is,
 /// usually, the group's timeout.
@@ -73,6 +72,7 @@ fn of_source(source: &SourceSnapshot, snapshot: &Snapshot) -> Vec<Reason> {
     reasons.extend(probe(source, snapshot));
     reasons.extend(memory(source, snapshot));
     shards(source, snapshot, &mut reasons);
+    reasons.extend(unread::reasons(source, snapshot));
     reasons
 }
 
@@ -375,14 +375,6 @@ fn asked(ask: Ask, what: &str, held: &BTreeMap<&ShardName, &ShardLedger>, now: I
 /// Names the source if there are several.
 fn of(source: &SourceSnapshot, snapshot: &Snapshot) -> String {
     if snapshot.sources.len() > 1 { format!(" of source {}", source.name) } else { String::new() }
-}
-
-/// `shard a/1`, `shards a/1, a/2`, `shards a/1, a/2, a/3, a/4, a/5 and 3 more`.
-pub(super) fn names<'a>(shards: impl ExactSizeIterator<Item = &'a ShardName>) -> String {
-    let all = shards.len();
-    let named: Vec<String> = shards.take(MAX_NAMED).map(ToString::to_string).collect();
-    let more = if all > named.len() { format!(" and {} more", all - named.len()) } else { String::new() };
-    format!("{} {}{more}", if all == 1 { "shard" } else { "shards" }, named.join(", "))
 }
 
 fn wait(number: u64) -> &'static str {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::core::budget::SourceMemory;
-use crate::core::cursor::{ShardId, ShardName};
+use crate::core::cursor::{ShardId, ShardName, SourceName};
 use crate::core::drop_reasons::DropReasons;
 use crate::core::failing::Failing;
 use crate::core::ledger::{Counts, ShardLedger};
@@ -16,6 +16,7 @@ use crate::dead_letter::DeadLettersOnDisk;
 use crate::destination::DestinationStatus;
 use crate::group::ShortOf;
 use crate::script::Reloads;
+use crate::sls::shard_state::Judged;
 use crate::sls::{CallError, KeyStatus};
 
 /// The state of the program at one moment.
@@ -88,6 +89,8 @@ pub struct SourceSnapshot {
     pub retention: Option<Duration>,
     /// The consumer that last saved each checkpoint, if that was looked up.
     pub owners: Vec<ShardOwner>,
+    /// The shards that need attention and that this process did not hold at the last look, worst first.
+    pub unread: Vec<Judged>,
     /// The number of shards of the logstore, if that was looked up.
     pub listed_shards: Option<u64>,
     /// Requests sent, by call.
@@ -100,6 +103,17 @@ pub struct SourceSnapshot {
     pub timings: TimingsRead,
     /// Its part of the memory.
     pub memory: SourceMemory,
+}
+
+impl SourceSnapshot {
+    /// The shards that no process reads, as far as is known.
+    pub(super) fn unread<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = (ShardName, &'a Judged)> {
+        let named = self.unread.iter().map(|judged| {
+            let shard = ShardId(judged.seen.shard);
+            (ShardName { source: SourceName::new(&self.name), shard }, judged)
+        });
+        named.filter(|(shard, _)| !snapshot.shards.get(shard).is_some_and(|entry| entry.held))
+    }
 }
 
 /// The consumer that last saved the checkpoint of a shard. SLS does not report who holds a shard, but the holder saves

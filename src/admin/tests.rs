@@ -111,6 +111,7 @@ pub(super) fn snapshot() -> Snapshot {
             ShardOwner { shard: ShardId(2), consumer: "g-host-7".into(), saved_at: 100 },
             ShardOwner { shard: ShardId(5), consumer: "g-other-<1>".into(), saved_at: 45 },
         ],
+        unread: Vec::new(),
         calls: vec![("pull", 7)],
         errors: vec![CallError { call: "pull", code: "Unauthorized".into(), count: 3 }],
         probe: Some(ProbeStatus {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::headline::Headline;
 use super::reason::{Effect, Reason, State};
-use super::reasons::{names, reasons};
+use super::reasons::reasons;
+use super::shard_names::names;
 use super::snapshot::{GroupHealth, Snapshot, SourceSnapshot};
 use crate::core::cursor::ShardName;
 use crate::core::duration::roughly;
@@ -70,7 +71,7 @@ pub(super) fn verdict(snapshot: &Snapshot) -> Verdict {
         Some(within) => Headline::Losing(within),
         None if stands_by(snapshot) => Headline::StandingBy,
         None if is_paused => Headline::Paused,
-        None if !stopped.is_empty() => Headline::PausedInPart(names(stopped.iter().copied())),
+        None if !stopped.is_empty() => Headline::PausedInPart(names(stopped.iter())),
         None if waits || (lag >= BEHIND && waits_in_memory(snapshot)) => Headline::Waiting,
         None if lag >= BEHIND => match snapshot.lag_change {
             Some(change) if change > -STEADY => Headline::Late,
@@ -95,13 +96,15 @@ pub(super) fn verdict(snapshot: &Snapshot) -> Verdict {
     Verdict { headline, reasons }
 }
 
-/// The shards of which no log is read or delivered until somebody acts.
-fn stopped(snapshot: &Snapshot) -> Vec<&ShardName> {
+/// The shards of which no log is read or delivered until somebody acts, those that no process reads included.
+fn stopped(snapshot: &Snapshot) -> Vec<ShardName> {
     let is_refused = |entry: &ShardLedger| {
         [Ask::Locate, Ask::Pull].iter().any(|ask| entry.failing.get(ask).is_some_and(|why| why.is_trouble(snapshot.at)))
     };
     let held = snapshot.shards.iter().filter(|(_, entry)| entry.held);
-    held.filter(|(_, entry)| entry.standstill().is_some() || is_refused(entry)).map(|(shard, _)| shard).collect()
+    let ours = held.filter(|(_, entry)| entry.standstill().is_some() || is_refused(entry));
+    let unread = snapshot.sources.iter().flat_map(|source| source.unread(snapshot)).map(|(shard, _)| shard);
+    ours.map(|(shard, _)| shard.clone()).chain(unread).collect()
 }
 
 /// Whether this process is a member of its groups, and none of them gave it a shard.

@@ -313,6 +313,7 @@ impl Watched for PatternState {
             certificate_end: self.sls.certificate_end(),
             retention: None,
             owners: Vec::new(),
+            unread: Vec::new(),
             listed_shards: None,
             calls: self.sls.errors().sent(),
             errors: self.sls.errors().read(),

@@ -9,11 +9,10 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::error::Error;
+use super::group_look::{Found, GroupLook};
 use super::group_state::GroupState;
 use super::heartbeat_thread::Heartbeats;
 use super::join::{Refusals, join_group};
-use super::listed_shards::ListedShards;
-use super::owners::Owners;
 use super::probe_writer::write_probes;
 use super::retention::Retention;
 use super::shared::Shared;
@@ -98,8 +97,7 @@ impl SourceRun {
             pipeline: Arc::clone(&pipeline),
             group: Arc::default(),
             retention: Retention::default(),
-            owners: Owners::default(),
-            listed_shards: ListedShards::default(),
+            look: GroupLook::default(),
         });
         let listed = shared.sources.add(&settings.name, Arc::clone(&watch) as _);
         Ok(Self { settings, pipeline, beating, watch, listed })
@@ -139,9 +137,11 @@ impl SourceRun {
         if common.is_watched {
             let looking = Arc::clone(&watch);
             side.spawn(async move { looking.retention.watch(&looking.pipeline.source).await });
-            let listing = Arc::clone(&watch);
-            side.spawn(async move { listing.listed_shards.watch(&listing.pipeline.source).await });
-            side.spawn(async move { watch.owners.watch(&watch.pipeline.source).await });
+            let view = tasks.watch();
+            side.spawn(async move {
+                let SourceWatch { look, pipeline, retention, .. } = &*watch;
+                look.watch(&pipeline.source, &pipeline.pace, timeout, view, retention).await;
+            });
         }
         let leave = match settings.until.clone() {
             Some(until) => {
@@ -191,13 +191,13 @@ struct SourceWatch {
     pipeline: Arc<Pipeline<Sls, AnyDestination>>,
     group: Arc<GroupState>,
     retention: Retention,
-    owners: Owners,
-    listed_shards: ListedShards,
+    look: GroupLook,
 }
 
 impl Watched for SourceWatch {
     fn read(&self, timings: &mut BTreeMap<SourceName, TimingsRead>) -> Option<SourceSnapshot> {
         let Pipeline { source, source_name, budget, .. } = &*self.pipeline;
+        let Found { listed_shards, owners, unread } = self.look.read();
         Some(SourceSnapshot {
             name: source_name.to_string(),
             who: self.who.clone(),
@@ -205,8 +205,9 @@ impl Watched for SourceWatch {
             credentials: source.key_status(),
             certificate_end: source.certificate_end(),
             retention: self.retention.read(),
-            owners: self.owners.read(),
-            listed_shards: self.listed_shards.read(),
+            owners,
+            unread,
+            listed_shards,
             calls: source.errors().sent(),
             errors: source.errors().read(),
             probe: self.pipeline.ledger.probes().read(Instant::now()).remove(source_name),

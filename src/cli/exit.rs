@@ -11,6 +11,8 @@ use crate::script::{Beside, HookError};
 
 /// Exit code if the output cannot be written.
 pub(crate) const UNWRITTEN: u8 = 1;
+/// Exit code if a shard of the group needs attention.
+pub(crate) const TROUBLE: u8 = 1;
 /// Exit code if the user has to change something.
 pub(crate) const USAGE: u8 = 2;
 /// Exit code if something does not answer.

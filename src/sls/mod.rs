@@ -18,7 +18,10 @@ mod percent;
 pub mod permissions;
 mod probe_log;
 pub mod project;
+pub mod shard_state;
 pub mod sign;
+#[cfg(test)]
+pub(crate) mod test_config;
 pub mod unpack;
 
 pub use call_errors::{CallError, CallErrors};

@@ -1,5 +1,6 @@
 //! The table of the shards of a source, those with problems first.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::graph;
@@ -9,6 +10,7 @@ use crate::admin::snapshot::{Memory, ShardOwner, Snapshot, SourceSnapshot};
 use crate::core::count::thousands;
 use crate::core::cursor::{ShardName, SourceName};
 use crate::core::ledger::{ShardLedger, Wait};
+use crate::sls::shard_state::Judged;
 
 const COLUMNS: [&str; 12] = [
     "shard",
@@ -32,13 +34,15 @@ const NOTHING: &str = "–";
 pub(super) fn write(out: &mut String, source: &SourceSnapshot, snapshot: &Snapshot, history: &History) {
     let name = Text(&source.name);
     let _ = writeln!(out, "<section aria-labelledby=\"shards-{name}\"><h2 id=\"shards-{name}\">Shards of {name}</h2>");
-    let is_elsewhere = |shard: &ShardName| source.owners.iter().any(|owner| owner.shard == shard.shard);
+    let unread: BTreeMap<ShardName, &Judged> = source.unread(snapshot).collect();
+    let is_elsewhere =
+        |shard: &ShardName| source.owners.iter().any(|owner| owner.shard == shard.shard) || unread.contains_key(shard);
     let is_shown = |(shard, entry): &(&ShardName, &ShardLedger)| {
         shard.source.as_str() == source.name && (entry.held || !is_elsewhere(shard))
     };
     let mut shards: Vec<_> = snapshot.shards.iter().filter(is_shown).collect();
     shards.sort_by_key(|(_, entry)| std::cmp::Reverse(trouble(entry, snapshot.now)));
-    let others = others(source, snapshot);
+    let others = others(source, snapshot, &unread);
     if shards.is_empty() && others.is_empty() {
         out.push_str("<p>None yet: surplus processes stand by.</p></section>\n");
         return;
@@ -51,16 +55,17 @@ pub(super) fn write(out: &mut String, source: &SourceSnapshot, snapshot: &Snapsh
     for (shard, entry) in shards {
         row(out, shard, entry, source, snapshot, history);
     }
-    for ShardOwner { shard, consumer, saved_at } in others {
-        let name = ShardName { source: SourceName::new(&source.name), shard: *shard };
-        let saved = match saved_at {
+    for (name, owner) in others {
+        let saved = match owner.map_or(0, |owner| owner.saved_at) {
             0 => NOTHING.to_owned(),
             at => format!("{} ago", span(u64::try_from(snapshot.now - at).unwrap_or(0))),
         };
-        let state = match consumer.as_str() {
+        let saver = owner.map(|owner| match owner.consumer.as_str() {
             "" => "saved by an unnamed consumer".to_owned(),
             consumer => format!("last saved by {}", Text(consumer)),
-        };
+        });
+        let judged = unread.get(&name).map(|judged| format!("<span class=\"bad\">{}</span>", judged.state.label()));
+        let state = judged.into_iter().chain(saver).collect::<Vec<_>>().join(", ");
         let mut cells = [const { String::new() }; COLUMNS.len()].map(|_| NOTHING.to_owned());
         (cells[0], cells[1], cells[COLUMNS.len() - 1]) = (name.to_string(), state, saved);
         write_cells(out, &name, cells);
@@ -106,13 +111,21 @@ fn write_cells(out: &mut String, shard: &ShardName, cells: [String; COLUMNS.len(
     out.push_str("</tr>\n");
 }
 
-/// The shards that this process does not hold, by the consumer that last saved them.
-fn others<'a>(source: &'a SourceSnapshot, snapshot: &Snapshot) -> Vec<&'a ShardOwner> {
-    let is_held = |owner: &ShardOwner| {
-        let name = ShardName { source: SourceName::new(&source.name), shard: owner.shard };
-        snapshot.shards.get(&name).is_some_and(|entry| entry.held)
-    };
-    source.owners.iter().filter(|owner| !is_held(owner)).collect()
+/// The shards that this process does not hold, with the consumer that last saved them. Those that nobody reads come
+/// first.
+fn others<'a>(
+    source: &'a SourceSnapshot,
+    snapshot: &Snapshot,
+    unread: &BTreeMap<ShardName, &Judged>,
+) -> Vec<(ShardName, Option<&'a ShardOwner>)> {
+    let name = |shard| ShardName { source: SourceName::new(&source.name), shard };
+    let is_held = |shard: &ShardName| snapshot.shards.get(shard).is_some_and(|entry| entry.held);
+    let mut others: BTreeMap<ShardName, Option<&ShardOwner>> =
+        unread.keys().map(|shard| (shard.clone(), None)).collect();
+    others.extend(source.owners.iter().map(|owner| (name(owner.shard), Some(owner))));
+    let mut others: Vec<_> = others.into_iter().filter(|(shard, _)| !is_held(shard)).collect();
+    others.sort_by_key(|(shard, _)| !unread.contains_key(shard));
+    others
 }
 
 /// What the shard waits for.

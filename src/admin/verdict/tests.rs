@@ -9,7 +9,7 @@ use crate::admin::tests::{in_group, to, well, with_health, with_letters};
 use crate::core::budget::SourceMemory;
 use crate::core::cause::Cause;
 use crate::core::certificates::CertificateEnds;
-use crate::core::cursor::{ShardId, ShardName, SourceName};
+use crate::core::cursor::{Cursor, ShardId, ShardName, SourceName};
 use crate::core::failing::Failing;
 use crate::core::ledger::{Ask, Ledger, Settled, Wait};
 use crate::core::probes::ProbeStatus;
@@ -17,6 +17,8 @@ use crate::core::source::SourceError;
 use crate::dead_letter::DeadLettersOnDisk;
 use crate::destination::DestinationStatus;
 use crate::group::ShortOf;
+use crate::sls::api::SavedAt;
+use crate::sls::shard_state::{Judged, Place, Seen, judge};
 
 fn shard(number: u32) -> ShardName {
     ShardName { source: SourceName::new("audit"), shard: ShardId(number) }
@@ -378,6 +380,38 @@ fn the_headline_says_what_happens_to_logs() {
     says(&in_group(GroupHealth::default(), well()), "Waiting");
     let refused = GroupHealth { joined: true, failing: Some(failing(&refused(), 0)), ..GroupHealth::default() };
     says(&Snapshot { at: Instant::now(), ..in_group(refused, well()) }, "Paused");
+}
+
+/// Two shards of others that are not read: one is held by a consumer that saved it once, and nobody has saved the other.
+fn unread() -> Vec<Judged> {
+    let saved = SavedAt { shard: 5, cursor: Cursor::from_number(1), consumer: "ghost".into(), micros: 300_000_000 };
+    let seen = |shard, saved| Seen { shard, is_read_only: false, saved, place: Place::Log(400) };
+    let judge = |seen| judge(seen, 600, Duration::from_secs(60), None);
+    vec![judge(seen(5, Some(saved))), judge(seen(7, None))]
+}
+
+#[test]
+fn a_shard_of_another_process_that_nobody_reads_is_a_problem_until_this_process_holds_it() {
+    let mut snapshot = well();
+    snapshot.sources[0].unread = unread();
+    let still =
+        "shard audit/5 stands still: logs wait, and no checkpoint was saved for 5 min; ghost saved the last one";
+    check(&snapshot, State::Trouble, still);
+    let verdict = verdict(&snapshot);
+    let unread = "shard audit/7 is not read: logs wait for 3 min, and no process has saved a checkpoint";
+    assert_eq!(verdict.line(), format!("{still}; {unread}"));
+    assert!(verdict.is_ready(), "this process does its part");
+    assert!(verdict.reasons.iter().all(|reason| !reason.consequence.is_empty() && !reason.remedy.is_empty()));
+    says(&snapshot, "Paused in part: shards audit/5, audit/7");
+
+    let ledger = Ledger::default();
+    for number in [5, 7] {
+        ledger.account(&shard(number)).acquired();
+        ledger.account(&shard(number)).caught_up();
+    }
+    snapshot.shards = ledger.read();
+    says(&snapshot, "Delivering");
+    assert_eq!(super::verdict(&snapshot).state(), State::Well);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The calls that read and save the checkpoints of a consumer group.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::paths::group_path;
@@ -27,6 +29,15 @@ pub struct SavedAt {
     pub consumer: String,
     /// `updateTime`, unix microseconds; 0 when the server does not say.
     pub micros: i64,
+}
+
+impl SavedAt {
+    /// Time since it was saved, if the server says when. `now` is in unix seconds by the server's clock.
+    #[must_use]
+    pub fn age(&self, now: i64) -> Option<Duration> {
+        let saved_at = Some(self.micros).filter(|micros| *micros > 0)?.div_euclid(1_000_000);
+        Some(Duration::from_secs(u64::try_from(now - saved_at).unwrap_or(0)))
+    }
 }
 
 /// "GetCheckPoint" without a shard: for all shards.

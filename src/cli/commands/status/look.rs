@@ -6,15 +6,15 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 
-use super::state::{Judged, Place, Seen, TROUBLE, judge, sort};
-use crate::cli::exit::{DENIED, UNREACHABLE, USAGE};
+use crate::cli::exit::{DENIED, TROUBLE, UNREACHABLE, USAGE};
 use crate::core::cause::Cause;
-use crate::core::cursor::{Cursor, ShardId, Start};
+use crate::core::cursor::{ShardId, Start};
 use crate::core::printable::excerpt;
 use crate::core::source::SourceError;
 use crate::settings::start::StartPosition;
 use crate::sls::api::{SavedAt, kept_for};
 use crate::sls::permissions::{Permission, Scope};
+use crate::sls::shard_state::{Judged, Place, Seen, judge, sort};
 use crate::sls::{Config, InspectError, Sls};
 
 /// Maximum time to wait for an answer of SLS, even if the settings allow more.
@@ -122,7 +122,7 @@ impl GroupReader {
             let saved = saved.remove(&shard);
             async move {
                 let cursor = saved.as_ref().map(|saved| &saved.cursor);
-                let place = self.place(ShardId(shard), cursor).await;
+                let place = self.sls.inspect_place(ShardId(shard), cursor, self.start).await;
                 (shard, is_read_only, saved, place)
             }
         });
@@ -139,20 +139,6 @@ impl GroupReader {
         }
         sort(&mut judged);
         Ok(Group { timeout, retention, shards: judged, notes, hidden })
-    }
-
-    /// What is at a checkpoint or, without one, at the start position of the settings.
-    async fn place(&self, shard: ShardId, saved: Option<&Cursor>) -> Result<Place, InspectError> {
-        let start = match saved {
-            Some(cursor) => cursor.clone(),
-            None => self.sls.inspect_cursor(shard, self.start).await?,
-        };
-        let (end, received) =
-            tokio::join!(self.sls.inspect_cursor(shard, Start::End), self.sls.inspect_cursor_time(shard, &start));
-        if end? == start {
-            return Ok(Place::End);
-        }
-        Ok(received?.map_or(Place::Expired, Place::Log))
     }
 
     fn no_group(&self, others: &BTreeSet<String>) -> Trouble {

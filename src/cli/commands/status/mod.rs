@@ -3,7 +3,6 @@
 mod look;
 mod readers;
 mod show;
-mod state;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -13,7 +12,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::cli::context::{machine, sources};
-use crate::cli::exit::{DENIED, INTERNAL, UNREACHABLE, USAGE, end, written};
+use crate::cli::exit::{DENIED, INTERNAL, TROUBLE, UNREACHABLE, USAGE, end, written};
 use crate::cli::flags::SettingFlags;
 use crate::cli::terminal::{colour, over, terminal_size};
 use crate::script::Paint;
@@ -21,7 +20,6 @@ use crate::settings;
 use look::Group;
 use readers::{GroupReaders, Named};
 use show::Look;
-use state::TROUBLE;
 
 /// Time between two readings with `--watch`.
 const INTERVAL: Duration = Duration::from_secs(5);

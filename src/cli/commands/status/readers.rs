@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 
 use super::look::{Group, GroupReader, Trouble, failed};
-use super::state::TROUBLE;
+use crate::cli::exit::TROUBLE;
 use crate::cli::source::{Barren, BarrenReason, Existing, existing};
 use crate::settings::start::StartPosition;
 use crate::sls::Config;

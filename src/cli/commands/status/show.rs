@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use super::look::{Group, Trouble, who};
 use super::readers::Named;
-use super::state::{Judged, Place, State};
 use crate::cli::columns::{Column, table};
 use crate::core::count::count;
 use crate::core::duration::{in_words, roughly};
 use crate::core::printable::{excerpt, printable};
 use crate::script::Paint;
+use crate::sls::shard_state::{Judged, Place, State};
 
 const COLUMNS: [Column; 7] = [
     Column::number("SHARD", 0),

@@ -1,11 +1,11 @@
 //! The exit code and the table.
 
 use super::look::Trouble;
-use super::state::{Place, Seen, judge};
 use super::*;
 use crate::core::cursor::Cursor;
 use crate::settings;
 use crate::sls::api::SavedAt;
+use crate::sls::shard_state::{Place, Seen, judge};
 
 const NOW: i64 = 1_000_000_000;
 

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::sls::Compression;
+use crate::sls::test_config::test_config;
 
 /// What the server does with a request.
 #[derive(Clone)]
@@ -67,29 +67,7 @@ impl Server {
     }
 
     pub(super) fn config(&self) -> Config {
-        Config {
-            endpoint: format!("http://127.0.0.1:{}", self.port),
-            project: "my-project".into(),
-            logstore: "my-logstore".into(),
-            group: "cg1".into(),
-            consumer: "cg1-123".into(),
-            credentials: Credentials::Fixed(AccessKey {
-                id: "AKID".into(),
-                secret: Secret::new("SECRET"),
-                token: None,
-            }),
-            signature: Signature::V1,
-            compression: Compression::Lz4,
-            page_groups: 1000,
-            query: None,
-            processor: None,
-            group_timeout: Duration::from_secs(40),
-            in_order: false,
-            manage_group: false,
-            probe: false,
-            ca_file: None,
-            timeout: Duration::from_secs(10),
-        }
+        test_config(self.port)
     }
 
     pub(super) fn sls(&self) -> Sls {

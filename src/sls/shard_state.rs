@@ -2,29 +2,27 @@
 
 use std::time::Duration;
 
-use crate::sls::api::SavedAt;
-
-/// Exit code if a shard needs attention.
-pub(super) const TROUBLE: u8 = 1;
+use super::api::SavedAt;
 
 /// A shard with a smaller lag is up to date.
 const ON_TIME: Duration = Duration::from_secs(60);
 
 /// A shard, as SLS reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) shard: u32,
+pub struct Seen {
+    /// Its number.
+    pub shard: u32,
     /// Whether it was split or merged, so that nothing is written to it any more.
-    pub(super) is_read_only: bool,
+    pub is_read_only: bool,
     /// Its checkpoint, if one was saved.
-    pub(super) saved: Option<SavedAt>,
+    pub saved: Option<SavedAt>,
     /// What is at its checkpoint or, without one, at the start position of the settings.
-    pub(super) place: Place,
+    pub place: Place,
 }
 
 /// What is at the position from which a shard is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub enum Place {
     /// No log yet.
     End,
     /// A log group; when SLS received it, in unix seconds.
@@ -37,7 +35,7 @@ pub(super) enum Place {
 
 /// The state of a shard; the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum State {
+pub enum State {
     /// The log at the checkpoint expired before it was delivered.
     Lost,
     /// Logs expire soon.
@@ -64,7 +62,7 @@ pub(super) enum State {
 
 impl State {
     /// Every state, the worst first.
-    pub(super) const ALL: [Self; 11] = [
+    pub const ALL: [Self; 11] = [
         Self::Lost,
         Self::Losing,
         Self::StandsStill,
@@ -79,7 +77,8 @@ impl State {
     ];
 
     /// As text.
-    pub(super) fn label(self) -> &'static str {
+    #[must_use]
+    pub fn label(self) -> &'static str {
         match self {
             Self::Lost => "lost logs",
             Self::Losing => "losing soon",
@@ -96,12 +95,14 @@ impl State {
     }
 
     /// Whether it needs attention.
-    pub(super) fn is_trouble(self) -> bool {
+    #[must_use]
+    pub fn is_trouble(self) -> bool {
         self.remedy().is_some()
     }
 
     /// Its meaning and the remedy.
-    pub(super) fn remedy(self) -> Option<&'static str> {
+    #[must_use]
+    pub fn remedy(self) -> Option<&'static str> {
         match self {
             Self::Lost => Some(
                 "the log at the checkpoint expired before it was delivered; the reader continues with the oldest log \
@@ -126,22 +127,31 @@ impl State {
 
 /// A shard and its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Judged {
-    pub(super) seen: Seen,
-    pub(super) state: State,
+pub struct Judged {
+    /// The shard.
+    pub seen: Seen,
+    /// Its state.
+    pub state: State,
     /// Age of the oldest undelivered log; 0 if there is none.
-    pub(super) lag: Option<Duration>,
+    pub lag: Option<Duration>,
     /// Time until that log expires, if the retention is known and limited.
-    pub(super) to_loss: Option<Duration>,
+    pub to_loss: Option<Duration>,
     /// Time since the checkpoint was saved, if SLS reports it.
-    pub(super) saved_ago: Option<Duration>,
+    pub saved_ago: Option<Duration>,
+}
+
+/// How long a shard may go without a new checkpoint while logs wait: the group reassigns the shards of a consumer that
+/// has ended within its `timeout`.
+#[must_use]
+pub fn patience(timeout: Duration) -> Duration {
+    timeout.max(ON_TIME)
 }
 
 /// Judges a shard. `now` is in unix seconds by the server's clock; `timeout` is the group's.
-pub(super) fn judge(seen: Seen, now: i64, timeout: Duration, retention: Option<Duration>) -> Judged {
+#[must_use]
+pub fn judge(seen: Seen, now: i64, timeout: Duration, retention: Option<Duration>) -> Judged {
     let since = |second: i64| Duration::from_secs(u64::try_from(now - second).unwrap_or(0));
-    let saved_ago =
-        seen.saved.as_ref().filter(|saved| saved.micros > 0).map(|saved| since(saved.micros.div_euclid(1_000_000)));
+    let saved_ago = seen.saved.as_ref().and_then(|saved| saved.age(now));
     let lag = match seen.place {
         Place::End => Some(Duration::ZERO),
         Place::Log(received) => Some(since(received)),
@@ -152,7 +162,7 @@ pub(super) fn judge(seen: Seen, now: i64, timeout: Duration, retention: Option<D
         Place::Expired => Some(Duration::ZERO),
         Place::End | Place::Hidden => None,
     };
-    let patience = timeout.max(ON_TIME);
+    let patience = patience(timeout);
     let state = match (seen.place, lag.unwrap_or_default()) {
         (Place::Hidden, _) => State::Unknown,
         (Place::Expired, _) => State::Lost,
@@ -170,7 +180,7 @@ pub(super) fn judge(seen: Seen, now: i64, timeout: Duration, retention: Option<D
 }
 
 /// Sorts by state, worst first, then by lag, largest first.
-pub(super) fn sort(shards: &mut [Judged]) {
+pub fn sort(shards: &mut [Judged]) {
     shards.sort_by_key(|judged| (judged.state, std::cmp::Reverse(judged.lag), judged.seen.shard));
 }
 
