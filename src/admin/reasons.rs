@@ -98,15 +98,16 @@ fn rest(snapshot: &Snapshot) -> [Option<Reason>; 4] {
             .so(Effect::Lost, "the log of the program has their time ranges (\"GAP\"); nothing can bring them back")
             .remedy("raise the retention or the rate, then acknowledge the gap")
     });
+    let dir = &snapshot.letters_dir;
     let letters = match snapshot.letters.as_ref().map(|letters| letters.open) {
         Some(0) => None,
         Some(open) => Some(
             Reason::new(
                 State::Trouble,
-                format!("{} for an operator: forwarder dlq list", count(open, "dead letter") + wait(open)),
+                format!("{} for an operator: forwarder dlq list --dir {dir}", count(open, "dead letter") + wait(open)),
             )
             .so(Effect::Flows, "these logs did not arrive")
-            .remedy("correct the script or the destination, then forwarder dlq replay"),
+            .remedy(format!("correct the script or the destination, then forwarder dlq replay --dir {dir}")),
         ),
         None => Some(Reason::new(State::Waiting, "the dead letters are not counted".to_owned())),
     };

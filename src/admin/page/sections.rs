@@ -9,7 +9,7 @@ use super::words::{Text, latency, span, time};
 use crate::admin::ack_limit::ack_limit;
 use crate::admin::history::{History, Series};
 use crate::admin::snapshot::{Snapshot, SourceSnapshot};
-use crate::core::count::{count, thousands};
+use crate::core::count::{bytes, count, thousands};
 use crate::core::ledger::Counts;
 use crate::core::probes::ProbeStatus;
 use crate::destination::{DestinationStatus, Health};
@@ -213,12 +213,7 @@ pub(super) fn ledger(out: &mut String, snapshot: &Snapshot) {
     );
     let memory = snapshot.memory;
     let full = if memory.is_full() { ": it delays the pulls" } else { "" };
-    let _ = writeln!(
-        out,
-        "<p>{} of {} bytes of run.memory are in use{full}.</p>",
-        thousands(memory.used),
-        thousands(memory.limit)
-    );
+    let _ = writeln!(out, "<p>{} of {} of run.memory are in use{full}.</p>", bytes(memory.used), bytes(memory.limit));
     if returned > 0 {
         let _ = writeln!(
             out,

@@ -43,7 +43,8 @@ fn the_page_shows_the_same_with_the_problems_first() {
         "<li>shard audit/2 is PAUSED: no room &quot;here&quot;<br><small>So: its logs wait in SLS</small><br><small>Do: correct",
         "<li>the destination is down, logs wait in SLS: siem: refused<br>",
         "<li>script: s.lua:3: no<br>",
-        "<li>2 dead letters wait for an operator: forwarder dlq list<br>",
+        "<li>2 dead letters wait for an operator: forwarder dlq list --dir /var/lib/forwarder/dead-letters<br>",
+        "then forwarder dlq replay --dir /var/lib/forwarder/dead-letters</small>",
         "<th scope=\"col\">shard</th>",
         "<td data-is=\"state\"><span class=\"bad\">PAUSED</span></td><td data-is=\"waits for\">room for dead letters</td><td data-is=\"lag\">5 s</td><td data-is=\"logs behind, about\">1</td><td data-is=\"time to loss\">1 min 40 s",
         "<tr data-key=\"audit/5\"><td data-is=\"shard\">audit/5</td><td data-is=\"state\">last saved by g-other-&lt;1&gt;</td>",
@@ -65,6 +66,7 @@ fn the_page_shows_the_same_with_the_problems_first() {
         "<code>forwarder dlq list --dir /var/lib/forwarder/dead-letters</code>",
         "pulled <b>10</b> = delivered <b>6</b> + dropped <b>1</b> + dead-lettered <b>2</b> + in flight <b>1</b>",
         "the ledger balances",
+        "<p>950 B of 1.0 kB of run.memory are in use: it delays the pulls.</p>",
     ] {
         let Some(at) = rest.find(next) else { panic!("{next} is not in, or not there:\n{shown}") };
         rest = &rest[at + next.len()..];
@@ -172,8 +174,8 @@ fn no_foreign_text_becomes_markup() {
     for health in [Health::Down { since, cause: evil() }, Health::Refusing { since, cause: evil() }] {
         let page = page(&with_health(health, base.clone()));
         // Four names; two shards, the destination and the script's trouble in the list; and under their headings the
-        // endpoint, the cause, the address, a reply, the running version, the last refusal, an error and the directory twice.
-        assert_eq!(page.matches("&lt;script&gt;alert(1)&lt;/script&gt;").count(), 17, "{page}");
+        // endpoint, the cause, the address, a reply, the running version, the last refusal, an error and the directory four times.
+        assert_eq!(page.matches("&lt;script&gt;alert(1)&lt;/script&gt;").count(), 19, "{page}");
         let markup = ["<script>alert", "<img", "='a()'", "\u{202e}", "\u{1b}"];
         assert_eq!(markup.map(|markup| page.contains(markup)), [false; 5], "{page}");
     }
