@@ -41,7 +41,7 @@ mod tests {
             limit(&destination, 10_000).unwrap(),
             "neither run.memory nor acknowledgements: 990.0 kB of memory are free"
         );
-        destination.gauges[0].value = 0;
+        destination.gauges.iter_mut().for_each(|gauge| gauge.value = 0);
         assert!(limit(&destination, 999_000).unwrap().starts_with("run.memory, and not acknowledgements"));
         destination.gauges.clear();
         assert_eq!(limit(&destination, 999_000), None);

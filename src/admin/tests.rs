@@ -16,6 +16,7 @@ use crate::core::cursor::{ShardId, ShardName, SourceName};
 use crate::core::destination_account::EventCounts;
 use crate::core::destination_name::DestinationName;
 use crate::core::drop_reasons::DropReasons;
+use crate::core::histogram::{Buckets, Histogram};
 use crate::core::ledger::{Ledger, Settled, Wait};
 use crate::core::probes::ProbeStatus;
 use crate::core::timings::TimingsRead;
@@ -48,7 +49,10 @@ fn shard(number: u32) -> ShardName {
     ShardName { source: SourceName::new("audit"), shard: ShardId(number) }
 }
 
+/// A destination with all figures that HEC has.
 pub(super) fn to(name: &str, health: Health) -> DestinationStatus {
+    let counter = |name, help, value| Counter { name, help, value };
+    let gauge = |name, help, value| Gauge { name, help, value };
     DestinationStatus {
         name: DestinationName::new(name).unwrap(),
         address: "https://siem.example".into(),
@@ -60,17 +64,41 @@ pub(super) fn to(name: &str, health: Health) -> DestinationStatus {
         certificates: CertificateEnds { server: Some(105 + 30 * 86_400), ours: None },
         events: EventCounts { delivered: 6, rejected: 2, in_flight: 1, ..EventCounts::default() },
         figures: Figures {
-            counters: vec![Counter { name: "requests", help: "Requests sent, including failed ones", value: 12 }],
+            counters: vec![
+                counter("requests", "Requests sent, including failed ones", 12),
+                counter("retries", "Requests sent again", 11),
+                counter("request_bytes", "Bytes of request bodies on the wire", 12_000),
+                counter("possible_repeats", "Events sent again that may already have been accepted", 3),
+                counter("fallback_index_events", "Events sent to hec.fallback_index", 2),
+            ],
             replies: vec![("503".into(), 11), ("no_reply".into(), 1)],
+            requests: delivery_times(),
             ..Figures::default()
         },
-        gauges: vec![Gauge {
-            name: "unacknowledged_bytes",
-            help: "Bytes of events that were accepted and wait for an acknowledgement of the indexers",
-            value: 900,
-        }],
+        gauges: vec![
+            gauge("members", "Collectors of hec.url", 2),
+            gauge("members_up", "Collectors that accepted their last request", 1),
+            gauge(
+                "unacknowledged_requests",
+                "Requests that were accepted and wait for an acknowledgement of the indexers",
+                4,
+            ),
+            gauge(
+                "unacknowledged_bytes",
+                "Bytes of events that were accepted and wait for an acknowledgement of the indexers",
+                900,
+            ),
+            gauge("oldest_unacknowledged_seconds", "Seconds that the oldest unacknowledged request has waited", 7),
+        ],
         warnings: Vec::new(),
     }
+}
+
+fn delivery_times() -> Buckets {
+    let times = Histogram::default();
+    times.observe(Duration::from_millis(5), 90);
+    times.observe(Duration::from_secs(1), 10);
+    times.read()
 }
 
 fn dropped_for(reason: &str, logs: u64) -> DropReasons {

@@ -81,7 +81,7 @@ pub(super) fn gauges(members: &[Arc<Member>], with_leaving: &[Arc<Member>]) -> V
         ),
         gauge(
             "oldest_unacknowledged_seconds",
-            "Seconds that the oldest of them has waited",
+            "Seconds that the oldest unacknowledged request has waited",
             oldest.map_or(0, |oldest| oldest.elapsed().as_secs()),
         ),
     ]);
