@@ -203,13 +203,22 @@ impl View {
         lines.extend(sources);
         lines.extend(destinations);
         let shards = self.shards(status);
+        // The heading has the first line, and the last one is for the number of further shards.
         let room = rows.saturating_sub(lines.len() + 1);
         self.scrolled = self.scrolled.min(shards.len().saturating_sub(room));
+        let below = shards.len() - self.scrolled;
+        // A single line is for a shard.
+        let is_cut = below > room && room > 1;
+        let room = room - usize::from(is_cut);
+        let beyond = if is_cut { below - room } else { 0 };
         let shown = shards.iter().skip(self.scrolled).take(room);
         let cells: Vec<Vec<String>> = shown.map(|one| shard(one, &self.rates, paint)).collect();
         let mut table = table(&SHARDS, &cells, Some(columns)).into_iter();
         lines.extend(table.next().map(|heading| paint.dim(&heading)));
         lines.extend(table);
+        if beyond > 0 {
+            lines.push(paint.dim(&format!("and {beyond} more")));
+        }
     }
 
     /// The shards that match the filter, sorted.

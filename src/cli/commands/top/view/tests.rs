@@ -126,12 +126,15 @@ fn a_long_list_of_shards_scrolls_to_the_last_one_and_no_further() {
     let many = (0..100).map(|shard| Shard { shard, ..status().shards[0].clone() }).collect();
     view.take(Ok(Status { shards: many, ..status() }), Instant::now());
     assert_eq!(order(&mut view)[0], "0");
+    let lines = view.lines((30, 120), Paint(false));
+    assert_eq!(lines[28], format!("and {} more", 100 - order(&mut view).len()), "{lines:#?}");
     for _ in 0..50 {
         view.press(Key::PageDown);
     }
     assert_eq!(order(&mut view).last().unwrap(), "99");
+    assert!(!view.lines((30, 120), Paint(false)).iter().any(|line| line.starts_with("and ")), "there are none below");
     view.press(Key::Up);
-    assert_eq!(order(&mut view).last().unwrap(), "98");
+    assert_eq!(order(&mut view).last().unwrap(), "97", "a line says that two are below");
 }
 
 #[test]
