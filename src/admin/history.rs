@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::snapshot::Snapshot;
+use super::destination_history::DestinationHistory;
+use super::snapshot::{RecentDeliveries, Snapshot};
 use crate::core::cursor::ShardName;
 use crate::core::destination_name::DestinationName;
-use crate::core::histogram::Buckets;
+use crate::destination::DestinationStatus;
 
 /// Time between two samples.
 pub(super) const INTERVAL: Duration = Duration::from_secs(10);
@@ -69,7 +70,7 @@ pub(super) struct History {
     pub(super) latency: Series,
     at: Option<Instant>,
     settled: u64,
-    deliveries: BTreeMap<DestinationName, Buckets>,
+    destinations: BTreeMap<DestinationName, DestinationHistory>,
 }
 
 impl History {
@@ -99,12 +100,22 @@ impl History {
         self.lag.push(most_lag.map(seconds));
         let mut slowest = None::<f64>;
         for destination in &snapshot.destinations {
-            let all = destination.figures.deliveries;
-            let before = self.deliveries.insert(destination.name.clone(), all).unwrap_or_default();
-            let took = all.since(&before).quantile(0.99).filter(|took| took.is_finite());
+            let began = snapshot.started;
+            let history = self.destinations.entry(destination.name.clone());
+            let history = history.or_insert_with(|| DestinationHistory::new(began));
+            let took = history.sample(destination, snapshot.at).quantile(0.99).filter(|took| took.is_finite());
             slowest = slowest.into_iter().chain(took).reduce(f64::max);
         }
         self.latency.push(slowest);
+    }
+
+    /// What each destination did in the last minutes, up to this moment.
+    pub(super) fn recent(&self, snapshot: &Snapshot) -> BTreeMap<DestinationName, RecentDeliveries> {
+        let recent = |destination: &DestinationStatus| {
+            let history = self.destinations.get(&destination.name)?;
+            Some((destination.name.clone(), history.recent(destination, snapshot.at)))
+        };
+        snapshot.destinations.iter().filter_map(recent).collect()
     }
 
     /// The recent change of the lag, in seconds per second; `None` if unknown.
@@ -156,6 +167,29 @@ mod tests {
         assert_eq!((rates[0], rates[1], rates.len()), (None, Some(5.0), 8));
         assert_eq!((history.lag.last(), history.lag_change()), (Some(135.0), Some(0.5)));
         assert_eq!(history.shards[&name(2)].rate.last(), Some(5.0));
+    }
+
+    /// The memory that a full history of 64 shards may take.
+    const MAX_BYTES: usize = 1 << 20;
+
+    #[test]
+    fn a_full_history_of_64_shards_takes_a_bounded_part_of_the_memory() {
+        let ledger = Ledger::default();
+        (0..64).for_each(|number| ledger.account(&name(number)).acquired());
+        let (mut history, snapshot) = (History::default(), Snapshot { shards: ledger.read(), ..well() });
+        (0..2 * MAX_SAMPLES).for_each(|_| history.sample(&snapshot));
+        let of_series = |series: &Series| series.0.capacity() * size_of::<Option<f32>>();
+        let of_shard = |(name, shard): (&ShardName, &ShardHistory)| {
+            size_of_val(name) + size_of_val(shard) + of_series(&shard.rate) + of_series(&shard.lag)
+        };
+        let of_destination = |(name, destination): (&DestinationName, &DestinationHistory)| {
+            size_of_val(name) + size_of_val(destination) + destination.held_bytes()
+        };
+        let sums = [&history.rate, &history.lag, &history.latency].into_iter().map(of_series).sum::<usize>();
+        let shards = history.shards.iter().map(of_shard).sum::<usize>();
+        let bytes = sums + shards + history.destinations.iter().map(of_destination).sum::<usize>();
+        assert_eq!(history.shards.len(), 64);
+        assert!((64 * 2 * MAX_SAMPLES * 4..MAX_BYTES).contains(&bytes), "{bytes} bytes");
     }
 
     #[test]

@@ -17,6 +17,7 @@
 
 mod ack_limit;
 mod body;
+mod destination_history;
 mod exposition;
 mod headline;
 mod history;
@@ -57,7 +58,7 @@ use listener::{Accept, Reach, listen};
 use verdict::{Verdict, verdict};
 
 pub use memory_wait::{REMEDY as MEMORY_REMEDY, memory_wait};
-pub use snapshot::{GroupHealth, Identity, Memory, ShardOwner, Snapshot, SourceSnapshot};
+pub use snapshot::{GroupHealth, Identity, Memory, RecentDeliveries, ShardOwner, Snapshot, SourceSnapshot};
 pub use unwritten::{REMEDY as UNWRITTEN_REMEDY, unwritten};
 
 /// The observed program.
@@ -197,8 +198,9 @@ impl<P: Program> Asked<P> {
 
     /// The current state of the program, completed from its history.
     fn read(&self) -> Snapshot {
-        let lag_change = self.history().lag_change();
-        Snapshot { lag_change, ..self.program.read() }
+        let snapshot = self.program.read();
+        let history = self.history();
+        Snapshot { lag_change: history.lag_change(), recent: history.recent(&snapshot), ..snapshot }
     }
 
     fn page(&self) -> Response<Body> {

@@ -7,8 +7,10 @@ use tokio::time::Instant;
 
 use crate::core::budget::SourceMemory;
 use crate::core::cursor::{ShardId, ShardName, SourceName};
+use crate::core::destination_name::DestinationName;
 use crate::core::drop_reasons::DropReasons;
 use crate::core::failing::Failing;
+use crate::core::histogram::Buckets;
 use crate::core::ledger::{Counts, ShardLedger};
 use crate::core::probes::ProbeStatus;
 use crate::core::timings::TimingsRead;
@@ -36,6 +38,8 @@ pub struct Snapshot {
     pub open_gaps: u64,
     /// The change of the largest lag, in seconds per second, if known.
     pub lag_change: Option<f64>,
+    /// What each destination did in the last minutes, if known.
+    pub recent: BTreeMap<DestinationName, RecentDeliveries>,
     /// The directory of dead letters.
     pub letters_dir: String,
     /// Version of the running script.
@@ -70,6 +74,17 @@ impl Snapshot {
     pub fn unix(&self, moment: Instant) -> i64 {
         self.now.saturating_sub_unsigned(self.at.saturating_duration_since(moment).as_secs())
     }
+}
+
+/// What a destination did in the last minutes.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct RecentDeliveries {
+    /// Durable events per second in the last minute, if known.
+    pub rate: Option<f64>,
+    /// How long its batches took.
+    pub took: Buckets,
+    /// The time that these batches cover.
+    pub span: Duration,
 }
 
 /// The state of a source.
@@ -153,6 +168,8 @@ pub struct GroupHealth {
     pub failing: Option<Failing>,
     /// The time of the last successful heartbeat.
     pub last_heartbeat: Option<Instant>,
+    /// Since when heartbeats have been answered without a loss of the membership.
+    pub member_since: Option<Instant>,
     /// While this process has no shard: the owners, as far as SLS reports them. While it has not joined: why there is
     /// nothing to join.
     pub waiting: Option<String>,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::ack_limit::ack_limit;
-use super::snapshot::{Memory, Snapshot, SourceSnapshot};
+use super::snapshot::{Snapshot, SourceSnapshot};
 use super::verdict::verdict;
 use crate::core::ledger::ShardLedger;
 use crate::destination::{DestinationStatus, Health, IsolationMode};
@@ -59,7 +59,7 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
         "state": verdict.state().label(),
         "reasons": reasons,
         "sources": sources.iter().map(source).collect::<Vec<_>>(),
-        "destinations": destinations.iter().map(|one| destination(one, snapshot.memory)).collect::<Vec<_>>(),
+        "destinations": destinations.iter().map(|one| destination(one, snapshot)).collect::<Vec<_>>(),
         "open_dead_letters": letters.as_ref().map(|letters| letters.open),
         "missed_dead_letters": letters.as_ref().map(|letters| letters.missed),
         "memory": {
@@ -92,6 +92,7 @@ fn source(source: &SourceSnapshot) -> Value {
         "group": who.group,
         "consumer": who.consumer,
         "joined": group.joined,
+        "member_seconds": group.member_since.map(|at| at.elapsed().as_secs()),
         "heartbeat_seconds": group.last_heartbeat.map(|at| at.elapsed().as_secs()),
         "credentials": {
             "provider": Some(&credentials.provider).filter(|provider| !provider.is_empty()),
@@ -112,8 +113,9 @@ fn source(source: &SourceSnapshot) -> Value {
     })
 }
 
-fn destination(destination: &DestinationStatus, memory: Memory) -> Value {
-    let limited_by = ack_limit(destination, memory);
+fn destination(destination: &DestinationStatus, snapshot: &Snapshot) -> Value {
+    let limited_by = ack_limit(destination, snapshot.memory);
+    let recent = snapshot.recent.get(&destination.name).copied().unwrap_or_default();
     let DestinationStatus { name, address, promise, health, isolation, certificates, events, gauges, .. } = destination;
     json!({
         "name": name.as_str(),
@@ -135,6 +137,12 @@ fn destination(destination: &DestinationStatus, memory: Memory) -> Value {
         "replayed_events": events.replayed,
         "events_in_flight": events.in_flight,
         "silent_seconds": events.waiting_since.map(|since| since.elapsed().as_secs()),
+        "events_per_second": recent.rate,
+        "recent_batches": {
+            "seconds": recent.span.as_secs(),
+            "half_within_seconds": recent.took.quantile(0.5),
+            "most_within_seconds": recent.took.quantile(0.99),
+        },
         "limited_by": limited_by,
         "holds": gauges.iter().map(|gauge| (gauge.name, gauge.value)).collect::<BTreeMap<_, _>>(),
     })

@@ -4,6 +4,7 @@ mod metric_names;
 mod requests;
 mod status_page;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,6 +95,12 @@ pub(super) fn to(name: &str, health: Health) -> DestinationStatus {
     }
 }
 
+/// A destination that delivers quickly after a slow start.
+fn recent() -> BTreeMap<DestinationName, RecentDeliveries> {
+    let recent = RecentDeliveries { rate: Some(12.34), took: delivery_times(), span: Duration::from_secs(430) };
+    [(DestinationName::new("siem").unwrap(), recent)].into()
+}
+
 fn delivery_times() -> Buckets {
     let times = Histogram::default();
     times.observe(Duration::from_millis(5), 90);
@@ -125,7 +132,11 @@ pub(super) fn snapshot() -> Snapshot {
             group: "g".into(),
             consumer: "g-host-7".into(),
         },
-        group: GroupHealth { joined: true, ..GroupHealth::default() },
+        group: GroupHealth {
+            joined: true,
+            member_since: Instant::now().checked_sub(Duration::from_secs(60)),
+            ..GroupHealth::default()
+        },
         credentials: KeyStatus {
             provider: "role r assumed by ECS role e".into(),
             valid_for: Some(Duration::from_secs(2400)),
@@ -156,6 +167,7 @@ pub(super) fn snapshot() -> Snapshot {
         letters: Some(DeadLettersOnDisk { open: 2, missed: 5, bytes: 900, ..DeadLettersOnDisk::default() }),
         open_gaps: 0,
         lag_change: None,
+        recent: recent(),
         drop_reasons: dropped_for("health <check>", 7),
         script_errors: vec![("s.lua:7: attempt to index a nil value".into(), 3)],
         letters_dir: "/var/lib/forwarder/dead-letters".into(),

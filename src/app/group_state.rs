@@ -54,6 +54,7 @@ impl GroupState {
             joined: true,
             failing: view.failing,
             last_heartbeat: view.heartbeat,
+            member_since: view.member_since,
             waiting,
             surplus: view.surplus,
             short_of: view.short_of,

@@ -1,5 +1,6 @@
 //! Reports the state of the running program in the log and on the admin listener.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,6 +90,7 @@ impl admin::Program for Observed {
             letters: self.letters.read(),
             open_gaps: self.gaps.open(ledger),
             lag_change: None,
+            recent: BTreeMap::new(),
             letters_dir: self.letters_dir.clone(),
             script: version,
             script_since: since,

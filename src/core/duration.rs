@@ -29,9 +29,24 @@ pub fn roughly(span: Duration) -> String {
     }
 }
 
+/// How long a request takes, in seconds: `250 ms`, `2.5 s`, `over 1 h`.
+#[must_use]
+pub fn latency(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds.is_infinite() => "over 1 h".to_owned(),
+        seconds if seconds < 1.0 => format!("{} ms", seconds * 1_000.0),
+        seconds => format!("{seconds} s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_latency_has_the_unit_that_suits_it() {
+        assert_eq!([0.025, 2.5, f64::INFINITY].map(latency), ["25 ms", "2.5 s", "over 1 h"]);
+    }
 
     #[test]
     fn a_rough_span_has_one_unit() {

@@ -35,6 +35,8 @@ pub struct Membership {
     failing: Option<Failing>,
     /// When the last heartbeat was answered in time.
     heartbeat: Option<Instant>,
+    /// Since when the membership has lasted without a loss.
+    member_since: Option<Instant>,
 }
 
 /// The target state of a shard.
@@ -61,6 +63,8 @@ pub struct View {
     pub failing: Option<Failing>,
     /// When the last heartbeat was answered in time.
     pub heartbeat: Option<Instant>,
+    /// Since when heartbeats have been answered without a loss of the membership.
+    pub member_since: Option<Instant>,
 }
 
 impl Membership {
@@ -79,6 +83,7 @@ impl Membership {
             leaving: false,
             failing: None,
             heartbeat: None,
+            member_since: None,
         }
     }
 
@@ -104,6 +109,7 @@ impl Membership {
             short_of: self.places.short_of(),
             failing: self.failing.clone(),
             heartbeat: self.heartbeat,
+            member_since: self.member_since,
         }
     }
 
@@ -142,6 +148,10 @@ impl Membership {
         if now >= until {
             return;
         }
+        // A member without shards may have missed its lease unnoticed.
+        if self.member_since.is_none() || now >= self.lease.until() {
+            self.member_since = Some(now);
+        }
         self.lease.extend(until);
         self.failing = None;
         self.heartbeat = Some(now);
@@ -162,6 +172,7 @@ impl Membership {
     pub fn on_lost(&mut self, now: Instant) {
         self.lease.extend(now);
         self.lease = Lease::lapsed(now);
+        self.member_since = None;
         self.assigned.clear();
         self.places.give_back(self.shards.len());
         self.places.wants(0);
@@ -281,6 +292,20 @@ mod tests {
         membership.on_reply(now, &set(&[0, 2]), now);
         assert_eq!(targets(&membership), [(0, 1, true), (2, 2, true)]);
         assert_eq!(membership.view().lease.until(), now + TERM);
+    }
+
+    #[test]
+    fn a_member_counts_its_time_from_the_first_heartbeat_after_a_loss() {
+        let (mut membership, start) = joined(&[]);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        membership.on_reply(at(20), &set(&[0]), at(20));
+        assert_eq!(membership.view().member_since, Some(start));
+        membership.on_lost(at(30));
+        assert_eq!(membership.view().member_since, None);
+        membership.on_reply(at(40), &set(&[]), at(40));
+        assert_eq!(membership.view().member_since, Some(at(40)));
+        membership.on_reply(at(100), &set(&[]), at(100));
+        assert_eq!(membership.view().member_since, Some(at(100)), "the lease had ended");
     }
 
     #[test]

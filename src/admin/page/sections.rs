@@ -5,11 +5,12 @@ use std::fmt::{Display, Write as _};
 use tokio::time::Instant;
 
 use super::graph;
-use super::words::{Text, latency, span, time};
+use super::words::{Text, span, time};
 use crate::admin::ack_limit::ack_limit;
 use crate::admin::history::{History, Series};
 use crate::admin::snapshot::{Snapshot, SourceSnapshot};
 use crate::core::count::{bytes, count, thousands};
+use crate::core::duration::{latency, roughly};
 use crate::core::ledger::Counts;
 use crate::core::probes::ProbeStatus;
 use crate::destination::{DestinationStatus, Health};
@@ -38,6 +39,11 @@ pub(super) fn sls(out: &mut String, source: &SourceSnapshot, snapshot: &Snapshot
     let SourceSnapshot { name, who, group, credentials, calls, errors, certificate_end, retention, probe, .. } = source;
     begin(out, "sls", name, "SLS");
     row(out, "endpoint", &who.endpoint);
+    row(
+        out,
+        "member of the group",
+        group.member_since.map_or_else(|| "not now".to_owned(), |at| format!("since {}", moment(at, snapshot))),
+    );
     row(out, "heartbeat", group.last_heartbeat.map_or_else(|| "none yet".to_owned(), |at| moment(at, snapshot)));
     if let Some(failing) = &group.failing {
         let _ = writeln!(
@@ -82,8 +88,18 @@ pub(super) fn destination(out: &mut String, destination: &DestinationStatus, sna
     row(out, "delivered means", meaning);
     certificate(out, "its certificate ends", certificates.server, snapshot);
     certificate(out, "our certificate for it ends", certificates.ours, snapshot);
-    let of = |share| latency(figures.deliveries.quantile(share));
-    row(out, "a batch takes", format!("at most {} (50 %), {} (99 %)", of(0.5), of(0.99)));
+    let recent = snapshot.recent.get(name).copied().unwrap_or_default();
+    row(
+        out,
+        "events a second",
+        recent.rate.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.1} in the last minute")),
+    );
+    let of = |share| recent.took.quantile(share).map(latency);
+    let took = match (of(0.5), of(0.99)) {
+        (Some(half), Some(most)) => format!("at most {half} (50 %), {most} (99 %), "),
+        _ => "none was delivered ".to_owned(),
+    };
+    row(out, "a batch takes", format!("{took}in the last {}", roughly(recent.span)));
     let [delivered, rejected, in_flight] = [events.delivered, events.rejected, events.in_flight].map(thousands);
     row(out, "events", format!("{delivered} delivered, {rejected} refused for good, {in_flight} in flight"));
     if events.missed + events.replayed > 0 {

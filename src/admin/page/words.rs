@@ -25,16 +25,6 @@ pub(super) fn span(seconds: u64) -> String {
     }
 }
 
-/// How long a request takes: `0.25 s`, `over 1 h`.
-pub(super) fn latency(seconds: Option<f64>) -> String {
-    match seconds {
-        None => "–".to_owned(),
-        Some(seconds) if seconds.is_infinite() => "over 1 h".to_owned(),
-        Some(seconds) if seconds < 1.0 => format!("{} ms", seconds * 1_000.0),
-        Some(seconds) => format!("{seconds} s"),
-    }
-}
-
 /// Escaped text for elements and attributes: it cannot end the element or attribute, or reorder neighbouring text.
 pub(super) struct Text<T>(pub(super) T);
 
@@ -60,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_latencies_are_human_readable() {
+    fn times_are_human_readable() {
         let check = |seconds, expected| assert_eq!(span(seconds), expected);
         check(0, "0 s");
         check(59, "59 s");
@@ -68,8 +58,6 @@ mod tests {
         check(7_500, "2 h 5 min");
         check(273_600, "3 d 4 h");
         assert_eq!(time(1_700_000_000), "2023-11-14 22:13:20 UTC");
-        let found = [None, Some(0.025), Some(2.5), Some(f64::INFINITY)].map(latency);
-        assert_eq!(found, ["–", "25 ms", "2.5 s", "over 1 h"]);
     }
 
     #[test]

@@ -24,6 +24,10 @@ fn the_status_accounts_for_every_log_and_lists_the_problems() {
     let limited_by = status["destinations"][0]["limited_by"].as_str().unwrap();
     assert!(limited_by.starts_with("run.memory and acknowledgements"), "{limited_by}");
     assert_eq!(status["memory"]["full"], true);
+    let destination = &status["destinations"][0];
+    let expected = serde_json::json!({ "seconds": 430, "half_within_seconds": 0.005, "most_within_seconds": 1.0 });
+    assert_eq!((&destination["events_per_second"], &destination["recent_batches"]), (&12.34.into(), &expected));
+    assert_eq!(status["sources"][0]["member_seconds"], 60);
     let credentials = &status["sources"][0]["credentials"];
     assert_eq!(credentials["provider"], "role r assumed by ECS role e");
     assert_eq!((&credentials["valid_seconds"], &credentials["failures"]), (&2400.into(), &3.into()));
@@ -50,12 +54,15 @@ fn the_page_shows_the_same_with_the_problems_first() {
         "<tr data-key=\"audit/5\"><td data-is=\"shard\">audit/5</td><td data-is=\"state\">last saved by g-other-&lt;1&gt;</td>",
         "<td data-is=\"checkpoint saved\">1 min 0 s ago</td>",
         "<dd>https://sls.example</dd>",
+        "<dt>member of the group</dt><dd>since 1970-01-01 00:00:45 UTC (1 min 0 s)</dd>",
         "<dt>its certificate ends</dt><dd>1970-01-21 00:01:45 UTC (in 20 d 0 h)</dd>",
         "<dt>probe</dt><dd>the last log took 1.5 s; one written 9 s ago is not delivered yet</dd>",
         "<td>pull</td><td>Unauthorized</td><td>3</td>",
         "<b class=\"bad\">down</b> since 1970-01-01 00:01:45 UTC (0 s)",
         "<dd>confirmed: the receiver read every byte</dd>",
         "<dt>its certificate ends</dt><dd>1970-01-31 00:01:45 UTC (in 30 d 0 h)</dd>",
+        "<dt>events a second</dt><dd>12.3 in the last minute</dd>",
+        "<dt>a batch takes</dt><dd>at most 5 ms (50 %), 1 s (99 %), in the last 7 min</dd>",
         "<dt>limited by</dt><dd>run.memory and acknowledgements: the memory is used up",
         "<td>503</td><td>11</td>",
         "<dd>0123456789ab since 1970-01-01 00:01:45 UTC (0 s)</dd>",

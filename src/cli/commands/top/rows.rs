@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::status::{Destination, Rates, Shard, Source};
+use super::status::{Destination, Rates, RecentBatches, Shard, Source};
 use crate::cli::columns::Column;
 use crate::core::count::thousands;
-use crate::core::duration::roughly;
+use crate::core::duration::{latency, roughly};
 use crate::core::printable::excerpt;
 use crate::script::Paint;
 
@@ -26,12 +26,13 @@ pub(super) fn source(source: &Source, paint: Paint) -> Vec<String> {
     vec![excerpt(&source.name), heartbeat, excerpt(&source.group), excerpt(&logstore)]
 }
 
-pub(super) const DESTINATIONS: [Column; 6] = [
+pub(super) const DESTINATIONS: [Column; 7] = [
     Column::text("DESTINATION", 0),
     Column::text("STATE", 1),
     Column::number("EVENTS/S", 2),
     Column::number("IN FLIGHT", 4),
     Column::number("SINCE", 5),
+    Column::text("BATCH 99 %", 6),
     Column::text("ADDRESS, CAUSE", 3),
 ];
 
@@ -47,8 +48,16 @@ pub(super) fn destination(one: &Destination, rates: &Rates, paint: Paint) -> Vec
         rates.of_destination(&one.name).map_or_else(|| "-".to_owned(), number),
         one.events_in_flight.to_string(),
         one.seconds.map_or_else(|| "-".to_owned(), seconds),
+        batch(&one.recent_batches),
         excerpt(one.cause.as_deref().unwrap_or(&one.address)),
     ]
+}
+
+/// `250 ms in 6 min`.
+fn batch(recent: &RecentBatches) -> String {
+    recent
+        .most_within_seconds
+        .map_or_else(|| "-".to_owned(), |most| format!("{} in {}", latency(most), seconds(recent.seconds)))
 }
 
 pub(super) const SHARDS: [Column; 8] = [

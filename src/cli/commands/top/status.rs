@@ -63,9 +63,19 @@ pub(super) struct Destination {
     pub(super) cause: Option<String>,
     pub(super) seconds: Option<u64>,
     #[serde(default)]
+    pub(super) recent_batches: RecentBatches,
+    #[serde(default)]
     pub(super) events: u64,
     #[serde(default)]
     pub(super) events_in_flight: u64,
+}
+
+/// How long the batches of the last minutes took.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub(super) struct RecentBatches {
+    pub(super) seconds: u64,
+    /// Within which time 99 % of them were durable, if there were any.
+    pub(super) most_within_seconds: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]

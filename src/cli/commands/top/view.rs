@@ -252,7 +252,7 @@ impl View {
     }
 }
 
-const HELP: [&str; 12] = [
+const HELP: [&str; 14] = [
     "",
     "q, Ctrl-C   quit",
     "p, space    pause or continue",
@@ -265,6 +265,8 @@ const HELP: [&str; 12] = [
     "LAG    age of the oldest undelivered log",
     "LOGS/S logs delivered, dropped or kept",
     "       as dead letters",
+    "BATCH  how long batches took, and in",
+    "       which time they were delivered",
 ];
 
 /// The heading and the first rows, and the number of further rows.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::cli::commands::top::status::{Destination, Memory, Reason, Source};
+use crate::cli::commands::top::status::{Destination, Memory, Reason, RecentBatches, Source};
 use crate::core::duration::roughly;
 
 fn status() -> Status {
@@ -177,6 +177,7 @@ fn measured(step: u64) -> Status {
             address: "siem:8088".to_owned(),
             state: "up".to_owned(),
             seconds: Some(90),
+            recent_batches: RecentBatches { seconds: 360, most_within_seconds: Some(0.25) },
             events: 40 * step,
             events_in_flight: 4,
             ..Destination::default()
@@ -209,7 +210,7 @@ fn each_figure_stands_under_its_heading_and_only_shards_of_this_process_count() 
     assert!(!lines.iter().any(|line| line.starts_with("Audit/2")), "{lines:#?}");
     let title = format!("Paused  2 shards  130/s  lag {}", time(100));
     assert!(lines[0].starts_with(&title), "{title}: {lines:#?}");
-    assert_eq!(cells("hec"), ["hec", "up", "20", "4", &time(90), "siem:8088"]);
+    assert_eq!(cells("hec"), ["hec", "up", "20", "4", &time(90), "250 ms in 6 min", "siem:8088"]);
     assert_eq!(cells("waf")[..2], ["waf", "not joined"]);
     assert_eq!(cells("Audit  ")[..2], ["Audit".to_owned(), format!("{} ago", time(3))]);
     assert!(view.lines((40, 160), Paint(true))[0].starts_with(&Paint(true).red("Paused")));
