@@ -6,7 +6,8 @@ use std::time::Duration;
 use forwarder::emulator::sls::{Call, SlsEvent, SlsFault};
 use serde_json::Value;
 
-use super::bench::{Bench, GROUP, KEY_SECRET, LOGSTORE, PROJECT, command};
+use super::bench::{Bench, GROUP, KEY_SECRET, LOGSTORE, PROJECT, command, until};
+use super::program::Program;
 
 /// The exit code and the output.
 async fn status(bench: &Bench, arguments: &[&str]) -> (i32, String) {
@@ -79,6 +80,13 @@ async fn the_group_is_shown_without_a_running_process_and_nothing_is_joined_or_s
     assert_eq!(lines[..2], ["consumer group siem of p/l", "2 shards, a timeout of 4.0 s, logs are kept 24 h"]);
     assert!(lines[2].starts_with("SHARD  STATE") && lines[3].contains("lost logs"), "{printed}");
     assert!(lines[5].starts_with("lost logs (shard 1): the log at the checkpoint expired"), "{printed}");
+    // Each look has a line of its own.
+    let mut watching = command(bench.directory.path(), &bench.sls_endpoint());
+    watching.args(["status", "--watch", "--json"]);
+    let watching = Program::start("status --watch", watching);
+    until("it has looked twice", 60, || watching.says("\"exit_code\":1") >= 2).await;
+    let lines = watching.printed();
+    assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{lines}");
     assert_eq!(saves(), before, "nothing was saved");
     assert_eq!(bench.oracle.repeats(), 0);
 }

@@ -1,6 +1,6 @@
 //! `forwarder tap` shows the events of a running process, and never delays a log.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -60,6 +60,10 @@ async fn a_tap_shows_events_as_the_script_made_them_and_raw_logs_only_on_request
         );
         assert!(text.contains("masked") && !text.contains("192.0.2.7"), "{text}");
     }
+
+    let began = Instant::now();
+    let seen = lines(&bench, tap(&bench, &["--json", "--limit", "3", "--rate", "1"]), "200").await;
+    assert!(seen.len() == 3 && began.elapsed() >= Duration::from_millis(1_900), "{:?}", began.elapsed());
 
     let raw = tap(&bench, &["--json", "--limit", "1", "--logs", "--field", "status=201", "--match", "192\\.0\\.2\\.7"]);
     let seen = lines(&bench, raw, "201").await;

@@ -34,6 +34,10 @@ async fn keys_filter_and_pause_every_line_fits_and_the_terminal_is_restored() {
         assert!(!terminal.screen().iter().any(|line| line.starts_with("l/0")), "{:#?}", terminal.screen());
         terminal.press("\x1b");
         terminal.shows("l/0").await;
+        if columns == 80 {
+            terminal.press("s");
+            terminal.shows("s sort: lag").await;
+        }
         terminal.press("p");
         terminal.shows("PAUSED").await;
         terminal.press("p?");
