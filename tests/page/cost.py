@@ -1,5 +1,5 @@
-"""The cost of the status page and the metrics: instructions per request, counted by callgrind only while the reply is made, and
-the memory that an hour of history takes.
+"""The cost of the status page and the metrics: instructions per request, counted by callgrind only while the reply is made. The
+memory of the history has a unit test in src/admin/history.rs.
 
 Usage: cost.py FORWARDER [SHARDS]
 Instruction counts do not depend on the load of the machine; those of a debug build are an upper bound. Needs valgrind.

@@ -1,7 +1,7 @@
-"""The status page in a real browser during faults: an outage, a refusal of SLS, a bad script, dead letters, a gap.
+"""The status page in a real browser during faults: an outage, a refusal of SLS, a lag, a bad script, dead letters, a gap.
 
 Usage: drive.py FORWARDER [FOLDER FOR PICTURES]
-Needs Debian's chromium. Exit code 0 if the page shows what it should.
+Needs Debian's chromium and `requirements.txt`. Exit code 0 if the page shows what it should.
 """
 
 import json
@@ -14,6 +14,9 @@ import sys
 import tempfile
 import time
 import urllib.request
+
+from prometheus_client import parser
+from prometheus_client.openmetrics import parser as openmetrics
 
 import access
 from browser import Browser
@@ -40,6 +43,8 @@ class Bench:
             "FORWARDER_ADMIN_LISTEN": "127.0.0.1:0", "FORWARDER_SCRIPT_FORCE_RELOAD": "true",
             "FORWARDER_SCRIPT_ROLLBACK_SHARE": "100",
             "FORWARDER_DEAD_LETTERS_MAX_SHARE": "100", "FORWARDER_SLS_START": "begin",
+            # The lag is that of the end of a page.
+            "FORWARDER_SLS_PAGE_GROUPS": "4",
         }
         self.page = self.start([], environment, r"status page at (http://[^/]+)")
         self.browser = Browser()
@@ -123,12 +128,13 @@ def drive(bench, pictures):
     bench.says("Delivering", "All is well.")
 
     access.check(browser, bench.page)
+    lag(bench)
 
     bench.script.write_text(BROKEN)
     bench.says("Delivering", "script:")
     assert not bench.is_green()
     bench.script.write_text(FAILING)
-    bench.says("Delivering", "for an operator: forwarder dlq list")
+    bench.says("Delivering", "for an operator: forwarder dlq list --dir ")
     browser.until("the error is there with its line",
                   "document.querySelector('[aria-labelledby=script-]').innerText.includes('hook.lua:2')")
     assert not bench.is_green()
@@ -155,13 +161,43 @@ def drive(bench, pictures):
     assert browser.violations == [], browser.violations
 
 
+def lag(bench):
+    """The process sleeps for more than a minute while logs arrive, and the destination then takes seconds for each request."""
+    bench.children[2].send_signal(signal.SIGSTOP)
+    time.sleep(75)
+    bench.order(bench.hec, do="during", seconds=600, on="all", fault={"kind": "trickle", "every_ms": 400})
+    bench.children[2].send_signal(signal.SIGCONT)
+    late = "/^(Catching up|Delivering late)/.test(document.querySelector('.verdict h2').textContent)"
+    green = "document.querySelector('.verdict').classList.contains('good')"
+    # One look at both: the page is replaced every two seconds.
+    bench.browser.until("the page shows the lag", f"{late} && (window.lagsInGreen ||= {green}, true)")
+    assert not bench.browser.run("window.lagsInGreen"), "a lag is green"
+    print("  the lag of a process that slept", flush=True)
+    bench.order(bench.hec, do="clear")
+    bench.says("Delivering", "All is well.")
+
+
 def check_metrics(bench, promtool):
-    """Checks the metrics with promtool and with a strict OpenMetrics parser."""
+    """Checks the metrics with promtool and with the parsers of Prometheus' Python client, and that the table of metrics in
+    docs/operate.md has every one of them."""
     text = bench.get("/metrics")
     checked = subprocess.run([promtool, "check", "metrics"], input=text, text=True, capture_output=True, check=False)
     assert checked.returncode == 0 and not checked.stderr.strip(), checked.stdout + checked.stderr
-    assert bench.get("/metrics", Accept="application/openmetrics-text; version=1.0.0").endswith("\n# EOF\n")
-    print(f"  promtool finds no fault in {text.count('# TYPE')} metrics", flush=True)
+    strict = bench.get("/metrics", Accept="application/openmetrics-text; version=1.0.0")
+    forms = [(text, parser.text_string_to_metric_families), (strict, openmetrics.text_string_to_metric_families)]
+    plain, open_metrics = ({name_of(family) for family in parse(form)} for form, parse in forms)
+    # Both forms have the same metrics.
+    assert plain == open_metrics and len(plain) > 50, plain ^ open_metrics
+    operate = (pathlib.Path(__file__).parents[2] / "docs/operate.md").read_text()
+    names = re.findall(r"^# HELP (forwarder_\w+)", text, re.M)
+    missing = [name for name in names if f"| `{name}` |" not in operate]
+    assert not missing, f"docs/operate.md does not name {missing}"
+    print(f"  promtool and two parsers find no fault in {text.count('# TYPE')} metrics", flush=True)
+
+
+def name_of(family):
+    """The name of a family without the end that only one of the two forms has."""
+    return re.sub(r"_(info|total)$", "", family.name)
 
 
 def main():
