@@ -11,8 +11,8 @@ use crate::core::duration::roughly;
 use crate::core::printable::excerpt;
 use crate::sls::shard_state::{Judged, State as ShardState};
 
-const REMEDY: &str = "run forwarder status, and look at the process that saved the shard last: it may hold the shard without \
-                      reading it, or be paused; when it has ended, another process takes the shard";
+const REMEDY: &str = "look at the other consumers of the group: one may hold the shard without reading it, or be paused; when \
+                      it has ended, another process takes the shard";
 
 /// A reason for each of their states, the worst first.
 pub(super) fn reasons(source: &SourceSnapshot, snapshot: &Snapshot) -> Vec<Reason> {
