@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use diagnostics::error::{Called, HookError, ScriptFault, ScriptLocation};
-pub use diagnostics::hint::{returns_nothing, unused_drop};
+pub use diagnostics::hint::{negated_comparison, returns_nothing, unused_drop};
 pub use diagnostics::render::{Beside, Paint};
 // For `bench`, which needs the emulators.
 #[cfg(feature = "emulator")]

@@ -77,6 +77,45 @@ pub fn unused_drop(script: &Script) -> Option<usize> {
     None
 }
 
+/// The first line with a comparison such as `not log.a == "x"`, which compares `not log.a` and is always the same: true
+/// or false never equals a text, a number or nil.
+#[must_use]
+pub fn negated_comparison(script: &Script) -> Option<usize> {
+    let text = String::from_utf8_lossy(&script.text);
+    let is_compared = |words: &[&str]| {
+        words.iter().enumerate().any(|(at, word)| {
+            let after = &words[at + 1..];
+            *word == "not"
+                && match &after[operand(after)..] {
+                    ["=" | "~", "=", value, ..] => {
+                        *value == "nil" || value.starts_with(|c: char| c == '"' || c == '\'' || c.is_ascii_digit())
+                    }
+                    _ => false,
+                }
+        })
+    };
+    text.lines().zip(1..).find(|(line, _)| is_compared(&excerpt::words(line))).map(|(_, number)| number)
+}
+
+/// The number of words of a value at the beginning: names, members, calls and everything in brackets.
+fn operand(words: &[&str]) -> usize {
+    let mut depth = 0;
+    let is_over = |word: &&str| {
+        match *word {
+            "(" | "[" => depth += 1,
+            ")" | "]" if depth > 0 => depth -= 1,
+            "." | ":" => {}
+            name if depth == 0 => {
+                let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+                return !is_name || ["and", "or", "then"].contains(&name);
+            }
+            _ => {}
+        }
+        false
+    };
+    words.iter().position(is_over).unwrap_or(words.len())
+}
+
 fn syntax(scene: &Scene<'_>) -> Option<String> {
     let message = scene.message;
     if message.ends_with("expected near '='") && !message.starts_with("'='") {

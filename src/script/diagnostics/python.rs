@@ -137,7 +137,25 @@ pub(crate) fn syntax(message: &str, line: &str, before: &[String]) -> Option<&'s
     if message.starts_with("'}' expected") && near == Some(":") {
         return Some("a table is `{ name = 1, [\"a name\"] = 2 }`, with `=` instead of `:`");
     }
-    [line].into_iter().chain(before.iter().map(String::as_str)).find_map(|line| of_line(&words(line)))
+    one_line_block(message, near, &words(line))
+        .or_else(|| [line].into_iter().chain(before.iter().map(String::as_str)).find_map(|line| of_line(&words(line))))
+}
+
+/// `if x == "200": return log`. Lua takes `y: return` for a call of a method.
+fn one_line_block(message: &str, near: Option<&str>, words: &[&str]) -> Option<&'static str> {
+    let first = words.first().filter(|first| ["if", "elseif", "else", "for", "while"].contains(first))?;
+    let is_method = message.starts_with("<name> expected")
+        && words.windows(2).any(|two| two[0] == ":" && near.is_some_and(|near| near == two[1]));
+    (near == Some(":") || is_method).then(|| block(first))
+}
+
+/// How a block begins and ends.
+fn block(first: &str) -> &'static str {
+    match first {
+        "for" | "while" => "write `do` instead of the colon, and `end` behind the block",
+        "else" => "write `else` without a colon, and `end` behind the block",
+        _ => "write `then` instead of the colon, and `end` behind the block",
+    }
 }
 
 fn of_line(words: &[&str]) -> Option<&'static str> {
@@ -175,11 +193,7 @@ fn of_line(words: &[&str]) -> Option<&'static str> {
         return Some("there is no `++`: write x = x + 1");
     }
     if words.ends_with(&[":"]) && !words.ends_with(&[":", ":"]) {
-        return Some(match first {
-            "for" | "while" => "write `do` instead of the colon, and `end` behind the block",
-            "else" => "write `else` without a colon, and `end` behind the block",
-            _ => "write `then` instead of the colon, and `end` behind the block",
-        });
+        return Some(block(first));
     }
     None
 }

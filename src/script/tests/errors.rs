@@ -214,6 +214,31 @@ fn a_missing_field_in_arithmetic_is_named() {
 }
 
 #[test]
+fn only_a_comparison_of_a_negation_with_a_value_is_named() {
+    let line =
+        |body: &str| negated_comparison(&Script::from_text("s.lua", format!("function process(log)\n{body}\nend")));
+    for body in [
+        "if not log.a == \"x\" then return log end",
+        "local b = not log['a'] ~= nil",
+        "local b = log.c and not (log.a or log.b) == 'x'",
+        "return not log.a:find('(', 1, true) == 1 and log or nil",
+    ] {
+        assert_eq!(line(body), Some(2), "{body}");
+    }
+    for body in [
+        "if not (log.a == \"x\") then return log end",
+        "if not log.a and log.b == \"x\" then return log end",
+        "if not log.a then log.b = \"x\" end",
+        "if not log.a == not log.b then return log end",
+        "if not log.a == true then return log end",
+        "-- not log.a == \"x\"",
+        "return 'not log.a == 1'",
+    ] {
+        assert_eq!(line(body), None, "{body}");
+    }
+}
+
+#[test]
 fn only_a_drop_whose_value_is_not_returned_is_named() {
     let line = |body: &str| unused_drop(&Script::from_text("s.lua", format!("function process(log)\n{body}\nend")));
     for (body, expected) in [
@@ -283,7 +308,7 @@ fn missing_names_and_misspelt_names_get_different_hints() {
 }
 
 /// Python idioms, each with a part of its hint.
-const SLIPS: [(&str, &str); 44] = [
+const SLIPS: [(&str, &str); 48] = [
     ("if log.a != 'b' then end", "write `~=` for unequal"),
     ("if log.a && log.b then end", "write `and` instead of `&&`"),
     ("if log.a || log.b then end", "write `or` instead of `||`"),
@@ -314,6 +339,10 @@ const SLIPS: [(&str, &str); 44] = [
     ("if log.user not in known then end", "there is no `in`"),
     ("if log.user:\n  return log", "write `then` instead of the colon"),
     ("for k, v in pairs(log):\n  print(k)", "write `do` instead of the colon"),
+    ("if log.user == \"200\": return log", "write `then` instead of the colon"),
+    ("if log.user == log.url: return log", "write `then` instead of the colon"),
+    ("for k, v in pairs(log): return k", "write `do` instead of the colon"),
+    ("if log.user then return log\nelse: return nil end", "write `else` without a colon"),
     ("while true:\n  print(1)", "write `do` instead of the colon"),
     ("if log.a then\n  print(1)\nelse:\n  print(2)\nend", "write `else` without a colon"),
     ("return log.get('user', '-')", "write `x.name or \"default\"`"),

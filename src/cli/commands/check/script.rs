@@ -7,7 +7,7 @@ use crate::core::count::count;
 use crate::core::named_file;
 use crate::core::named_file::MAX_LOGS;
 use crate::script::testing::cases;
-use crate::script::{Beside, Config, Script, drop_mark, unused_drop};
+use crate::script::{Beside, Config, Script, drop_mark, negated_comparison, unused_drop};
 
 pub(super) fn check(findings: &Findings, path: &Path, config: &Config) {
     let script = match Script::read(path) {
@@ -29,6 +29,10 @@ pub(super) fn check(findings: &Findings, path: &Path, config: &Config) {
     if let Some(line) = unused_drop(&script) {
         let what = format!("{name}:{line} calls drop and does not return its value, so nothing is dropped");
         findings.warn(what, "write return drop \"reason\"");
+    }
+    if let Some(line) = negated_comparison(&script) {
+        let what = format!("{name}:{line} compares `not x`, not x, so the result is always the same");
+        findings.warn(what, "write x ~= y, or not (x == y)");
     }
     let beside = cases::path_beside(path);
     if !beside.exists() {

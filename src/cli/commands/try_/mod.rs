@@ -57,12 +57,12 @@ Examples:
   forwarder try --json samples.jsonl >> scripts/transform.test.jsonl
                                                        write the results as test cases
 
-The samples are processed like pulled logs, with the limits of the settings. Neither an SLS account nor a
+The samples are processed like pulled logs, with the limits of the settings. Neither an SLS account nor a \
 destination is needed. --from-sls reads without joining the consumer group and does not change its checkpoints.
 
 The output of the script (print, logger) is shown below each log.
 
-Exit codes: 0 every log was sent or dropped, 1 the script failed on a log, or a sample is invalid, 2 usage,
+Exit codes: 0 every log was sent or dropped, 1 the script failed on a log, or a sample is invalid, 2 usage, \
 settings or script.";
 
 /// Try a script on samples: show the events that it makes
@@ -248,7 +248,9 @@ fn try_once(
         let nothing = crate::script::returns_nothing(script).filter(|_| sum.dropped == sum.logs).map(str::to_owned);
         let drop = crate::script::unused_drop(script)
             .map(|line| format!("line {line} calls drop and does not return its value: write return drop \"reason\""));
-        for hint in nothing.into_iter().chain(drop) {
+        let negated = crate::script::negated_comparison(script)
+            .map(|line| format!("line {line} compares `not x`, not x: write x ~= y, or not (x == y)"));
+        for hint in nothing.into_iter().chain(drop).chain(negated) {
             end += &format!("{}: {hint}\n", look.paint.green("hint"));
         }
     }
