@@ -11,7 +11,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forwarder::core::secret::Secret;
 use forwarder::emulator::hec::HecEmulator;
@@ -40,6 +40,8 @@ const TOKEN: &str = "c4n4ry-hec-token";
 const SECRET: &str = "c4n4ry-key-secret";
 /// An address without a listener: the system never assigns this port to a program that asks for any port.
 const CLOSED: &str = "127.0.0.1:9";
+/// Every fault is named within this time.
+const PATIENCE: Duration = Duration::from_secs(10);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// An SLS, a Splunk and a directory: a valid setup until a fault is planted.
@@ -142,11 +144,14 @@ impl Site {
     async fn check(&self) -> (i32, Vec<Value>) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_forwarder"));
         command.args(["check", "--json"]).env_clear().envs(&self.environment).current_dir(self.directory.path());
+        let began = Instant::now();
         let output = tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).output().unwrap()).await.unwrap();
+        let took = began.elapsed();
         let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr);
         for secret in [TOKEN, SECRET] {
             assert!(!text.contains(secret), "{text}");
         }
+        assert!(took < PATIENCE, "it took {took:?}: {text}");
         let report: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         let code = output.status.code().unwrap();
         assert_eq!(report["exit_code"], code, "{text}");

@@ -61,7 +61,7 @@ async fn each_fault_of_a_syslog_receiver_is_named_with_its_fix() {
     site.over_syslog("no-such-host.invalid:514", "udp");
     wrongs.found("an unknown name", &site.check().await, "fail", "no-such-host.invalid", "syslog.host", 69);
     site.receiver(Receiver::new(Protocol::Tcp), "tls").await;
-    wrongs.found("no TLS", &site.check().await, "fail", "no TLS at", "protocol = \"tcp\"", 2);
+    wrongs.found("no TLS", &site.check().await, "fail", "no TLS at", "write protocol = \"tcp\", or name", 2);
 
     let server = || Receiver { identity: Some((CERTIFICATE.to_vec(), KEY.to_vec())), ..Receiver::new(Protocol::Tls) };
     site.receiver(server(), "tls").await;

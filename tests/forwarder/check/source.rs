@@ -162,7 +162,7 @@ async fn each_fault_on_the_way_to_sls_is_named_with_its_fix() {
     wrongs.found("an unknown name", &site.check().await, "fail", "p.no-such-host.invalid", "sls.endpoint", 69);
 
     site.set("SLS_ENDPOINT", format!("https://{}", site.sls.address()));
-    wrongs.found("no TLS", &site.check().await, "fail", "no TLS at 127.0.0.1:", "write http://", 2);
+    wrongs.found("no TLS", &site.check().await, "fail", ": wrong version number", "write http://, or name", 2);
 
     let silent = site.answers(None).await;
     site.set("SLS_ENDPOINT", format!("http://{silent}"));

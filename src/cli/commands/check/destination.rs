@@ -69,7 +69,11 @@ async fn syslog_targets(findings: &Findings, config: &syslog::Config) -> bool {
             }
             Transport::Udp { .. } | Transport::Tcp | Transport::Relp(None) => None,
         };
-        let place = Place { host: target.host.clone(), port: target.port, tls };
+        let plain = match &config.transport {
+            Transport::Relp(_) => "protocol = \"relp\"",
+            _ => "protocol = \"tcp\"",
+        };
+        let place = Place { host: target.host.clone(), port: target.port, tls, plain };
         reached |= match &config.transport {
             Transport::Udp { .. } => {
                 let found = network::resolve(findings, &place, "syslog.host").await.is_some();

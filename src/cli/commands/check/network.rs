@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::Uri;
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::nid::Nid;
-use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use openssl::ssl::{HandshakeError, SslConnector, SslMethod, SslVerifyMode};
 use openssl::x509::{X509, X509NameRef};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::spawn_blocking;
@@ -32,6 +32,8 @@ pub(super) struct Place {
     pub(super) port: u16,
     /// The TLS server name, if it uses TLS.
     pub(super) tls: Option<String>,
+    /// What to write in the settings to do without TLS.
+    pub(super) plain: &'static str,
 }
 
 impl Place {
@@ -41,7 +43,7 @@ impl Place {
         let host = uri.host()?.trim_matches(['[', ']']).to_owned();
         let is_https = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
-        Some(Self { tls: is_https.then(|| host.clone()), host, port })
+        Some(Self { tls: is_https.then(|| host.clone()), host, port, plain: "http://" })
     }
 
     fn shown(&self) -> String {
@@ -155,8 +157,7 @@ async fn check_certificate(findings: &Findings, place: &Place, name: &str, strea
     let shown = match shaken {
         Ok(shown) => shown,
         Err(error) => {
-            let fix =
-                "if the server does not speak TLS there, write http:// (or protocol = \"tcp\"), or name its TLS port";
+            let fix = format!("if the server does not speak TLS there, write {}, or name its TLS port", place.plain);
             findings.fail(Level::SETUP, format!("no TLS at {at}: {}", excerpt(&reason(&error))), fix);
             return false;
         }
@@ -198,7 +199,10 @@ fn handshake(name: &str, stream: TcpStream) -> Result<Shown, String> {
     let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(|error| text(&error))?;
     builder.set_verify(SslVerifyMode::NONE);
     let connector = builder.build().configure().map_err(|error| text(&error))?.verify_hostname(false);
-    let stream = connector.connect(name, stream).map_err(|error| text(&error))?;
+    let stream = connector.connect(name, stream).map_err(|error| match &error {
+        HandshakeError::Failure(stream) | HandshakeError::WouldBlock(stream) => text(stream.error()),
+        HandshakeError::SetupFailure(stack) => text(stack),
+    })?;
     let chain = stream.ssl().peer_cert_chain();
     Ok(Shown { chain: chain.map(|chain| chain.iter().map(ToOwned::to_owned).collect()).unwrap_or_default() })
 }
