@@ -38,6 +38,7 @@ mod verdict;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{
@@ -47,6 +48,7 @@ use hyper::header::{
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::core::count::count;
@@ -79,8 +81,17 @@ pub trait Program: Send + Sync + 'static {
     fn tap(&self, wanted: TapQuery) -> Result<Tapped, TooManyTaps>;
 }
 
-/// Answers at an address and at a socket until it is dropped; connections end with it.
-pub async fn serve(tcp: Option<TcpListener>, unix: Option<UnixListener>, program: impl Program) {
+/// Time between two looks at the headline.
+const HEADLINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Answers at an address and at a socket until it is dropped; connections end with it. Receivers of `headline` get the
+/// headline of the verdict and its first reason.
+pub async fn serve(
+    tcp: Option<TcpListener>,
+    unix: Option<UnixListener>,
+    program: impl Program,
+    headline: watch::Sender<String>,
+) {
     let asked = Arc::new(Asked { program, history: Mutex::default() });
     let at_address = async {
         if let Some(listener) = tcp {
@@ -92,7 +103,7 @@ pub async fn serve(tcp: Option<TcpListener>, unix: Option<UnixListener>, program
             answer_at(listener, Arc::clone(&asked)).await;
         }
     };
-    tokio::join!(at_address, at_socket, asked.remember());
+    tokio::join!(at_address, at_socket, asked.remember(), asked.publish(headline));
 }
 
 async fn answer_at(listener: impl Accept, asked: Arc<Asked<impl Program>>) {
@@ -142,6 +153,15 @@ impl<P: Program> Asked<P> {
             let snapshot = self.program.read();
             self.history().sample(&snapshot);
             sleep(history::INTERVAL).await;
+        }
+    }
+
+    /// Publishes each change of the headline, as long as somebody listens.
+    async fn publish(&self, headline: watch::Sender<String>) {
+        while !headline.is_closed() {
+            let now = verdict(&self.read()).short();
+            headline.send_if_modified(|last| std::mem::replace(last, now.clone()) != now);
+            sleep(HEADLINE_INTERVAL).await;
         }
     }
 

@@ -51,6 +51,14 @@ impl Verdict {
         self.reasons.iter().filter(|reason| reason.state >= State::Trouble).count()
     }
 
+    /// The headline, and the worst reason.
+    pub(super) fn short(&self) -> String {
+        match self.reasons.first() {
+            Some(worst) => format!("{}: {}", self.headline, worst.text),
+            None => self.headline.to_string(),
+        }
+    }
+
     /// All reasons on one line.
     pub(super) fn line(&self) -> String {
         self.reasons.iter().map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("; ")

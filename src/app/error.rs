@@ -24,7 +24,7 @@ pub enum Error {
     Refused(Cause),
     /// Not everything could be delivered and saved before the drain deadline.
     #[error(
-        "stopped before everything in flight was delivered and saved; nothing is lost: those logs will be pulled again"
+        "not everything in flight was delivered and saved in time; nothing is lost: those logs will be pulled again"
     )]
     Cut,
     /// A bug.

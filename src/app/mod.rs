@@ -35,6 +35,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -46,6 +47,7 @@ use crate::core::budget::SharedBudget;
 use crate::core::cursor::{ShardId, SourceName};
 use crate::core::event::{DestinationFormat, Formats};
 use crate::core::ledger::Ledger;
+use crate::core::named_socket::NamedSocket;
 use crate::core::state_dir::StateDir;
 use crate::core::stop::Stop;
 use crate::core::tls_connectors::TlsConnectors;
@@ -125,6 +127,8 @@ pub struct App {
     state: StateDir,
     /// Open once [`App::listen`] was called.
     listening: Option<Listening>,
+    /// The state in a sentence.
+    headline: watch::Sender<String>,
 }
 
 impl App {
@@ -187,7 +191,8 @@ impl App {
         let work = settings.sources.iter().zip(made).enumerate();
         let sources = work.map(|(at, (source, hooks))| Work::new(at, source, hooks, &shared));
         let sources = sources.collect::<Result<_, _>>()?;
-        Ok(Self { settings, shared, sources, scripts, gaps: Arc::new(gaps), consumer, state, listening: None })
+        let (gaps, headline) = (Arc::new(gaps), watch::Sender::default());
+        Ok(Self { settings, shared, sources, scripts, gaps, consumer, state, listening: None, headline })
     }
 
     /// The ledger, for code that watches the program run.
@@ -219,12 +224,24 @@ impl App {
         Ok(address)
     }
 
+    /// The socket of the admin listener, once [`App::listen`] has opened it.
+    #[must_use]
+    pub fn socket(&self) -> Option<&Path> {
+        self.listening.as_ref()?.socket.as_ref().map(NamedSocket::path)
+    }
+
+    /// The state of the running program in a sentence, and its worst problem.
+    #[must_use]
+    pub fn headline(&self) -> watch::Receiver<String> {
+        self.headline.subscribe()
+    }
+
     /// Runs until `leave` is raised.
     ///
     /// # Errors
     /// SLS rejected the requests of every source at the start; the drain deadline passed first; or a bug.
     pub async fn run(self, leave: Stop) -> Result<(), Error> {
-        let Self { settings, shared, sources, scripts, gaps, consumer, state, listening } = self;
+        let Self { settings, shared, sources, scripts, gaps, consumer, state, listening, headline } = self;
         let letters = shared.letters.dir().to_owned();
         let mut side = JoinSet::new();
         let scripts_watch = Arc::new(scripts.watch());
@@ -233,7 +250,7 @@ impl App {
             None => Listening::open(&settings.admin, &state).await?,
         };
         let Listening { tcp, unix, socket } = listening;
-        let is_watched = tcp.is_some() || unix.is_some();
+        let is_watched = tcp.is_some() || unix.is_some() || !headline.is_closed();
         if is_watched {
             let count = Arc::<DeadLetterCount>::default();
             let (counted, dir) = (Arc::clone(&count), letters.clone());
@@ -247,7 +264,7 @@ impl App {
                 letters_dir: letters.display().to_string(),
                 started: Instant::now(),
             };
-            side.spawn(admin::serve(tcp, unix, observed));
+            side.spawn(admin::serve(tcp, unix, observed, headline));
         }
         side.spawn(log_destination_health(Arc::clone(&shared)));
         side.spawn(shared.budget.buffers().trim());

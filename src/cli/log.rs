@@ -44,6 +44,9 @@ pub(super) fn start(settings: &LogSettings) -> io::Result<Handle> {
     Ok(handle)
 }
 
+/// The target of the line that reports a change of the level. It passes at every level, without being an error.
+pub(super) const LEVEL_TARGET: &str = "forwarder::log_level";
+
 /// The levels, from the fewest lines to the most.
 const LEVELS: [Level; 5] = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
 
@@ -118,7 +121,8 @@ fn subscriber(
 
 /// Libraries log only warnings and errors.
 fn filter_of(level: Level) -> Targets {
-    Targets::new().with_default(level.min(Level::WARN)).with_target("forwarder", level)
+    let targets = Targets::new().with_default(level.min(Level::WARN)).with_target("forwarder", level);
+    targets.with_target(LEVEL_TARGET, level.max(Level::INFO))
 }
 
 fn behind_a_thread(writer: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
@@ -259,10 +263,13 @@ mod tests {
             tracing::debug!("third");
             assert_eq!([true, true, true].map(|more| handle.turn(more))[2], Level::TRACE);
             assert_eq!([false; 6].map(|more| handle.turn(more))[5], Level::ERROR);
+            tracing::warn!("fourth");
+            tracing::info!(target: LEVEL_TARGET, "log level is ERROR");
         });
         handle.close();
         let text: String = lines.into_iter().collect();
-        assert!(text.ends_with("second\n") && text.lines().count() == 1, "{text}");
+        let [debug, level] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+        assert!(debug.ends_with("second") && level.ends_with("  INFO log level is ERROR"), "{text}");
     }
 
     #[test]

@@ -8,7 +8,10 @@ use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
+
+use crate::core::printable::excerpt;
 
 /// The service manager that started the program, if it expects notifications.
 #[derive(Debug)]
@@ -55,6 +58,16 @@ impl Systemd {
         self.notify("STOPPING=1\nSTATUS=stopping: delivering and saving logs in flight");
     }
 
+    /// Sends each change of the headline as the status of the unit; never returns.
+    pub(super) async fn follow(&self, mut headline: watch::Receiver<String>) {
+        while headline.changed().await.is_ok() {
+            // A cause may contain text of a server, and a second line would be a notification of its own.
+            let text = excerpt(&headline.borrow_and_update());
+            self.notify(&format!("STATUS={text}"));
+        }
+        std::future::pending().await
+    }
+
     /// Sends watchdog notifications as long as the runtime runs; never returns.
     pub(super) async fn live(&self) {
         let Some(beat) = self.beat.filter(|beat| !beat.is_zero()) else { return std::future::pending().await };
@@ -94,6 +107,29 @@ mod tests {
         assert_eq!([heard(&listener), heard(&listener), heard(&listener)], ["WATCHDOG=1"; 3]);
         systemd.stopping();
         assert!(heard(&listener).starts_with("STOPPING=1\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_status_of_the_unit_follows_the_headline_on_one_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let listener = UnixDatagram::bind(&path).unwrap();
+        let systemd = Systemd::at(path.to_str().unwrap(), None).unwrap();
+        let headline = watch::Sender::<String>::default();
+        let changes = async {
+            for text in ["Delivering", "Paused: refused\nSTOPPING=1"] {
+                headline.send_replace(text.to_owned());
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::select! {
+            () = systemd.follow(headline.subscribe()) => panic!("it ended"),
+            () = changes => {}
+        }
+        assert_eq!(heard(&listener), "STATUS=Delivering");
+        assert_eq!(heard(&listener), "STATUS=Paused: refused\\nSTOPPING=1");
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.recv(&mut [0]).is_err(), "nothing else was sent");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::membership::{ShardTarget, View};
 use super::{Report, TaskEnd};
@@ -99,7 +99,7 @@ pub async fn run<S: Source, K: Destination>(
                 }
             }
             TaskEvent::Leave => {
-                info!(shards = tasks.running.len(), "stopping: what is in flight is delivered and saved first");
+                debug!(shards = tasks.running.len(), "releasing all shards");
                 let _ = end.reports.send(Report::Leave).await;
                 tasks.stop_all();
                 leaving = true;

@@ -80,13 +80,14 @@ fn the_start_is_logged_with_source_and_destination_and_the_stop_with_its_deadlin
             std::thread::yield_now();
         }
         running.signal(signal);
-        running.wait_for(&format!("log level is {level} from now on"));
+        running.wait_for(&format!(" INFO log level is {level} from now on"));
     }
     running.signal(libc::SIGTERM);
     let (code, stderr, _directory) = running.end();
     assert_eq!(code, Some(0), "{stderr}");
     let stop = "stopping: delivering and saving logs in flight, up to 25 s; Ctrl-C or SIGTERM again ends it at once";
     assert!(stderr.contains(stop), "{stderr}");
+    assert_eq!(stderr.matches("stopping").count(), 1, "{stderr}");
 
     let mut running = Running::start(&[]);
     let line = running.wait_for("forwarding");

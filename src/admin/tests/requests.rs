@@ -1,4 +1,6 @@
-//! Requests to the listener and to the socket.
+//! Requests to the listener and to the socket, and the published headline.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
@@ -26,7 +28,7 @@ async fn each_path_is_answered_and_an_unknown_one_gets_the_list_of_paths() {
         in_group(GroupHealth { joined, ..GroupHealth::default() }, with_letters(2, well()))
     };
     let mut serving = JoinSet::new();
-    serving.spawn(serve(Some(listener), None, read));
+    serving.spawn(serve(Some(listener), None, read, watch::Sender::default()));
     let check_with = async |request: &str, headers: &str, status: &str, part: &str| {
         let reply = ask(address, request, headers).await;
         let is_good = reply.starts_with(&format!("HTTP/1.1 {status}")) && reply.contains(part);
@@ -76,7 +78,7 @@ async fn the_socket_serves_the_same_paths_and_also_accepts_changes() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("admin.sock");
     let mut serving = JoinSet::new();
-    serving.spawn(serve(None, Some(UnixListener::bind(&path).unwrap()), snapshot));
+    serving.spawn(serve(None, Some(UnixListener::bind(&path).unwrap()), snapshot, watch::Sender::default()));
     for (request, status, part) in [
         ("GET /status HTTP/1.0\r\n", "200", "\"shards\""),
         ("GET /metrics HTTP/1.1\r\nHost: what.ever\r\n", "200", "forwarder_pulled_total{"),
@@ -101,7 +103,8 @@ async fn start_with_shards(shards: u32) -> (std::net::SocketAddr, JoinSet<()>) {
         ledger.account(&shard(id)).acquired();
     }
     let mut serving = JoinSet::new();
-    serving.spawn(serve(Some(listener), None, move || Snapshot { shards: ledger.read(), ..snapshot() }));
+    let read = move || Snapshot { shards: ledger.read(), ..snapshot() };
+    serving.spawn(serve(Some(listener), None, read, watch::Sender::default()));
     (address, serving)
 }
 
@@ -147,4 +150,26 @@ async fn a_connection_carries_one_request() {
     let mut reply = String::new();
     stream.read_to_string(&mut reply).await.unwrap();
     assert_eq!(reply.matches("HTTP/1.1 200").count(), 1, "{reply}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_the_headline_is_published_within_seconds() {
+    let is_known = Arc::new(AtomicBool::new(true));
+    let now = Arc::clone(&is_known);
+    let read = move || match now.load(Ordering::Relaxed) {
+        true => well(),
+        false => with_health(Health::Unknown, well()),
+    };
+    let headline = watch::Sender::default();
+    let (mut heard, mut serving) = (headline.subscribe(), JoinSet::new());
+    serving.spawn(serve(None, None, read, headline));
+    heard.changed().await.unwrap();
+    assert_eq!(*heard.borrow_and_update(), "Delivering");
+    is_known.store(false, Ordering::Relaxed);
+    let began = tokio::time::Instant::now();
+    heard.changed().await.unwrap();
+    assert_eq!(*heard.borrow_and_update(), "Waiting: the destination has not answered yet");
+    assert!(began.elapsed() <= Duration::from_secs(5));
+    let more = tokio::time::timeout(Duration::from_secs(60), heard.changed()).await;
+    assert!(more.is_err(), "the same headline is published once");
 }

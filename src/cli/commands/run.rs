@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::app;
@@ -74,9 +75,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             ExitCode::SUCCESS
         }
         Some((error, code)) => {
+            // Standard error has it as a line of the log.
             tracing::error!(exit_code = code, "stopped: {error}");
             log.close();
-            end(&error, code)
+            ExitCode::from(code)
         }
     }
 }
@@ -108,7 +110,7 @@ fn work(settings: Settings, log: log::Handle) -> Result<(), app::Error> {
         let app = App::new(settings)?;
         if let Some(systemd) = systemd {
             systemd.ready();
-            tasks.spawn(notify_systemd(systemd, stop.clone()));
+            tasks.spawn(notify_systemd(systemd, stop.clone(), app.headline()));
         }
         let outcome = app.run(stop).await;
         tasks.shutdown().await;
@@ -119,10 +121,10 @@ fn work(settings: Settings, log: log::Handle) -> Result<(), app::Error> {
     outcome
 }
 
-/// Tells systemd that the program is alive, and when it begins to stop. A stop can take long, so the watchdog
-/// notifications continue.
-async fn notify_systemd(systemd: Systemd, leave: Stop) {
-    let _ = leave.or(systemd.live()).await;
+/// Tells systemd that the program is alive and how it does, and when it begins to stop. A stop can take long, so the
+/// watchdog notifications continue.
+async fn notify_systemd(systemd: Systemd, leave: Stop, headline: watch::Receiver<String>) {
+    let _ = leave.or(async { tokio::join!(systemd.live(), systemd.follow(headline)) }).await;
     systemd.stopping();
     systemd.live().await;
 }
@@ -154,7 +156,6 @@ pub(crate) async fn obey(
 async fn turn_level(mut signals: LevelSignals, log: log::Handle) {
     loop {
         let level = log.turn(signals.next().await);
-        // Logged at the new level, so that it is written.
-        tracing::error!("log level is {level} from now on, until the next start");
+        tracing::info!(target: log::LEVEL_TARGET, "log level is {level} from now on, until the next start");
     }
 }

@@ -95,6 +95,9 @@ async fn f72_a_stop_in_an_outage_ends_at_the_drain_deadline_with_75_and_saves_no
     assert_eq!(program.exit(Duration::from_secs(30)).await, Some(75), "{}", program.printed());
     assert!(asked.elapsed() >= Duration::from_millis(1900), "it waits for the destination: {:?}", asked.elapsed());
     assert_eq!(program.says("the rest will be pulled again from the checkpoint"), 1, "{}", program.printed());
+    for once in ["not everything in flight was delivered and saved in time", "stopping"] {
+        assert_eq!(program.says(once), 1, "{once}: {}", program.printed());
+    }
     delivered_by_the_next(&bench).await;
 }
 
@@ -103,7 +106,7 @@ async fn f73_a_second_sigterm_ends_it_at_once_with_75() {
     let bench = Bench::new().await;
     let mut program = in_an_outage(&bench, "60s").await;
     program.signal(libc::SIGTERM);
-    program.to_say("what is in flight is delivered and saved first").await;
+    program.to_say("stopping: delivering and saving logs in flight").await;
     let asked = Instant::now();
     program.signal(libc::SIGTERM);
     assert_eq!(program.exit(Duration::from_secs(40)).await, Some(75), "{}", program.printed());
@@ -116,7 +119,7 @@ async fn f72_a_stop_in_an_outage_that_ends_in_time_delivers_and_saves_everything
     let bench = Bench::new().await;
     let mut program = in_an_outage(&bench, "60s").await;
     program.signal(libc::SIGTERM);
-    program.to_say("what is in flight is delivered and saved first").await;
+    program.to_say("stopping: delivering and saving logs in flight").await;
     bench.hec.faults().clear();
     assert_eq!(program.exit(Duration::from_secs(30)).await, Some(0), "{}", program.printed());
     assert_eq!(bench.oracle.exposed(), 0);
