@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use forwarder::emulator::sls::{Call, SlsFault};
+use tempfile::TempDir;
 
 use super::bench::{Bench, servers, until};
 use super::program::Program;
@@ -205,4 +206,37 @@ async fn a_demo_prints_the_address_that_its_page_has() {
     }
     demo.signal(libc::SIGINT);
     assert_eq!(demo.exit(Duration::from_secs(60)).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demo_that_a_signal_ends_leaves_no_files_and_its_socket_is_printed() {
+    let start = |logs: &str, directory: &TempDir| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_forwarder"));
+        command.args(["demo", "--logs", logs, "--keep"]).env("TMPDIR", directory.path());
+        Program::start("demo", command)
+    };
+    let left = |directory: &TempDir| -> Vec<_> {
+        std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    };
+    for (signal, code) in [(libc::SIGTERM, 0), (libc::SIGINT, 0), (libc::SIGHUP, 129)] {
+        let directory = TempDir::new().unwrap();
+        let mut demo = start("200", &directory);
+        demo.to_say("Still running").await;
+        let printed = demo.printed();
+        for command in ["top", "tap"] {
+            let (_, rest) = printed.split_once(&format!("forwarder {command} --connect unix:")).expect(&printed);
+            std::os::unix::net::UnixStream::connect(rest.lines().next().unwrap()).unwrap();
+        }
+        demo.signal(signal);
+        assert_eq!(demo.exit(Duration::from_secs(60)).await, Some(code), "{signal}");
+        assert_eq!(demo.says("nothing is missing"), usize::from(code == 0), "{signal}: {}", demo.printed());
+        assert!(left(&directory).is_empty(), "{signal}: {:?}", left(&directory));
+    }
+    let directory = TempDir::new().unwrap();
+    let mut demo = start("100000", &directory);
+    demo.to_say("audit and web logs").await;
+    demo.signal(libc::SIGTERM);
+    assert_eq!(demo.exit(Duration::from_secs(60)).await, Some(1));
+    demo.to_say("forwarder demo: SIGTERM ended it before all logs were delivered").await;
+    assert!(left(&directory).is_empty(), "{:?}", left(&directory));
 }

@@ -7,6 +7,10 @@ use crate::app;
 /// Why the demo ended early.
 pub(super) enum DemoError {
     Failed(String),
+    /// A signal asked it to end.
+    Asked(&'static str),
+    /// Its terminal was closed.
+    TerminalGone,
     /// The output cannot be written.
     Unwritten(io::Error),
 }

@@ -1,5 +1,6 @@
 //! The files of the demo.
 
+use std::io;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -59,7 +60,10 @@ impl DemoDeadLetters {
 
 impl Drop for DemoDeadLetters {
     fn drop(&mut self) {
-        let is_empty = |path: &Path| std::fs::metadata(path).is_ok_and(|file| file.len() == 0);
+        let is_empty = |path: &Path| match std::fs::metadata(path) {
+            Ok(file) => file.len() == 0,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
         if is_empty(&self.0.join("dead-letters.jsonl")) {
             let _ = std::fs::remove_dir_all(&self.0);
         }

@@ -1,5 +1,6 @@
 //! `forwarder demo`: the main job on an emulated SLS and destination.
 
+mod ending;
 mod environment;
 mod error;
 mod files;
@@ -11,7 +12,7 @@ mod stay;
 mod watch;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,6 +31,7 @@ use crate::emulator::generate::Generator;
 use crate::emulator::sls;
 use crate::emulator::sls::SlsEmulator;
 use crate::settings;
+use ending::EndSignals;
 use environment::{KEY_ID, KEY_SECRET, environment};
 use error::DemoError;
 use files::{DemoDeadLetters, DemoScript};
@@ -38,7 +40,7 @@ use places::Places;
 pub(crate) use places::{LOGSTORE, PROJECT};
 use receiver::{Collectors, OUTAGE, Receiver, To};
 use screen::Screen;
-use stay::stay;
+use stay::{Stage, stay};
 use watch::watch;
 
 /// Logs in a group, as a busy Logtail would send them.
@@ -91,31 +93,15 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start the threads: {error}")),
     };
-    // The main job uses SIGHUP for reloads; the demo ends with its terminal.
-    let ended = runtime.block_on(async {
-        tokio::select! {
-            played = play(args) => Some(played),
-            () = terminal_gone() => None,
-        }
-    });
-    let Some(played) = ended else { return ExitCode::from(HANGUP) };
-    match played {
+    match runtime.block_on(play(args)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(DemoError::Failed(error)) => fail(&error),
+        Err(DemoError::Asked(signal)) => fail(&format!("{signal} ended it before all logs were delivered")),
+        Err(DemoError::TerminalGone) => ExitCode::from(HANGUP),
         // It is not known whether a log is missing.
         Err(DemoError::Unwritten(error)) => written(Err(error), ExitCode::FAILURE),
     }
-}
-
-/// Resolves when the terminal that the demo runs in is closed.
-async fn terminal_gone() {
-    #[cfg(unix)]
-    if let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
-        hangup.recv().await;
-        return;
-    }
-    std::future::pending().await
 }
 
 fn fail(error: &str) -> ExitCode {
@@ -125,8 +111,10 @@ fn fail(error: &str) -> ExitCode {
 
 /// Whether no log is missing.
 async fn play(args: &Args) -> Result<bool, DemoError> {
-    let script = DemoScript::find(args.script.as_deref())?;
     let text = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
+    // Before the first file is written: each signal removes it.
+    let mut signals = EndSignals::listen().map_err(text("signals cannot be caught"))?;
+    let script = DemoScript::find(args.script.as_deref())?;
     let oracle = Arc::new(Oracle::default());
     let sls = SlsEmulator::start(sls::Config {
         keys: Some((KEY_ID.into(), Secret::new(KEY_SECRET))),
@@ -154,7 +142,7 @@ async fn play(args: &Args) -> Result<bool, DemoError> {
     if let Some(address) = page {
         print_line(format_args!("status page          http://{address}/"))?;
     }
-    let (ledger, hooks) = (app.ledger(), app.hooks());
+    let (ledger, hooks, socket) = (app.ledger(), app.hooks(), app.socket().map(Path::to_owned));
 
     let made = Instant::now();
     let mut generator = Generator::new(1, start_time(args.logs));
@@ -171,21 +159,35 @@ async fn play(args: &Args) -> Result<bool, DemoError> {
     let mut running = JoinSet::new();
     running.spawn(app.run(stopped));
 
-    let mut screen = Screen::new(args.logs);
-    let fault = watch(args.logs, &ledger, &receiver, &oracle, &mut screen, &mut running).await?;
-    let took = started.elapsed();
-    screen.finish();
-    let with_outage = fault.is_some_and(|at| took >= at + OUTAGE);
-    screen::report(&ledger, &receiver, &oracle, took, with_outage)?;
-    if args.keep {
-        if let Some(address) = page {
-            print_line(format_args!("\nstatus page: http://{address}/"))?;
+    let shown = async {
+        let mut screen = Screen::new(args.logs);
+        let delivered = tokio::select! {
+            watched = watch(args.logs, &ledger, &receiver, &oracle, &mut screen, &mut running) => watched,
+            ended = signals.next() => Err(ended),
+        };
+        screen.finish();
+        let (fault, took) = (delivered?, started.elapsed());
+        let with_outage = fault.is_some_and(|at| took >= at + OUTAGE);
+        screen::report(&ledger, &receiver, &oracle, took, with_outage)?;
+        if args.keep {
+            if let Some(address) = page {
+                print_line(format_args!("\nstatus page: http://{address}/"))?;
+            }
+            let (sls, places, receiver) = (&sls, &places, &receiver);
+            let (script, hooks, socket) = (&*script.path, &*hooks, socket.as_deref());
+            let stage = Stage { sls, places, receiver, script, hooks, socket };
+            stay(&stage, &mut generator, &mut signals, &mut running).await?;
         }
-        stay(&sls, &places, &receiver, &mut generator, &script.path, &hooks, &mut running).await?;
-    }
-    stopper.raise();
-    while let Some(ended) = running.join_next().await {
-        ended.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        stopper.raise();
+        tokio::select! {
+            ended = all_ended(&mut running) => ended,
+            signal = signals.next() => Err(signal),
+        }
+    };
+    if let Err(error) = shown.await {
+        // Tasks that still write would bring back the files that are removed below.
+        running.shutdown().await;
+        return Err(error);
     }
 
     let total = ledger.total();
@@ -211,6 +213,14 @@ async fn play(args: &Args) -> Result<bool, DemoError> {
     sls.stop().await;
     receiver.stop().await;
     Ok(good)
+}
+
+/// Waits until the program has ended.
+async fn all_ended(running: &mut JoinSet<Result<(), app::Error>>) -> Result<(), DemoError> {
+    while let Some(ended) = running.join_next().await {
+        ended.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 /// The start time for which the last log happens now.

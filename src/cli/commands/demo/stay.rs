@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::ending::EndSignals;
 use super::environment::{KEY_ID, KEY_SECRET};
 use super::error::{DemoError, ended_early};
 use super::places::{GROUP, Places};
@@ -15,19 +16,32 @@ use crate::emulator::generate::Generator;
 use crate::emulator::sls::SlsEmulator;
 use crate::script::Hooks;
 
-/// Keeps everything running and writes logs from time to time, until a signal arrives.
+/// The parts of the running demo.
+pub(super) struct Stage<'a> {
+    pub(super) sls: &'a SlsEmulator,
+    pub(super) places: &'a Places,
+    pub(super) receiver: &'a Receiver,
+    pub(super) script: &'a Path,
+    pub(super) hooks: &'a Hooks,
+    /// Where the program answers, if it could open it.
+    pub(super) socket: Option<&'a Path>,
+}
+
+/// Keeps everything running and writes logs from time to time, until a signal asks for the end.
 pub(super) async fn stay(
-    sls: &SlsEmulator,
-    places: &Places,
-    receiver: &Receiver,
+    stage: &Stage<'_>,
     generator: &mut Generator,
-    script: &Path,
-    hooks: &Hooks,
+    signals: &mut EndSignals,
     running: &mut JoinSet<Result<(), app::Error>>,
 ) -> Result<(), DemoError> {
+    let &Stage { sls, places, receiver, script, hooks, socket } = stage;
     let port = sls.address().port();
     print_line("\nStill running, and writing a few logs a second. Press Ctrl-C to stop. Meanwhile:")?;
     print_line("")?;
+    if let Some(socket) = socket.map(Path::display) {
+        print_line(format_args!("  state of the program     forwarder top --connect unix:{socket}"))?;
+        print_line(format_args!("  events as they pass      forwarder tap --connect unix:{socket}"))?;
+    }
     if let Some(how) = receiver.how_to_look() {
         print_line(format_args!("  events received          {how}"))?;
     }
@@ -47,8 +61,6 @@ pub(super) async fn stay(
         "\n  the vendor's Python SDK: http_proxy=http://127.0.0.1:{port} and any http endpoint, such as"
     ))?;
     print_line(format_args!("    LogClient('http://demo.log.example', '{KEY_ID}', '{KEY_SECRET}')\n"))?;
-    let signal = tokio::signal::ctrl_c();
-    tokio::pin!(signal);
     let mut turn = 0;
     let state = || (hooks.script().version.clone(), hooks.reloads());
     let mut seen = state();
@@ -60,7 +72,10 @@ pub(super) async fn stay(
         }
         tokio::select! {
             biased;
-            _ = &mut signal => return Ok(()),
+            ended = signals.next() => return match ended {
+                DemoError::Asked(_) => Ok(()),
+                gone => Err(gone),
+            },
             ended = running.join_next() => return Err(ended_early(ended).into()),
             () = tokio::time::sleep(Duration::from_millis(500)) => {}
         }
