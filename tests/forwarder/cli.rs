@@ -220,6 +220,15 @@ fn completions_and_man_page_have_every_command() {
     assert!(page.starts_with(".ie") && page.contains("check") && page.contains("First run"), "{page}");
     let page = text(&output(&["man", "dlq", "replay"]).stdout);
     assert!(page.contains("replay"), "{page}");
+    for (name, words) in
+        [("forwarder-dlq-replay", &["dlq", "replay"][..]), ("forwarder-check", &["check"]), ("forwarder", &[])]
+    {
+        let page = text(&output(&["man", name]).stdout);
+        assert_eq!(page, text(&output(&[&["man"], words].concat()).stdout));
+        let version = env!("CARGO_PKG_VERSION");
+        let title = page.lines().find(|line| line.starts_with(".TH")).unwrap();
+        assert_eq!(title, format!(".TH {name} 1  \"forwarder {version}\" \"User commands\""));
+    }
     assert_eq!(output(&["man", "nothing"]).status.code(), Some(2));
 }
 

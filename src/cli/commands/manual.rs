@@ -20,7 +20,7 @@ pub(crate) struct CompletionsArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "  forwarder man > forwarder.1; forwarder man check | man -l -")]
 pub(crate) struct ManArgs {
-    /// The command, such as `check` or `dlq replay`
+    /// The command, such as `check` or `dlq replay`, or the name of its page: forwarder-check
     command: Vec<String>,
 }
 
@@ -36,7 +36,10 @@ pub(crate) fn man(args: &ManArgs, mut program: Command) -> ExitCode {
     // Gives every command its flags and its full name.
     program.build();
     let mut command = &program;
-    for name in &args.command {
+    // No command has a hyphen in its name.
+    let mut names = args.command.iter().flat_map(|name| name.split('-')).peekable();
+    names.next_if_eq(&program.get_name());
+    for name in names {
         let Some(found) = command.find_subcommand(name) else {
             let known: Vec<_> = command.get_subcommands().map(Command::get_name).collect();
             return end(&format!("there is no command {name:?}; the commands are {}", known.join(", ")), USAGE);
@@ -44,7 +47,9 @@ pub(crate) fn man(args: &ManArgs, mut program: Command) -> ExitCode {
         command = found;
     }
     let mut page = Vec::new();
-    match clap_mangen::Man::new(command.clone()).render(&mut page) {
+    let manual = clap_mangen::Man::new(command.clone());
+    let manual = manual.source(concat!("forwarder ", env!("CARGO_PKG_VERSION"))).manual("User commands");
+    match manual.render(&mut page) {
         Ok(()) => show(&String::from_utf8_lossy(&page), ExitCode::SUCCESS),
         Err(error) => end(&format!("the page cannot be made: {error}"), INTERNAL),
     }

@@ -31,11 +31,11 @@ use finding::{Finding, Findings, Level};
 const PATIENCE: Duration = Duration::from_secs(9);
 
 const HELP: &str = "\
-It reads from SLS, sends an empty request to the collector to test the token, opens and closes a connection
-to a syslog receiver, and creates and removes a file in each directory that the program writes to. It delivers
+It reads from SLS, sends an empty request to the collector to test the token, opens and closes a connection \
+to a syslog receiver, and creates and removes a file in each directory that the program writes to. It delivers \
 no event, creates and joins no group, and saves no checkpoint.
 
-Exit codes: 0 nothing has to be corrected (warnings may be shown), 2 settings, script or files, 69 something
+Exit codes: 0 nothing has to be corrected (warnings may be shown), 2 settings, script or files, 69 something \
 does not answer, 77 a permission is missing or SLS refuses.";
 
 /// Check settings, script, SLS, destination and disk, with fixes

@@ -25,8 +25,8 @@ Examples:
   forwarder tap --match '\"status\": *\"?5' --limit 20
   forwarder tap --logs --field user=ann           raw logs, with everything that the script masks or removes
 
-Without --logs, data that the script removes is not shown. It works only over the socket of the forwarder, which
-only its user and root can open. It delays no log: lines beyond --rate, or beyond what the reader keeps up with, are
+Without --logs, data that the script removes is not shown. It works only over the socket of the forwarder, which \
+only its user and root can open. It delays no log: lines beyond --rate, or beyond what the reader keeps up with, are \
 left out, and their number is printed on standard error.
 
 Exit codes: 0 the limit is reached, or the forwarder ended, 2 usage, 69 no forwarder answers.";

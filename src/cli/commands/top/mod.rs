@@ -28,8 +28,8 @@ use view::View;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 const HELP: &str = "\
-It finds the forwarder by its settings: at the socket of admin.listen = \"unix:/PATH\", else in state.dir, else at the address
-of admin.listen. Run it as the user of the forwarder, or as root.
+It finds the forwarder by its settings: at the socket of admin.listen = \"unix:/PATH\", else in state.dir, else at \
+the address of admin.listen. Run it as the user of the forwarder, or as root.
 
 Keys: q quit, s sort, / filter, p pause, ? help.
 Exit codes: 0 ended by the user, 2 usage or no terminal, 69 no forwarder answers.";
