@@ -25,8 +25,8 @@ pub const DRAIN_TIMEOUT: Key<Duration> = Key::duration("run.drain_timeout", Dura
     .means("how long a stop, or the release of a shard, may take to deliver and save what is in flight");
 
 pub const MEMORY: Key<usize> = Key::size("run.memory", 64 * MIB, 1024 * GIB).default("64MiB").means(
-    "maximum size of logs and events in flight, over all shards; Lua VMs are extra, and so are the events of one \
-     log that does not fit any more: nothing else is pulled or processed then until as much is free again",
+    "maximum size of logs and events in flight, over all shards; the Lua VMs need memory beside it; the events of one \
+     log may exceed it, and then nothing else is pulled or processed until memory is free again",
 );
 
 pub const HOOK_THREADS: Key<u16> = Key::count("run.hook_threads", 1, 256)
@@ -45,5 +45,5 @@ pub const LOG_FILE: Key<PathBuf> = Key::path("log.file")
 
 pub const ADMIN_LISTEN: Key<String> = Key::text("admin.listen").flag("admin-listen").means(
     "address and port of the status page, /status, /metrics, /live and /ready, such as 127.0.0.1:9464, or unix:/PATH of a socket; \
-         without it they are at a socket in state.dir alone",
+         without it, they are available only at a socket in state.dir",
 );
