@@ -50,12 +50,13 @@ Samples are logs as the script sees them, one JSON object of strings a line:
   {\"__time__\": \"1700000000\", \"__topic__\": \"web\", \"__tag__:host\": \"a\", \"status\": \"200\"}
 A line with such a log under `log`, as in dead letters and test cases, works too.
 
-Examples:
-  forwarder try scripts/samples.jsonl                  run scripts/transform.lua on some logs
-  forwarder try --watch samples.jsonl                  run it again at each save of the script
-  forwarder try --from-sls 10 --config forwarder.toml  run it on logs of the logstore
+Run scripts/transform.lua on some logs, and again at each save of the script:
+  forwarder try scripts/samples.jsonl
+  forwarder try --watch scripts/samples.jsonl
+Run it on logs of the logstore:
+  forwarder try --from-sls 10 --config forwarder.toml
+Write the results as test cases:
   forwarder try --json samples.jsonl >> scripts/transform.test.jsonl
-                                                       write the results as test cases
 
 The samples are processed like pulled logs, with the limits of the settings. Neither an SLS account nor a \
 destination is needed. --from-sls reads without joining the consumer group and does not change its checkpoints.
