@@ -304,6 +304,7 @@ impl Backfill {
             done_before: self.done_before,
             logs: delivered + dropped + dead_lettered,
             took,
+            debt: self.pipeline.source.rate.debt(),
         }
     }
 

@@ -43,6 +43,8 @@ pub struct Progress {
     pub logs: u64,
     /// Elapsed time.
     pub took: Duration,
+    /// How long the next pull waits because of the rate limit.
+    pub debt: Duration,
 }
 
 impl Progress {
@@ -58,12 +60,13 @@ impl Progress {
         self.logs as f64 / self.took.as_secs_f64().max(0.001)
     }
 
-    /// How long the rest will take at the rate so far. `None`: nothing is complete yet.
+    /// How long the rest will take at the rate so far, for which the debt is a part of the time. `None`: nothing is
+    /// complete yet, or all of it is.
     #[must_use]
     pub fn left(&self) -> Option<Duration> {
         let done = self.done.checked_sub(self.done_before).filter(|done| *done > 0)?;
-        let left = self.groups.saturating_sub(self.done);
-        Some(self.took.mul_f64(left as f64 / done as f64))
+        let left = self.groups.checked_sub(self.done).filter(|left| *left > 0)?;
+        Some((self.took + self.debt).mul_f64(left as f64 / done as f64))
     }
 }
 
@@ -83,8 +86,12 @@ mod tests {
 
     #[test]
     fn the_time_left_is_estimated_from_the_work_of_this_process() {
-        let progress = Progress { groups: 100, done: 60, done_before: 40, logs: 2_000, took: Duration::from_secs(10) };
+        let took = Duration::from_secs(10);
+        let progress = Progress { groups: 100, done: 60, done_before: 40, logs: 2_000, took, debt: Duration::ZERO };
         assert_eq!(progress.left(), Some(Duration::from_secs(20)));
+        let indebted = Progress { debt: Duration::from_secs(50), ..progress };
+        assert_eq!(indebted.left(), Some(Duration::from_secs(120)), "the rest comes at the limited rate");
+        assert_eq!(Progress { done: 100, ..indebted }.left(), None, "the end does not wait for the debt");
         assert_eq!((progress.share(), progress.logs_a_second()), (0.6, 200.0));
         assert_eq!(Progress { done: 40, ..progress }.left(), None);
         assert_eq!(Progress::default().share(), 1.0, "there is nothing to do");

@@ -86,9 +86,9 @@ impl Source for Beside {
         until: Option<&Cursor>,
         room: &mut Credit,
     ) -> Result<Page, SourceError> {
-        self.rate.turn().await;
-        let page = self.sls.pull(shard, cursor, groups, until, room).await?;
-        self.rate.took(page.body.len());
+        let turn = self.rate.turn(shard, groups).await;
+        let page = self.sls.pull(shard, cursor, turn.groups, until, room).await?;
+        turn.took(page.groups, page.body.len());
         Ok(page)
     }
 }

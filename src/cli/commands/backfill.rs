@@ -285,7 +285,8 @@ mod tests {
 
     #[test]
     fn the_line_shows_progress_rate_and_time_left() {
-        let progress = Progress { groups: 100, done: 60, done_before: 40, logs: 2_000, took: Duration::from_secs(10) };
+        let took = Duration::from_secs(10);
+        let progress = Progress { groups: 100, done: 60, done_before: 40, logs: 2_000, took, debt: Duration::ZERO };
         assert_eq!(line(&progress), " 60 %  2000 logs, 200 a second, 20 s left");
         assert_eq!(bar(&progress), format!("[{}{}]", "=".repeat(18), " ".repeat(12)));
         assert_eq!(line(&Progress::default()), "100 %  0 logs, 0 a second");
