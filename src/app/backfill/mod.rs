@@ -49,7 +49,7 @@ use positions::{Job, Positions, Range};
 pub use progress::{Extent, Progress};
 use rate::Rate;
 use source::{Beside, TENURE};
-use target::Target;
+use target::{Target, refuse_file_in_use};
 
 /// Time between two reports of the progress.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -175,6 +175,7 @@ impl Backfill {
     /// The script does not load, a file or directory that the settings name cannot be used, the same backfill is running, or
     /// SLS refuses.
     pub async fn new(settings: &Settings, from: &SourceSettings, wanted: &BackfillRequest) -> Result<Self, Error> {
+        refuse_file_in_use(&settings.destinations, wanted.destination.as_deref())?;
         let state = StateDir::open(&settings.state_dir).map_err(|error| {
             let dir = settings.state_dir.display();
             Error::Settings(format!(

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 pub use client::FileDestination;
 pub use format::FileFormat;
+pub use rotating::is_in_use;
 
 /// Where events go; all fields are validated.
 #[derive(Debug, Clone, PartialEq, Eq)]

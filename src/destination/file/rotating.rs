@@ -86,7 +86,7 @@ impl RotatingFile {
             return Ok(open);
         }
         if self.lock.is_none() {
-            let locked = named_file::lock(&beside(&self.config.path, "lock"))?;
+            let locked = lock(&self.config.path)?;
             self.lock = Some(locked.ok_or_else(|| {
                 io::Error::new(io::ErrorKind::ResourceBusy, "another process writes to it; give each a path of its own")
             })?);
@@ -105,6 +105,18 @@ impl RotatingFile {
         rotate(&self.config.path, self.config.keep.max(1))?;
         sync_parent(&self.config.path)
     }
+}
+
+/// Locks the file for one writer. `None`: another process has it.
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    named_file::lock(&beside(path, "lock"))
+}
+
+/// Whether another process writes to this file now. A file that cannot be examined is not in use: its first write shows
+/// the error.
+#[must_use]
+pub fn is_in_use(path: &Path) -> bool {
+    path.exists() && matches!(lock(path), Ok(None))
 }
 
 impl OpenFile {
