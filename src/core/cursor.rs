@@ -70,6 +70,16 @@ impl Cursor {
             None => self.0.clone(),
         }
     }
+
+    /// The cursor for people beside another one: of two in the same second, the text that SLS sent is shown too.
+    #[must_use]
+    pub fn when_beside(&self, other: &Self) -> String {
+        let when = self.when();
+        match when == other.when() && when != self.0 {
+            true => format!("{when} (cursor {})", self.0),
+            false => when,
+        }
+    }
 }
 
 /// 2010-01-01, before SLS existed.
@@ -217,6 +227,16 @@ mod tests {
         assert_eq!(Cursor::new("MTUyNDE1NTM3OTM3MzkwODQ5Ng==").when(), "2018-04-19T16:29:39Z");
         assert_eq!(Cursor::from_number(7).when(), Cursor::from_number(7).as_str());
         assert_eq!(Cursor::new("opaque").when(), "opaque");
+    }
+
+    #[test]
+    fn two_cursors_of_one_second_are_told_apart() {
+        let at = |nanos: i64| Cursor::from_number(1_700_000_000_000_000_000 + nanos);
+        let (first, second, later) = (at(1), at(2), at(1_000_000_000));
+        assert_eq!(first.when_beside(&later), "2023-11-14T22:13:20Z");
+        assert_eq!(first.when_beside(&second), format!("2023-11-14T22:13:20Z (cursor {first})"));
+        assert_eq!(second.when_beside(&first), format!("2023-11-14T22:13:20Z (cursor {second})"));
+        assert_eq!(Cursor::new("x").when_beside(&Cursor::new("x")), "x");
     }
 
     #[test]

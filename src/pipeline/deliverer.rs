@@ -396,8 +396,9 @@ impl<S: Source, K: Destination> Shard<S, K> {
 
     /// The checkpoint was changed while we hold the shard: by an operator, or by another process with our name.
     fn say_moved(&self, found: Option<&Checkpoint>, ours: &Cursor) {
-        let at = found.map_or_else(|| "none".to_owned(), |checkpoint| checkpoint.cursor.when());
-        let (ours, cursor) = (ours.when(), found.map_or("", |checkpoint| checkpoint.cursor.as_str()));
+        let at = found.map_or_else(|| "none".to_owned(), |checkpoint| checkpoint.cursor.when_beside(ours));
+        let ours = found.map_or_else(|| ours.when(), |checkpoint| ours.when_beside(&checkpoint.cursor));
+        let cursor = found.map_or("", |checkpoint| checkpoint.cursor.as_str());
         debug!(shard = %self.name, cursor, "the checkpoint is another one");
         let by = found.map_or("", |checkpoint| checkpoint.consumer.as_str());
         if by == self.pipeline.source.consumer() {
