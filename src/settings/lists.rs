@@ -78,14 +78,16 @@ fn pairs(typed: &Typed) -> Result<Vec<Item>, Problem> {
                 format!("number {} of the lists of sources lacks its endpoint, its project or its logstores", at + 1);
             return Err(Complaint::new(what, "give all three, or leave all three out").at(origins.join(", ")));
         }
-        for logstore in &logstores {
+        for (number, logstore) in logstores.iter().enumerate() {
             let mut values = Values::default();
             for (row, (text, list)) in SINGLE.into_iter().zip([endpoint, project, logstore].into_iter().zip(&origins)) {
                 let origin = ValueOrigin::Listed { number: at + 1, list: list.clone() };
                 values.put(row, Layer::Item, origin, Raw::Text(text.clone()));
             }
             let label = format!("source {project}/{logstore}");
-            items.push(Item { array: &SOURCES, label, place: origins[2].clone(), values });
+            let of_several = if logstores.len() > 1 { format!("logstore {} of ", number + 1) } else { String::new() };
+            let place = format!("{of_several}item {} of {}", at + 1, origins[2]);
+            items.push(Item { array: &SOURCES, label, place, values });
         }
     }
     Ok(items)

@@ -215,10 +215,14 @@ fn report_duplicates(reader: &mut Reader<'_>, items: &[&Item], places: &[Place])
             let (one, its) = (&place.sls, &other.sls);
             let is_same = one.project == its.project && one.logstore == its.logstore;
             let (what, fix) = if is_same && (one.endpoint == its.endpoint || one.group == its.group) {
-                let what = format!(
-                    "{} and {} are the same logstore: {} of project {}",
-                    first.label, second.label, one.logstore, one.project
-                );
+                // Those of the vendor's lists have no names but the logstore.
+                let what = match first.label == second.label {
+                    true => format!("{} is given twice", first.label),
+                    false => format!(
+                        "{} and {} are the same logstore: {} of project {}",
+                        first.label, second.label, one.logstore, one.project
+                    ),
+                };
                 (what, "leave one of the two out: each of its logs would be sent twice")
             } else if place.name == other.name {
                 (format!("two sources are called {}", place.name), "give each a name of its own")

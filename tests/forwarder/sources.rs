@@ -145,6 +145,28 @@ fn lists_cannot_be_combined_with_other_ways_to_name_sources() {
 }
 
 #[test]
+fn a_duplicate_logstore_in_the_lists_is_named_with_its_numbers() {
+    let lists = |logstores| {
+        typed()
+            .unset("SLS_ENDPOINT")
+            .set("SLS_ENDPOINTS", "https://a.example;https://a.example")
+            .set("SLS_PROJECTS", "p1;p1")
+            .set("SLS_LOGSTORES", logstores)
+    };
+    check(
+        &lists("l1;l2,l1"),
+        MINIMAL,
+        r#"
+the settings have a problem
+
+  source p1/l1 is given twice
+    where: source p1/l1 (item 1 of SLS_LOGSTORES in the environment), source p1/l1 (logstore 2 of item 2 of SLS_LOGSTORES in the environment)
+    fix:   leave one of the two out: each of its logs would be sent twice
+"#,
+    );
+}
+
+#[test]
 fn a_duplicate_logstore_is_named_with_both_places() {
     let twice = "[[source]]\nproject = \"p\"\nlogstore = \"audit\"\n[[source]]\nname = \"again\"\nproject = \"p\"\nlogstore = \"audit\"\n";
     check(
