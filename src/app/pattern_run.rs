@@ -87,7 +87,8 @@ impl PatternRun {
         hooks: Arc<Hooks>,
         shared: &Arc<Shared>,
     ) -> Result<Self, Error> {
-        let sls = Sls::over(&settings.sls, &shared.connections).map_err(|error| Error::Settings(error.to_string()))?;
+        let sls = Sls::over(&settings.sls, &settings.name, &shared.connections);
+        let sls = sls.map_err(|error| Error::Settings(error.to_string()))?;
         let state = Arc::new(PatternState { settings: settings.clone(), at, sls, lookups: Mutex::default() });
         let listed = shared.sources.add(&settings.name, Arc::clone(&state) as _);
         Ok(Self { hooks, shared: Arc::clone(shared), state, _listed: listed })

@@ -63,7 +63,7 @@ impl SourceRun {
     /// A setting of the source is wrong, or a file that it names.
     pub(super) fn new(settings: &SourceSettings, hooks: Arc<Hooks>, shared: &Shared) -> Result<Self, Error> {
         let wrong = |error: ConfigError| Error::Settings(error.to_string());
-        let source = Sls::over(&settings.sls, &shared.connections).map_err(wrong)?;
+        let source = Sls::over(&settings.sls, &settings.name, &shared.connections).map_err(wrong)?;
         let beating = source.beside(&shared.beating).map_err(wrong)?;
         let pipeline = Pipeline {
             source,

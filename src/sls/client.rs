@@ -79,17 +79,17 @@ impl Sls {
     /// # Errors
     /// A setting, or a file that it names, is wrong.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
-        Self::over(config, &Connections::default())
+        Self::over(config, &format!("{}/{}", config.project, config.logstore), &Connections::default())
     }
 
-    /// The same over shared connections.
+    /// The same over shared connections; `source` names it in the log.
     ///
     /// # Errors
     /// As for [`Sls::new`].
-    pub fn over(config: &Config, connections: &Connections) -> Result<Self, ConfigError> {
+    pub fn over(config: &Config, source: &str, connections: &Connections) -> Result<Self, ConfigError> {
         check_names(config)?;
         let wire = Wire::new(config, connections)?;
-        let keys = Keys::new(&config.credentials, format!("{}/{}", config.project, config.logstore))?;
+        let keys = Keys::new(&config.credentials, source)?;
         Ok(Self {
             config: config.clone(),
             wire,
@@ -128,7 +128,8 @@ impl Sls {
     /// # Errors
     /// As for [`Sls::new`].
     pub fn beside(&self, connections: &Connections) -> Result<Self, ConfigError> {
-        let mut other = Self::over(&self.config, connections)?;
+        // Keys that log anything are shared.
+        let mut other = Self::over(&self.config, "", connections)?;
         other.errors = Arc::clone(&self.errors);
         other.first_look = Arc::clone(&self.first_look);
         other.signs = Arc::clone(&self.signs);

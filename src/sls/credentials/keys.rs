@@ -38,7 +38,7 @@ enum Kind {
 struct Renewed {
     fetcher: Arc<Fetcher>,
     held: Arc<SharedSession>,
-    whose: String,
+    source: String,
     task: Mutex<JoinSet<()>>,
 }
 
@@ -63,18 +63,18 @@ impl fmt::Display for KeyStatus {
 }
 
 impl Keys {
-    /// Reads a key from files for the first time; contacts no provider yet. `whose` names the logstore in the log.
+    /// Reads a key from files for the first time; contacts no provider yet. `source` names the source in the log.
     ///
     /// # Errors
     /// There is no key, or it is malformed.
-    pub fn new(credentials: &Credentials, whose: String) -> Result<Self, KeyError> {
+    pub fn new(credentials: &Credentials, source: &str) -> Result<Self, KeyError> {
         Ok(Self(match credentials {
             Credentials::Fixed(key) => Kind::Fixed(key.clone().checked()?),
             Credentials::Files(files) => Kind::Files(Reread::new(files.clone(), FILE_CHECK_INTERVAL)?),
             Credentials::Lookup(lookup) => Kind::Renewed(Arc::new(Renewed {
                 fetcher: Arc::new(Fetcher::new((**lookup).clone())),
                 held: Arc::new(SharedSession::new()),
-                whose,
+                source: source.to_owned(),
                 task: Mutex::default(),
             })),
         }))
@@ -168,7 +168,7 @@ impl Renewed {
             std::panic::resume_unwind(panic);
         }
         if task.is_empty() {
-            task.spawn(renew(Arc::clone(&self.fetcher), Arc::clone(&self.held), self.whose.clone()));
+            task.spawn(renew(Arc::clone(&self.fetcher), Arc::clone(&self.held), self.source.clone()));
         }
     }
 }
@@ -190,7 +190,7 @@ mod tests {
     }
 
     fn keys(credentials: &Credentials) -> Keys {
-        Keys::new(credentials, String::new()).unwrap()
+        Keys::new(credentials, "").unwrap()
     }
 
     fn reread(keys: &Keys) -> &Reread<KeyFiles> {
@@ -240,7 +240,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let credentials = files(dir.path());
         fs::remove_file(dir.path().join("secret")).unwrap();
-        let shown = Keys::new(&credentials, String::new()).unwrap_err().to_string();
+        let shown = Keys::new(&credentials, "").unwrap_err().to_string();
         assert!(shown.starts_with("AccessKey secret in /") && shown.contains("No such file"), "{shown}");
     }
 

@@ -57,12 +57,12 @@ impl SharedSession {
         self.asked.notify_one();
     }
 
-    fn take(&self, session: Session, now: Instant) {
+    fn take(&self, source: &str, session: Session, now: Instant) {
         self.state.send_modify(|state| {
             if state.session.as_ref().is_none_or(|held| held.provider != session.provider) {
                 match session.end {
-                    Some(end) => info!(valid_until = %end.at, "SLS credentials: {}", session.provider),
-                    None => info!("SLS credentials: {}", session.provider),
+                    Some(end) => info!(source, valid_until = %end.at, "SLS credentials: {}", session.provider),
+                    None => info!(source, "SLS credentials: {}", session.provider),
                 }
             }
             state.valid_until = session.end.map(|end| now + end.within);
@@ -81,11 +81,10 @@ impl SharedSession {
     }
 }
 
-/// Gets a session, and a new one before each expires. Runs until it is dropped. `whose` names the logstore in the
-/// log.
-pub(super) async fn renew(fetch: Arc<impl Fetch>, held: Arc<SharedSession>, whose: String) {
-    let seed = whose.bytes().fold(0, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
-    let mut retry_log = RetryLog::new(format!("{whose}: cannot get credentials"), seed);
+/// Gets a session, and a new one before each expires. Runs until it is dropped. `source` names it in the log.
+pub(super) async fn renew(fetch: Arc<impl Fetch>, held: Arc<SharedSession>, source: String) {
+    let seed = source.bytes().fold(0, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+    let mut retry_log = RetryLog::new(format!("source {source}: cannot get credentials"), seed);
     loop {
         let fetched = fetch.fetch().await;
         let now = Instant::now();
@@ -94,7 +93,7 @@ pub(super) async fn renew(fetch: Arc<impl Fetch>, held: Arc<SharedSession>, whos
                 retry_log.recovered();
                 let wait = due_in(session.end.map(|end| end.within));
                 debug!(provider = %session.provider, next_in = ?wait, "SLS credentials renewed");
-                held.take(session, now);
+                held.take(&source, session, now);
                 wait
             }
             Err(error) => {
@@ -186,6 +185,7 @@ mod tests {
             let warnings = lines.lines().filter(|line| line.contains("cannot get credentials, retrying")).count();
             assert!((1..=31).contains(&warnings), "once, and a reminder a minute: {lines}");
             assert_eq!(lines.matches("recovered").count(), 1, "{lines}");
+            assert_eq!(lines.matches("source l: cannot get credentials").count(), warnings + 1, "{lines}");
         }
     }
 
@@ -219,7 +219,8 @@ mod tests {
         }
         assert_eq!(lines.text().matches("SLS credentials: role r").count(), 1, "{}", lines.text());
         let key = AccessKey { id: "other".to_owned(), secret: Secret::new("s"), token: None };
-        held.take(Session { key, provider: "role other".to_owned(), end: None }, Instant::now());
+        held.take("l", Session { key, provider: "role other".to_owned(), end: None }, Instant::now());
         assert!(lines.text().contains("SLS credentials: role other"), "{}", lines.text());
+        assert_eq!(lines.text().matches("source=\"l\"").count(), 2, "each names the source: {}", lines.text());
     }
 }

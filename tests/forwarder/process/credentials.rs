@@ -57,11 +57,11 @@ async fn an_outage_of_sts_is_survived_with_the_current_key() {
     program.to_say("joined the consumer group").await;
     let fault = Some(CredentialsFault::Status { status: 503, code: "ServiceUnavailable".to_owned() });
     given.order(Order { on: Some(On::Sts), fault, ..Order::default() });
-    program.to_say("p/l: cannot get credentials, retrying: AssumeRole of").await;
+    program.to_say("source l: cannot get credentials, retrying: AssumeRole of").await;
     (0..2).for_each(|shard| bench.put(shard, 4, 20));
     bench.settled().await;
     given.order(Order { clear: true, ..Order::default() });
-    program.to_say("p/l: cannot get credentials: recovered").await;
+    program.to_say("source l: cannot get credentials: recovered").await;
     (0..2).for_each(|shard| bench.put(shard, 4, 20));
     bench.settled().await;
 }
