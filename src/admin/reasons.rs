@@ -297,7 +297,8 @@ fn group(source: &SourceSnapshot, snapshot: &Snapshot, say: &mut Vec<Reason>) {
         say.push(reason.remedy(remedy));
     }
     if let Some(waiting) = &group.waiting {
-        let reason = Reason::new(State::Waiting, format!("waiting{of}: {waiting}"));
+        let whose = if of.is_empty() { String::new() } else { format!("source {}: ", source.name) };
+        let reason = Reason::new(State::Waiting, format!("{whose}{waiting}"));
         say.push(if group.joined { reason } else { reason.not_ready() });
     }
 }

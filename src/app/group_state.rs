@@ -5,7 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::shard_holders::ShardHolders;
 use crate::admin::GroupHealth;
+use crate::core::cause::Cause;
 use crate::core::failing::Failing;
 use crate::core::source::SourceError;
 use crate::group::membership::View;
@@ -20,8 +22,26 @@ struct Known {
     failing: Option<Failing>,
     /// The view that the heartbeat loop publishes, once it runs.
     view: Option<watch::Receiver<View>>,
-    /// The owners of the shards, while we have none.
-    waiting: Option<String>,
+    /// What we wait for, while we have no shard.
+    waiting: Option<Wait>,
+}
+
+/// What a process without shards waits for.
+#[derive(Debug)]
+pub(super) enum Wait {
+    /// Their holders.
+    For(ShardHolders),
+    /// The holders cannot be looked up.
+    Unknown(Cause),
+}
+
+impl Wait {
+    fn at(&self, now: Instant) -> String {
+        match self {
+            Self::For(holders) => holders.at(now),
+            Self::Unknown(cause) => format!("waiting for shards, whose owners cannot be looked up: {cause}"),
+        }
+    }
 }
 
 impl GroupState {
@@ -37,7 +57,7 @@ impl GroupState {
     }
 
     /// We have no shard at present, or have one again.
-    pub(super) fn waits(&self, waiting: Option<String>) {
+    pub(super) fn waits(&self, waiting: Option<Wait>) {
         self.lock().waiting = waiting;
     }
 
@@ -49,7 +69,8 @@ impl GroupState {
             return GroupHealth { failing: known.failing.clone(), ..GroupHealth::default() };
         };
         // The periodic check may not have noticed a new shard yet.
-        let waiting = known.waiting.clone().filter(|_| view.shards.is_empty());
+        let waiting = known.waiting.as_ref().filter(|_| view.shards.is_empty());
+        let waiting = waiting.map(|wait| wait.at(Instant::now()));
         GroupHealth {
             joined: true,
             failing: view.failing,

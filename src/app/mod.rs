@@ -22,6 +22,7 @@ mod retention;
 mod run_all;
 mod scripts;
 pub mod seek;
+mod shard_holders;
 mod shared;
 mod side_tasks;
 mod source_list;

@@ -64,6 +64,8 @@ struct Lookups {
     failing: Option<Failing>,
     /// Why the last one found nothing.
     nothing: Option<String>,
+    /// Whether the log says that there is nothing.
+    is_said: bool,
     /// Whether a logstore was found: the sources then report their own state.
     has_found: bool,
 }
@@ -124,9 +126,12 @@ impl PatternRun {
                             LOOKUP_INTERVAL
                         }
                         Ok(LookupOutcome::Nothing) => {
-                            let fault = nothing(&settings.sls);
-                            self.state.finds_nothing(fault.cause());
-                            retry_log.next(fault.cause(), fault.retry(), Instant::now())
+                            retry_log.recovered();
+                            let nothing = nothing(&settings.sls);
+                            if self.state.finds_nothing(&nothing) {
+                                warn!(source = settings.name, "{nothing}");
+                            }
+                            LOOKUP_INTERVAL
                         }
                         Err(fault) if self.is_the_end(&fault, &common) => {
                             return Err(Error::Refused(fault.cause().clone()));
@@ -156,9 +161,11 @@ impl PatternRun {
     }
 }
 
-fn nothing(config: &sls::Config) -> SourceError {
-    let what = format!("no logstore of project {} matches {}", config.project, config.logstore);
-    SourceError::Absent(Cause { what, hint: Some("it is waited for, and looked up again every minute") })
+fn nothing(config: &sls::Config) -> String {
+    format!(
+        "no logstore of project {} matches {} yet; the logstores are looked up again every minute",
+        config.project, config.logstore
+    )
 }
 
 /// A source that has ended.
@@ -279,10 +286,12 @@ impl PatternState {
         *self.lock() = Lookups { has_found: true, ..Lookups::default() };
     }
 
-    fn finds_nothing(&self, Cause { what, hint }: &Cause) {
-        let hint = hint.map_or_else(String::new, |hint| format!(": {hint}"));
+    /// Returns whether this is news: failed lookups in between change nothing.
+    fn finds_nothing(&self, nothing: &str) -> bool {
         let mut lookups = self.lock();
-        (lookups.failing, lookups.nothing) = (None, Some(format!("{what}{hint}")));
+        lookups.failing = None;
+        lookups.nothing = Some(format!("waiting: {nothing}"));
+        !std::mem::replace(&mut lookups.is_said, true)
     }
 
     fn fails(&self, fault: &SourceError) {

@@ -80,12 +80,17 @@ fn the_page_shows_the_same_with_the_problems_first() {
     }
     let shown = page(&well());
     assert!(shown.contains("<section class=\"verdict good\"") && !shown.contains("class=\"bad\""), "{shown}");
-    let group = GroupHealth { joined: true, waiting: Some("x has them".into()), ..GroupHealth::default() };
+    let group = GroupHealth {
+        joined: true,
+        waiting: Some("shard 0 is held by x: standing by".into()),
+        ..GroupHealth::default()
+    };
     let mut alone = in_group(group, well());
     alone.sources[0].owners.clear();
     let shown = page(&Snapshot { shards: Ledger::default().read(), ..alone });
     assert!(
-        shown.contains("<title>Standing by – forwarder</title>") && shown.contains("<li>waiting: x has them</li>"),
+        shown.contains("<title>Standing by – forwarder</title>")
+            && shown.contains("<li>shard 0 is held by x: standing by</li>"),
         "{shown}"
     );
     assert!(shown.contains("surplus processes stand by") && !shown.contains("verdict good"), "{shown}");

@@ -145,15 +145,19 @@ fn down() -> Health {
 
 #[test]
 fn a_process_without_shards_stands_by_and_says_who_holds_them_and_which_destination_is_down() {
-    let group = GroupHealth { joined: true, waiting: Some("shards 0-3 were x's".into()), ..GroupHealth::default() };
+    let group = GroupHealth {
+        joined: true,
+        waiting: Some("shards 0-3 are held by x: standing by".into()),
+        ..GroupHealth::default()
+    };
     let standing_by = Snapshot { shards: BTreeMap::new(), ..in_group(group, well()) };
-    check(&standing_by, State::Waiting, "waiting: shards 0-3 were x's");
+    check(&standing_by, State::Waiting, "shards 0-3 are held by x: standing by");
     says(&standing_by, "Standing by");
     for mode in [IsolationMode::Direct, IsolationMode::DeadLettering] {
         let snapshot = with_isolated(mode, down(), standing_by.clone());
         check(&snapshot, State::Trouble, "the destination b is down");
         says(&snapshot, "Standing by");
-        assert!(verdict(&snapshot).line().contains("waiting: shards 0-3 were x's"));
+        assert!(verdict(&snapshot).line().contains("shards 0-3 are held by x: standing by"));
     }
     says(&with_isolated(IsolationMode::DeadLettering, down(), well()), "Delivering");
 }
@@ -427,7 +431,7 @@ fn a_process_that_delivers_or_stands_by_is_ready() {
         ..in_group(GroupHealth { joined: true, waiting, ..GroupHealth::default() }, well())
     };
     assert!(!is_ready(&none(None)));
-    assert!(is_ready(&none(Some("shards 0-3 were x's".into()))));
+    assert!(is_ready(&none(Some("shards 0-3 are held by x: standing by".into()))));
 }
 
 #[test]
@@ -462,7 +466,7 @@ fn every_problem_has_a_consequence_and_a_remedy() {
 
 #[test]
 fn a_pattern_without_a_match_waits_and_is_not_ready() {
-    let waiting = Some("no logstore of project p matches audit-*".to_owned());
+    let waiting = Some("waiting: no logstore of project p matches audit-*".to_owned());
     let group = || GroupHealth { waiting: waiting.clone(), ..GroupHealth::default() };
     let alone = Snapshot { shards: BTreeMap::new(), ..in_group(group(), well()) };
     check(&alone, State::Waiting, "waiting: no logstore of project p matches audit-*");
@@ -471,4 +475,6 @@ fn a_pattern_without_a_match_waits_and_is_not_ready() {
     let mut beside = well();
     beside.sources.push(SourceSnapshot { name: "audit-*".into(), group: group(), ..beside.sources[0].clone() });
     assert!(verdict(&beside).is_ready());
+    let named = "source audit-*: waiting: no logstore of project p matches audit-*";
+    assert!(verdict(&beside).line().contains(named), "{}", verdict(&beside).line());
 }

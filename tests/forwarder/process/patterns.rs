@@ -75,10 +75,12 @@ async fn a_pattern_without_matches_waits_and_says_so() {
     until_or("/ready says so", 60, || answers("/ready").contains(words), || answers("/ready")).await;
     assert!(answers("/").contains(words), "{}", answers("/"));
     assert!(answers("/").contains("Waiting") && !answers("/").contains("Paused"), "{}", answers("/"));
+    program.to_say("WARN no logstore of project p matches audit-* yet; ").await;
     many.sls.create_logstore("p", "audit-a");
     many.put("audit-a", 10);
     program.signal(libc::SIGHUP);
     many.settled("audit-a").await;
+    assert_eq!((program.says("found a logstore"), program.says(" ERROR ")), (1, 0), "{}", program.printed());
     until_or("/ready is well", 60, || answers("/ready").ends_with("ready\n"), || answers("/ready")).await;
 }
 

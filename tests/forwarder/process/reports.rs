@@ -137,8 +137,9 @@ async fn a_restart_under_another_name_says_who_still_holds_the_shards() {
     old.kill();
     (0..2).for_each(|shard| bench.put(shard, 2, 20));
     let new = bench.start_with("new", &[timeout, LISTEN]);
-    new.to_say("no shard is assigned yet: shards 0-1 were last saved by old").await;
-    answers(&new, "/ready", "200", "ready; waiting: shards 0-1 were last saved by old").await;
+    new.to_say("no shard is assigned yet: waiting up to ").await;
+    new.to_say(" s: shards 0-1 still belong to old").await;
+    answers(&new, "/ready", "200", "ready; waiting up to ").await;
     let page = get(&new, "/");
     assert!(page.contains("<title>Standing by – forwarder</title>") && !page.contains("All is well"), "{page}");
     answers(&new, "/metrics", "200", "forwarder_waiting_for_shards{source=\"l\"} 1\n").await;
