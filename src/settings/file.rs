@@ -155,6 +155,10 @@ impl File<'_> {
                 Err(_) => Raw::Other("a number that is too large"),
             },
             DeValue::Float(_) => Raw::Other("a number with a fraction"),
+            DeValue::Array(parts) if matches!(key.kind, Kind::List) => {
+                let parts: Option<Vec<_>> = parts.iter().map(|part| part.get_ref().as_str()).collect();
+                parts.map_or(Raw::Other("an array with something else than text"), |parts| Raw::Text(parts.join(", ")))
+            }
             DeValue::Array(_) => Raw::Other("an array"),
             DeValue::Table(_) => Raw::Other("a table"),
         }
@@ -179,7 +183,7 @@ impl File<'_> {
     /// An unknown key in a known table.
     fn refuse(&mut self, table: &str, name: &Spanned<DeString<'_>>) {
         let typed = name.get_ref().as_ref();
-        let fix = suggest(Some(table), typed).map_or_else(
+        let fix = suggest_all(table, typed).map_or_else(
             || {
                 let known: Vec<_> = keys::all().map(Row::parts).filter(|(t, _)| *t == table).map(|(_, n)| n).collect();
                 format!("[{table}] takes {}", known.join(", "))
@@ -294,6 +298,13 @@ fn is_table(name: &str) -> bool {
     tables().contains(&name)
 }
 
+/// As [`suggest`]; all settings that together are what a plural means.
+fn suggest_all(table: &str, typed: &str) -> Option<String> {
+    let known_as = keys::all().filter(|key| key.known_as.contains(&typed));
+    let names: Vec<_> = known_as.map(|key| key.name).collect();
+    if names.len() > 1 { Some(names.join(" and ")) } else { suggest(Some(table), typed).map(str::to_owned) }
+}
+
 /// The likely intended setting: a name from the vendor's scripts, the same name in another table, a similar one in
 /// the same table, or a similar one anywhere.
 fn suggest(table: Option<&str>, typed: &str) -> Option<&'static str> {
@@ -327,6 +338,9 @@ mod tests {
         check(Some("sls"), "token_file", Some("hec.token_file"));
         check(None, "memory", Some("script.memory"));
         check(None, "drain_timeout", Some("run.drain_timeout"));
+        check(Some("hec"), "urls", Some("hec.url"));
         check(Some("hec"), "colour", None);
+        assert_eq!(suggest_all("hec", "token_files").as_deref(), Some("hec.token_file and hec.next_token_file"));
+        assert_eq!(suggest_all("hec", "timout").as_deref(), Some("hec.timeout"));
     }
 }

@@ -100,6 +100,7 @@ fn table() -> String {
 fn takes(key: &Row) -> String {
     match key.kind {
         Kind::Text => "text".to_owned(),
+        Kind::List => "text, or an array of text".to_owned(),
         Kind::Path => "path".to_owned(),
         Kind::Switch => "true, false".to_owned(),
         Kind::Count(least, most) => format!("{least} to {most}"),

@@ -41,7 +41,7 @@ pub(super) const KEYS: &[&Row] = &[
     &ISOLATE.row,
 ];
 
-pub const URL: Key<String> = Key::text("hec.url").flag("hec-url").means(
+pub const URL: Key<String> = Key::list("hec.url").flag("hec-url").known_as(&["urls"]).means(
     "Splunk HTTP Event Collector, such as https://splunk.example:8088; several are separated by commas, with \
      weight=2 after a URL that gets twice the load; either this or hec.host",
 );
@@ -55,10 +55,13 @@ pub const HTTPS: Key<bool> = Key::switch("hec.https").default("false").means("us
 
 pub const TOKEN: Key<Secret> = Key::secret("hec.token").means("HEC token; prefer the environment or a file");
 
-pub const TOKEN_FILE: Key<PathBuf> =
-    Key::path("hec.token_file").flag("hec-token-file").means("file with the HEC token; read again when it changes");
+pub const TOKEN_FILE: Key<PathBuf> = Key::path("hec.token_file")
+    .flag("hec-token-file")
+    .known_as(&["token_files"])
+    .means("file with the HEC token; read again when it changes");
 
 pub const NEXT_TOKEN_FILE: Key<PathBuf> = Key::path("hec.next_token_file")
+    .known_as(&["token_files"])
     .means("file with a second HEC token, used when the first one is refused, so that a token can be replaced without refused requests");
 
 pub const INDEX: Key<String> = Key::text("hec.index")

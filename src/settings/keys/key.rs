@@ -21,6 +21,11 @@ impl Key<String> {
         Self { row: Row::new(name, Kind::Text), bounds: () }
     }
 
+    /// Text with commas between its parts; in the settings file also an array of them.
+    pub(super) const fn list(name: &'static str) -> Self {
+        Self { row: Row::new(name, Kind::List), bounds: () }
+    }
+
     /// The text of a start position.
     pub(super) const fn start(name: &'static str) -> Self {
         Self { row: Row::new(name, Kind::Start), bounds: () }

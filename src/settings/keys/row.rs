@@ -33,6 +33,8 @@ pub struct Row {
 pub enum Kind {
     /// Any text.
     Text,
+    /// Text with commas between its parts; in the settings file also an array of them.
+    List,
     /// A path; in the settings file relative to that file's directory.
     Path,
     /// `true` or `false`.

@@ -44,7 +44,7 @@ pub(super) const KEYS: &[&Row] = &[
 ];
 
 pub const HOST: Key<String> =
-    Key::text("syslog.host").flag("syslog-host").known_as(&["hosts", "server", "address"]).means(
+    Key::list("syslog.host").flag("syslog-host").known_as(&["hosts", "server", "address"]).means(
         "syslog receiver; or several, separated by commas, of which the first one that works is used, each with its \
          own port if needed: siem-1, siem-2:1514, [2001:db8::1]:514",
     );

@@ -46,6 +46,14 @@ fn one_setting_lists_several_collectors_each_with_its_weight() {
         members,
         [("https://a.example:8088", 1), ("https://b.example:8088", 3), ("https://[2001:db8::1]:443", 1)]
     );
+    let text = MINIMAL.replace(
+        "http://127.0.0.1:8088\"",
+        "https://a.example:8088\", \"https://b.example:8088 weight=3\", \"https://[2001:db8::1]:443\"]",
+    );
+    let as_array = Typed::new().good(&text.replace("url = \"", "url = [\""));
+    assert_eq!(hec(&as_array).members, hec(&settings).members, "or an array in the file");
+    let error = Typed::new().error(&MINIMAL.replace("\"http://127.0.0.1:8088\"", "[\"https://a:1\", 2]"));
+    assert!(error.contains("an array with something else than text is not text"), "{error}");
     for (url, wrong) in [
         ("https://a:1, https://a:1 weight=2", "https://a:1 is named twice"),
         ("https://a:1, ", "not a URL"),

@@ -54,6 +54,7 @@ fn object(properties: Map<String, Value>) -> Value {
 fn property(row: &Row) -> Value {
     let mut property = match row.kind {
         Kind::Text | Kind::Path | Kind::Secret => json!({ "type": ["string", "integer"] }),
+        Kind::List => json!({ "type": ["string", "array"], "items": { "type": "string" } }),
         Kind::Start => json!({ "type": ["string", "integer"] }),
         Kind::EnvironmentSecret => json!(false),
         Kind::Switch => json!({ "type": "boolean" }),
