@@ -1,6 +1,7 @@
 //! The origin of the signing key for SLS: a given key, or providers.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hyper::Uri;
 
@@ -11,6 +12,7 @@ use super::problem::Complaint;
 use super::read::Reader;
 use super::typed::{Layer, SHARED_PREFIX};
 use super::url::BaseUrl;
+use crate::core::duration::in_words;
 use crate::core::secret::Secret;
 use crate::sls::credentials::{Candidate, KeyFiles, Lookup, OidcRole, Provider, Role, Services};
 use crate::sls::{AccessKey, Credentials, is_label};
@@ -175,6 +177,9 @@ fn role_arn(text: String) -> Result<String, Complaint> {
     }
 }
 
+/// The shortest session of a role that outlasts an outage of STS of half an hour.
+const LASTING_SESSION: Duration = Duration::from_secs(45 * 60);
+
 fn read_services(reader: &mut Reader<'_>, ca_file: Option<PathBuf>, machine: &Machine) -> Option<Services> {
     let sts = if_given(reader, &keys::credentials::STS_ENDPOINT, |reader, key| read_base_url(reader, key, true));
     let sts_region = if_given(reader, &keys::credentials::STS_REGION, |reader, key| reader.parse(key, region));
@@ -186,6 +191,15 @@ fn read_services(reader: &mut Reader<'_>, ca_file: Option<PathBuf>, machine: &Ma
     let metadata = read_base_url(reader, &keys::credentials::METADATA_ENDPOINT, false);
     let metadata_v1 = reader.get(&keys::credentials::METADATA_V1);
     let duration = reader.get(&keys::credentials::ROLE_DURATION);
+    if let Some(duration) = duration.filter(|duration| *duration < LASTING_SESSION) {
+        let place = reader.origin(&keys::credentials::ROLE_DURATION.row);
+        reader.warn(format!(
+            "an outage of STS of more than {} stops the source: {place} is {}, and a session is renewed when a third of \
+             it has passed; \"45m\" or more outlasts half an hour",
+            in_words(duration * 2 / 3),
+            in_words(duration),
+        ));
+    }
     Some(Services {
         sts: sts?,
         sts_region: sts_region?,

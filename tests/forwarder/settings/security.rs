@@ -75,6 +75,21 @@ fn files_in_a_directory_that_others_can_write_get_a_warning() {
 }
 
 #[test]
+fn a_session_too_short_for_an_outage_of_half_an_hour_gets_a_warning() {
+    let with = |duration| {
+        let typed = Typed::new().set("FORWARDER_SLS_ROLE_ARN", "acs:ram::1234:role/log-reader");
+        typed.set("FORWARDER_SLS_ROLE_DURATION", duration).good(MINIMAL).warnings
+    };
+    assert_eq!(
+        with("15m"),
+        [
+            "an outage of STS of more than 10m stops the source: FORWARDER_SLS_ROLE_DURATION in the environment is 15m, and a session is renewed when a third of it has passed; \"45m\" or more outlasts half an hour"
+        ]
+    );
+    assert!(with("45m").is_empty() && with("1h").is_empty());
+}
+
+#[test]
 fn a_token_file_that_others_can_read_gets_a_warning() {
     let text = MINIMAL.replace("token_file = \"hec.token\" ", "token = \"t\"");
     let typed = Typed::new();
