@@ -22,6 +22,7 @@ pub mod lease;
 pub mod ledger;
 pub mod line_file;
 pub mod logged_causes;
+pub mod mounts;
 pub mod name;
 pub mod named_file;
 pub mod named_socket;

@@ -17,6 +17,7 @@ use crate::cli::log;
 use crate::cli::signals::{LevelSignals, Signals};
 use crate::cli::systemd::Systemd;
 use crate::core::duration::in_words;
+use crate::core::mounts::ephemeral;
 use crate::core::stop::{Stop, Stopper, stop};
 use crate::script::Beside;
 use crate::settings;
@@ -88,6 +89,28 @@ fn load(args: &Args) -> Result<Settings, settings::SettingsError> {
     settings::load(config.as_deref(), &args.settings.0, &environment, &machine())
 }
 
+/// What the loss of the directories costs, for those that do not last.
+fn lost_directories(settings: &Settings) -> Vec<String> {
+    let letters = &settings.dead_letters.dir;
+    let letters = ephemeral(letters).map(|lasts| {
+        format!(
+            "dead_letters.dir {} {}: logs that could not be delivered are lost; mount a volume there",
+            letters.display(),
+            lasts.text()
+        )
+    });
+    let state = &settings.state_dir;
+    let state = ephemeral(state).map(|lasts| {
+        format!(
+            "state.dir {} {}: the next process has another consumer name, so that its shards wait for the group's \
+             timeout, and neither the last good script nor what was learnt about destinations; mount a volume there",
+            state.display(),
+            lasts.text()
+        )
+    });
+    letters.into_iter().chain(state).collect()
+}
+
 fn work(settings: Settings, log: log::Handle) -> Result<(), app::Error> {
     let internal = |what: &str, error: std::io::Error| app::Error::Internal(format!("{what}: {error}"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -99,7 +122,7 @@ fn work(settings: Settings, log: log::Handle) -> Result<(), app::Error> {
         let signals = Signals::listen().map_err(|error| internal("cannot catch signals", error))?;
         let levels = LevelSignals::listen().map_err(|error| internal("cannot catch signals", error))?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
-        for warning in &settings.warnings {
+        for warning in settings.warnings.iter().chain(&lost_directories(&settings)) {
             tracing::warn!("{warning}");
         }
         let (stopper, stop) = stop();
