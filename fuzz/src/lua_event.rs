@@ -190,7 +190,9 @@ fn same_json(text: &str, events: &[Event]) {
         return;
     };
     let blank = value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(serde_json::Map::is_empty);
-    if !container || blank {
+    // Different keys that are not UTF-8 may be equal in this text: it is refused then.
+    let may_be_repaired = text.contains('\u{fffd}');
+    if !container || blank || (may_be_repaired && events.is_empty()) {
         return;
     }
     assert_eq!(events.len(), 1, "no event of {text:?}");

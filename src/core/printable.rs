@@ -46,17 +46,19 @@ pub fn excerpt(text: &str) -> String {
 }
 
 fn excerpt_of(text: &str, most: usize) -> String {
-    let mut out = String::new();
-    let mut chars = text.trim().chars();
-    for c in chars.by_ref().take(most) {
-        if is_unprintable(c) {
-            out.extend(c.escape_default());
-        } else {
+    let (mut out, mut room) = (String::new(), most);
+    for c in text.trim().chars() {
+        let length = if is_unprintable(c) { c.escape_default().len() } else { 1 };
+        let Some(left) = room.checked_sub(length) else {
+            out.push('…');
+            break;
+        };
+        room = left;
+        if length == 1 {
             out.push(c);
+        } else {
+            out.extend(c.escape_default());
         }
-    }
-    if chars.next().is_some() {
-        out.push('…');
     }
     out
 }
@@ -125,6 +127,8 @@ mod tests {
         let long = excerpt(&"é".repeat(1000));
         assert_eq!(long.chars().count(), EXCERPT_CHARS + 1);
         assert!(long.ends_with('…'));
+        let escaped = excerpt(&"\u{1b}".repeat(1000));
+        assert!(escaped.chars().count() <= EXCERPT_CHARS + 1 && escaped.ends_with('…'), "{escaped}");
     }
 
     #[test]
