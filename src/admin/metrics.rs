@@ -3,7 +3,7 @@
 use super::exposition::{Dialect, Exposition, Kind};
 use super::process;
 use super::reason::State;
-use super::snapshot::{GroupHealth, Memory, Snapshot, SourceSnapshot};
+use super::snapshot::{GroupHealth, Snapshot, SourceSnapshot};
 use super::status;
 use super::verdict::verdict;
 use crate::core::cursor::ShardName;
@@ -119,7 +119,7 @@ pub(super) fn text(snapshot: &Snapshot, dialect: Dialect) -> String {
     sources(&mut out, snapshot);
     destinations(&mut out, &snapshot.destinations);
     certificates(&mut out, snapshot);
-    memory(&mut out, snapshot.memory);
+    memory(&mut out, snapshot);
     letters(&mut out, snapshot);
     script(&mut out, snapshot);
     process::write(&mut out, snapshot.unix(snapshot.started));
@@ -349,10 +349,13 @@ fn certificates(out: &mut Exposition, snapshot: &Snapshot) {
     }
 }
 
-fn memory(out: &mut Exposition, memory: Memory) {
+fn memory(out: &mut Exposition, snapshot: &Snapshot) {
+    let Snapshot { memory, script_memory, .. } = snapshot;
     for (name, help, value) in [
         ("memory_used_bytes", "Bytes of pages and events in flight", memory.used),
         ("memory_limit_bytes", "Bytes that may be in flight (run.memory)", memory.limit),
+        ("script_memory_used_bytes", "Bytes of all Lua VMs", script_memory.used),
+        ("script_memory_limit_bytes", "Bytes that all Lua VMs may use (script.total_memory)", script_memory.limit),
     ] {
         out.family(&format!("forwarder_{name}"), Kind::Gauge, help).value(&[], value);
     }

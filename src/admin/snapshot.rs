@@ -18,7 +18,7 @@ use crate::dead_letter::DeadLettersOnDisk;
 use crate::destination::DestinationStatus;
 use crate::group::ShortOf;
 use crate::script::Reloads;
-use crate::sls::shard_state::Judged;
+use crate::sls::shard_state::ShardReport;
 use crate::sls::{CallError, KeyStatus};
 
 /// The state of the program at one moment.
@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub destinations: Vec<DestinationStatus>,
     /// The memory in use.
     pub memory: Memory,
+    /// The memory of all Lua VMs.
+    pub script_memory: Memory,
     /// The ledger of every shard that this process has worked on.
     pub shards: BTreeMap<ShardName, ShardLedger>,
     /// Open dead letters in this process's directory, if they could be counted.
@@ -105,7 +107,7 @@ pub struct SourceSnapshot {
     /// The consumer that last saved each checkpoint, if that was looked up.
     pub owners: Vec<ShardOwner>,
     /// The shards that need attention and that this process did not hold at the last look, worst first.
-    pub unread: Vec<Judged>,
+    pub unread: Vec<ShardReport>,
     /// The number of shards of the logstore, if that was looked up.
     pub listed_shards: Option<u64>,
     /// Requests sent, by call.
@@ -122,7 +124,7 @@ pub struct SourceSnapshot {
 
 impl SourceSnapshot {
     /// The shards that no process reads, as far as is known.
-    pub(super) fn unread<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = (ShardName, &'a Judged)> {
+    pub(super) fn unread<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = (ShardName, &'a ShardReport)> {
         let named = self.unread.iter().map(|judged| {
             let shard = ShardId(judged.seen.shard);
             (ShardName { source: SourceName::new(&self.name), shard }, judged)

@@ -67,6 +67,10 @@ pub(super) fn json(snapshot: &Snapshot) -> String {
             "limit": snapshot.memory.limit,
             "full": snapshot.memory.is_full(),
         },
+        "script_memory": {
+            "used": snapshot.script_memory.used,
+            "limit": snapshot.script_memory.limit,
+        },
         "script": {
             "version": script,
             "seconds": script_since.elapsed().as_secs(),

@@ -172,6 +172,7 @@ pub(super) fn snapshot() -> Snapshot {
         script_errors: vec![("s.lua:7: attempt to index a nil value".into(), 3)],
         letters_dir: "/var/lib/forwarder/dead-letters".into(),
         memory: Memory { used: 950, limit: 1_000 },
+        script_memory: Memory { used: 270_000, limit: 512_000_000 },
         shards: ledger.read(),
         script: "0123456789ab".into(),
         script_since: Instant::now(),

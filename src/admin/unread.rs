@@ -9,18 +9,18 @@ use super::snapshot::{Snapshot, SourceSnapshot};
 use crate::core::cursor::ShardName;
 use crate::core::duration::roughly;
 use crate::core::printable::excerpt;
-use crate::sls::shard_state::{Judged, State as ShardState};
+use crate::sls::shard_state::{ShardReport, ShardState};
 
 const REMEDY: &str = "look at the other consumers of the group: one may hold the shard without reading it, or be paused; when \
                       it has ended, another process takes the shard";
 
 /// A reason for each of their states, the worst first.
 pub(super) fn reasons(source: &SourceSnapshot, snapshot: &Snapshot) -> Vec<Reason> {
-    let mut by_state: BTreeMap<ShardState, Vec<(ShardName, &Judged)>> = BTreeMap::new();
+    let mut by_state: BTreeMap<ShardState, Vec<(ShardName, &ShardReport)>> = BTreeMap::new();
     for (shard, judged) in source.unread(snapshot) {
         by_state.entry(judged.state).or_default().push((shard, judged));
     }
-    let reason = |(state, shards): (_, Vec<(ShardName, &Judged)>)| {
+    let reason = |(state, shards): (_, Vec<(ShardName, &ShardReport)>)| {
         Reason::new(State::Trouble, text(state, &shards))
             .so(Effect::Flows, "the logs wait in SLS; this process does not hold the shard")
             .remedy(REMEDY)
@@ -29,9 +29,9 @@ pub(super) fn reasons(source: &SourceSnapshot, snapshot: &Snapshot) -> Vec<Reaso
 }
 
 /// What is known of the shards in this state.
-fn text(state: ShardState, shards: &[(ShardName, &Judged)]) -> String {
+fn text(state: ShardState, shards: &[(ShardName, &ShardReport)]) -> String {
     let shards_named = names(shards.iter().map(|(shard, _)| shard));
-    let longest = |of: fn(&Judged) -> Option<Duration>| {
+    let longest = |of: fn(&ShardReport) -> Option<Duration>| {
         shards
             .iter()
             .filter_map(|(_, judged)| of(judged))

@@ -16,7 +16,7 @@ use crate::core::cursor::{ShardId, Start};
 use crate::group::membership::View;
 use crate::pipeline::Pace;
 use crate::sls::api::{SavedAt, Shard};
-use crate::sls::shard_state::{Judged, Place, Seen, judge, patience, sort};
+use crate::sls::shard_state::{Seen, ShardPlace, ShardReport, judge, patience, sort};
 use crate::sls::{InspectError, Sls};
 
 /// Time between two looks. Each process whose status can be viewed sends two requests per look, and one or two more for
@@ -38,7 +38,7 @@ pub(super) struct Found {
     /// The consumer that last saved each shard; empty if that cannot be looked up.
     pub(super) owners: Vec<ShardOwner>,
     /// The shards that need attention and that this process did not hold, worst first.
-    pub(super) unread: Vec<Judged>,
+    pub(super) unread: Vec<ShardReport>,
 }
 
 /// What a shard is judged by.
@@ -124,7 +124,7 @@ fn silent(shards: Option<&[Shard]>, saved: &[SavedAt], held: &BTreeSet<ShardId>,
     };
     let seen = known.into_iter().filter(|(shard, _)| !held.contains(&ShardId(*shard))).map(|(shard, is_read_only)| {
         let saved = saved.iter().find(|saved| saved.shard == shard).cloned();
-        Seen { shard, is_read_only, saved, place: Place::Hidden }
+        Seen { shard, is_read_only, saved, place: ShardPlace::Hidden }
     });
     let is_recent = |saved: &SavedAt| saved.age(rule.now).is_some_and(|age| age <= patience(rule.timeout));
     seen.filter(|seen| !seen.saved.as_ref().is_some_and(is_recent)).collect()
@@ -132,7 +132,7 @@ fn silent(shards: Option<&[Shard]>, saved: &[SavedAt], held: &BTreeSet<ShardId>,
 
 /// Those of them that need attention, worst first, and whether a permission is missing. A shard that cannot be looked at
 /// keeps its state of `before`.
-async fn unread(source: &Sls, silent: Vec<Seen>, before: &[Judged], rule: Rule) -> (Vec<Judged>, bool) {
+async fn unread(source: &Sls, silent: Vec<Seen>, before: &[ShardReport], rule: Rule) -> (Vec<ShardReport>, bool) {
     let looks: Vec<_> = silent
         .into_iter()
         .map(async |seen| {
@@ -168,7 +168,7 @@ mod tests {
         use crate::core::source::Source as _;
         use crate::emulator::sls::{self, Call, SlsEmulator, SlsFault};
         use crate::loggroup::proto::LogGroup;
-        use crate::sls::shard_state::State;
+        use crate::sls::shard_state::ShardState;
         use crate::sls::test_config::test_config;
 
         let emulator = SlsEmulator::start(sls::Config { shards: 5, ..sls::Config::default() }).await.unwrap();
@@ -191,14 +191,14 @@ mod tests {
             retention: None,
         };
         let held = [ShardId(0)].into();
-        let find = async |seconds, before: &[Judged]| {
+        let find = async |seconds, before: &[ShardReport]| {
             let silent = silent(Some(&shards), &saved, &held, rule(seconds));
             unread(&source, silent, before, rule(seconds)).await
         };
-        let of = |found: &[Judged]| -> Vec<_> { found.iter().map(|one| (one.seen.shard, one.state)).collect() };
+        let of = |found: &[ShardReport]| -> Vec<_> { found.iter().map(|one| (one.seen.shard, one.state)).collect() };
         let (now, _) = find(0, &[]).await;
         assert_eq!(of(&now), [], "they may still be reassigned");
-        let expected = [(1, State::StandsStill), (2, State::Unread)];
+        let expected = [(1, ShardState::StandsStill), (2, ShardState::Unread)];
         let (later, is_denied) = find(300, &[]).await;
         assert_eq!((of(&later), is_denied), (expected.to_vec(), false));
 

@@ -179,6 +179,7 @@ impl App {
             destinations,
             ledger,
             budget,
+            vms: Arc::clone(&settings.hook.total),
             letters,
             copies,
             dead_letter_rules,

@@ -80,12 +80,13 @@ impl admin::Program for Observed {
     }
 
     fn read(&self) -> Snapshot {
-        let Shared { ledger, budget, sources, .. } = &*self.shared;
+        let Shared { ledger, budget, vms, sources, .. } = &*self.shared;
         let ScriptHealth { version, since, reloads, last_refused } = self.scripts.sum();
         Snapshot {
             sources: sources.read(ledger.timings()),
             destinations: destinations_of(&self.shared),
             memory: Memory { used: budget.used() as u64, limit: budget.limit() as u64 },
+            script_memory: Memory { used: vms.taken() as u64, limit: vms.limit() as u64 },
             shards: ledger.read(),
             letters: self.letters.read(),
             open_gaps: self.gaps.open(ledger),

@@ -169,7 +169,7 @@ fn nothing(config: &sls::Config) -> String {
 }
 
 /// A source that has ended.
-struct Ended {
+struct EndedSource {
     logstore: String,
     name: SourceName,
     drained: Result<Drained, Error>,
@@ -180,7 +180,7 @@ struct Found<'a> {
     pattern: &'a PatternRun,
     common: Common,
     places: SourcePlaces,
-    running: JoinSet<Ended>,
+    running: JoinSet<EndedSource>,
     /// By logstore; raised to end its source.
     stops: BTreeMap<String, Stopper>,
     /// Logstores that were read to their end.
@@ -236,7 +236,7 @@ impl<'a> Found<'a> {
         self.stops.insert(logstore.clone(), stopper);
         self.running.spawn(async move {
             let drained = source.run(common, places, stopped).await;
-            Ended { logstore, name, drained }
+            EndedSource { logstore, name, drained }
         });
         Ok(())
     }
@@ -250,8 +250,8 @@ impl<'a> Found<'a> {
     }
 
     /// Records the end of a source. Undelivered logs of a deleted logstore are no failure: nothing can recover them.
-    fn has_ended(&mut self, ended: Result<Ended, JoinError>) -> Result<Drained, Error> {
-        let Ended { logstore, name, drained } = ended.map_err(|panic| Error::Internal(panic.to_string()))?;
+    fn has_ended(&mut self, ended: Result<EndedSource, JoinError>) -> Result<Drained, Error> {
+        let EndedSource { logstore, name, drained } = ended.map_err(|panic| Error::Internal(panic.to_string()))?;
         let drained = drained?;
         let was_gone = self.stops.remove(&logstore).is_some_and(|stop| stop.is_raised());
         if was_gone {
@@ -274,7 +274,7 @@ impl<'a> Found<'a> {
     async fn end(mut self, mut worst: Drained) -> Result<Drained, Error> {
         self.stops.values().for_each(Stopper::raise);
         while let Some(ended) = self.running.join_next().await {
-            let Ended { drained, .. } = ended.map_err(|panic| Error::Internal(panic.to_string()))?;
+            let EndedSource { drained, .. } = ended.map_err(|panic| Error::Internal(panic.to_string()))?;
             worst = worst.max(drained?);
         }
         Ok(worst)

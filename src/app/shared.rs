@@ -9,6 +9,7 @@ use crate::dead_letter::{DirectoryStore, OpenDeadLetters};
 use crate::destination::registry::AnyDestination;
 use crate::pipeline::tap::Taps;
 use crate::pipeline::{Copies, Route};
+use crate::script::TotalMemory;
 use crate::settings::{DeadLetterSettings, SourceNames};
 use crate::sls::Connections;
 
@@ -19,6 +20,8 @@ pub(super) struct Shared {
     pub(super) ledger: Arc<Ledger>,
     /// `run.memory`.
     pub(super) budget: SharedBudget,
+    /// `script.total_memory`.
+    pub(super) vms: Arc<TotalMemory>,
     /// Where logs that cannot be delivered are stored.
     pub(super) letters: Arc<DirectoryStore>,
     /// Where copies of them go, if anywhere.

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The members of a destination.
 #[derive(Debug, Clone, Default)]
-pub struct Peers(Arc<Mutex<State>>);
+pub struct Peers(Arc<Mutex<PeerState>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct PeerState {
     joined: u64,
     /// What fails at each member, by the member's number.
     failing: BTreeMap<u64, BTreeSet<&'static str>>,
@@ -32,7 +32,7 @@ impl Peers {
         Peer { peers: self.clone(), number }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PeerState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -39,7 +39,7 @@ pub use diagnostics::render::{Beside, Paint};
 #[cfg(feature = "emulator")]
 pub(crate) use engine::time_limit::computing;
 pub use engine::total_memory::TotalMemory;
-pub use hook::part::{Begins, Bounds, Failed, GivesUp, Made, Stretch};
+pub use hook::part::{Begins, Bounds, Failed, GivesUp, HookOutput, Stretch};
 pub use hook::threads::{HookPanic, HookRun, HookThreads, NotMade, UnreadablePage};
 pub use hook::{Cost, Hook, Meta};
 pub use output::passthrough::PassedOn;

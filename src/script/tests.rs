@@ -242,7 +242,7 @@ fn a_torn_page_is_an_error_of_the_page() {
     page.body = Bytes::new();
     assert_eq!(
         hook.run(&page).unwrap(),
-        Made { outputs: vec![crate::core::batch::Events::default()], is_last: true, ..Made::default() }
+        HookOutput { outputs: vec![crate::core::batch::Events::default()], is_last: true, ..HookOutput::default() }
     );
 }
 

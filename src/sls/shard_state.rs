@@ -17,12 +17,12 @@ pub struct Seen {
     /// Its checkpoint, if one was saved.
     pub saved: Option<SavedAt>,
     /// What is at its checkpoint or, without one, at the start position of the settings.
-    pub place: Place,
+    pub place: ShardPlace,
 }
 
 /// What is at the position from which a shard is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum ShardPlace {
     /// No log yet.
     End,
     /// A log group; when SLS received it, in unix seconds.
@@ -35,7 +35,7 @@ pub enum Place {
 
 /// The state of a shard; the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
+pub enum ShardState {
     /// The log at the checkpoint expired before it was delivered.
     Lost,
     /// Logs expire soon.
@@ -60,7 +60,7 @@ pub enum State {
     Done,
 }
 
-impl State {
+impl ShardState {
     /// Every state, the worst first.
     pub const ALL: [Self; 11] = [
         Self::Lost,
@@ -127,11 +127,11 @@ impl State {
 
 /// A shard and its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Judged {
+pub struct ShardReport {
     /// The shard.
     pub seen: Seen,
     /// Its state.
-    pub state: State,
+    pub state: ShardState,
     /// Age of the oldest undelivered log; 0 if there is none.
     pub lag: Option<Duration>,
     /// Time until that log expires, if the retention is known and limited.
@@ -149,38 +149,40 @@ pub fn patience(timeout: Duration) -> Duration {
 
 /// Judges a shard. `now` is in unix seconds by the server's clock; `timeout` is the group's.
 #[must_use]
-pub fn judge(seen: Seen, now: i64, timeout: Duration, retention: Option<Duration>) -> Judged {
+pub fn judge(seen: Seen, now: i64, timeout: Duration, retention: Option<Duration>) -> ShardReport {
     let since = |second: i64| Duration::from_secs(u64::try_from(now - second).unwrap_or(0));
     let saved_ago = seen.saved.as_ref().and_then(|saved| saved.age(now));
     let lag = match seen.place {
-        Place::End => Some(Duration::ZERO),
-        Place::Log(received) => Some(since(received)),
-        Place::Expired | Place::Hidden => None,
+        ShardPlace::End => Some(Duration::ZERO),
+        ShardPlace::Log(received) => Some(since(received)),
+        ShardPlace::Expired | ShardPlace::Hidden => None,
     };
     let to_loss = match seen.place {
-        Place::Log(_) => lag.zip(retention).map(|(lag, kept)| kept.saturating_sub(lag)),
-        Place::Expired => Some(Duration::ZERO),
-        Place::End | Place::Hidden => None,
+        ShardPlace::Log(_) => lag.zip(retention).map(|(lag, kept)| kept.saturating_sub(lag)),
+        ShardPlace::Expired => Some(Duration::ZERO),
+        ShardPlace::End | ShardPlace::Hidden => None,
     };
     let patience = patience(timeout);
     let state = match (seen.place, lag.unwrap_or_default()) {
-        (Place::Hidden, _) => State::Unknown,
-        (Place::Expired, _) => State::Lost,
-        (Place::End, _) if seen.is_read_only => State::Done,
-        (Place::End, _) if seen.saved.is_none() => State::Empty,
-        (Place::End, _) => State::CaughtUp,
-        (Place::Log(_), lag) if retention.is_some_and(|kept| lag > kept / 4 * 3) => State::Losing,
-        (Place::Log(_), lag) if seen.saved.is_none() && lag > patience => State::Unread,
-        (Place::Log(_), _) if seen.saved.is_none() => State::New,
-        (Place::Log(_), lag) if lag > patience && saved_ago.is_some_and(|ago| ago > patience) => State::StandsStill,
-        (Place::Log(_), lag) if lag > ON_TIME => State::CatchingUp,
-        (Place::Log(_), _) => State::Delivering,
+        (ShardPlace::Hidden, _) => ShardState::Unknown,
+        (ShardPlace::Expired, _) => ShardState::Lost,
+        (ShardPlace::End, _) if seen.is_read_only => ShardState::Done,
+        (ShardPlace::End, _) if seen.saved.is_none() => ShardState::Empty,
+        (ShardPlace::End, _) => ShardState::CaughtUp,
+        (ShardPlace::Log(_), lag) if retention.is_some_and(|kept| lag > kept / 4 * 3) => ShardState::Losing,
+        (ShardPlace::Log(_), lag) if seen.saved.is_none() && lag > patience => ShardState::Unread,
+        (ShardPlace::Log(_), _) if seen.saved.is_none() => ShardState::New,
+        (ShardPlace::Log(_), lag) if lag > patience && saved_ago.is_some_and(|ago| ago > patience) => {
+            ShardState::StandsStill
+        }
+        (ShardPlace::Log(_), lag) if lag > ON_TIME => ShardState::CatchingUp,
+        (ShardPlace::Log(_), _) => ShardState::Delivering,
     };
-    Judged { seen, state, lag, to_loss, saved_ago }
+    ShardReport { seen, state, lag, to_loss, saved_ago }
 }
 
 /// Sorts by state, worst first, then by lag, largest first.
-pub fn sort(shards: &mut [Judged]) {
+pub fn sort(shards: &mut [ShardReport]) {
     shards.sort_by_key(|judged| (judged.state, std::cmp::Reverse(judged.lag), judged.seen.shard));
 }
 
@@ -193,7 +195,7 @@ mod tests {
     const DAY: i64 = 86_400;
 
     /// A shard whose checkpoint was saved this many seconds ago.
-    fn seen(saved_ago: Option<i64>, place: Place) -> Seen {
+    fn seen(saved_ago: Option<i64>, place: ShardPlace) -> Seen {
         let saved = saved_ago.map(|ago| SavedAt {
             shard: 3,
             cursor: Cursor::from_number(1),
@@ -203,56 +205,57 @@ mod tests {
         Seen { shard: 3, is_read_only: false, saved, place }
     }
 
-    fn judged(saved_ago: Option<i64>, place: Place) -> Judged {
+    fn judged(saved_ago: Option<i64>, place: ShardPlace) -> ShardReport {
         let week = Duration::from_secs(7 * DAY as u64);
         judge(seen(saved_ago, place), NOW, Duration::from_secs(60), Some(week))
     }
 
     #[test]
     fn the_state_of_a_shard_follows_from_its_checkpoint_and_its_oldest_log() {
-        let late = |seconds| Place::Log(NOW - seconds);
+        let late = |seconds| ShardPlace::Log(NOW - seconds);
         for (saved_ago, place, expected) in [
-            (Some(9 * DAY), Place::Expired, State::Lost),
-            (Some(1), late(6 * DAY), State::Losing),
-            (Some(DAY), late(DAY), State::StandsStill),
+            (Some(9 * DAY), ShardPlace::Expired, ShardState::Lost),
+            (Some(1), late(6 * DAY), ShardState::Losing),
+            (Some(DAY), late(DAY), ShardState::StandsStill),
             // No logs arrived for a day, and then one did: the shard is not late.
-            (Some(DAY), late(5), State::Delivering),
-            (Some(1), late(DAY), State::CatchingUp),
-            (Some(1), late(5), State::Delivering),
-            (Some(DAY), Place::End, State::CaughtUp),
-            (None, late(DAY), State::Unread),
-            (None, late(5), State::New),
-            (None, Place::End, State::Empty),
-            (Some(1), Place::Hidden, State::Unknown),
+            (Some(DAY), late(5), ShardState::Delivering),
+            (Some(1), late(DAY), ShardState::CatchingUp),
+            (Some(1), late(5), ShardState::Delivering),
+            (Some(DAY), ShardPlace::End, ShardState::CaughtUp),
+            (None, late(DAY), ShardState::Unread),
+            (None, late(5), ShardState::New),
+            (None, ShardPlace::End, ShardState::Empty),
+            (Some(1), ShardPlace::Hidden, ShardState::Unknown),
         ] {
             assert_eq!(judged(saved_ago, place).state, expected, "{saved_ago:?} {place:?}");
         }
-        let split = Seen { is_read_only: true, ..seen(Some(DAY), Place::End) };
-        assert_eq!(judge(split, NOW, Duration::ZERO, None).state, State::Done);
+        let split = Seen { is_read_only: true, ..seen(Some(DAY), ShardPlace::End) };
+        assert_eq!(judge(split, NOW, Duration::ZERO, None).state, ShardState::Done);
     }
 
     #[test]
     fn a_shard_stands_still_only_after_the_timeout_of_its_group() {
-        let at =
-            |saved_ago, timeout| judge(seen(saved_ago, Place::Log(NOW - 300)), NOW, Duration::from_secs(timeout), None);
-        assert_eq!(at(Some(300), 600).state, State::CatchingUp);
-        assert_eq!(at(Some(300), 200).state, State::StandsStill);
-        assert_eq!((at(None, 600).state, at(None, 200).state), (State::New, State::Unread));
+        let at = |saved_ago, timeout| {
+            judge(seen(saved_ago, ShardPlace::Log(NOW - 300)), NOW, Duration::from_secs(timeout), None)
+        };
+        assert_eq!(at(Some(300), 600).state, ShardState::CatchingUp);
+        assert_eq!(at(Some(300), 200).state, ShardState::StandsStill);
+        assert_eq!((at(None, 600).state, at(None, 200).state), (ShardState::New, ShardState::Unread));
     }
 
     #[test]
     fn the_time_to_loss_is_the_retention_minus_the_lag() {
-        let at = judged(Some(1), Place::Log(NOW - DAY));
+        let at = judged(Some(1), ShardPlace::Log(NOW - DAY));
         assert_eq!(at.lag.unwrap().as_secs(), DAY as u64);
         assert_eq!(at.to_loss.unwrap().as_secs(), 6 * DAY as u64);
-        assert_eq!(judged(Some(1), Place::End).to_loss, None, "what is not there cannot be lost");
-        let unknown = judge(seen(Some(1), Place::Log(NOW - DAY)), NOW, Duration::ZERO, None);
+        assert_eq!(judged(Some(1), ShardPlace::End).to_loss, None, "what is not there cannot be lost");
+        let unknown = judge(seen(Some(1), ShardPlace::Log(NOW - DAY)), NOW, Duration::ZERO, None);
         assert_eq!(unknown.to_loss, None);
     }
 
     #[test]
     fn a_clock_that_runs_behind_does_not_make_the_lag_negative() {
-        let at = judged(Some(-5), Place::Log(NOW + 5));
+        let at = judged(Some(-5), ShardPlace::Log(NOW + 5));
         assert_eq!((at.lag, at.saved_ago), (Some(Duration::ZERO), Some(Duration::ZERO)));
     }
 
@@ -260,14 +263,14 @@ mod tests {
     fn the_worst_shard_comes_first_and_then_the_one_with_the_largest_lag() {
         let shard = |shard, saved, place| Seen { shard, ..seen(saved, place) };
         let all = [
-            shard(0, Some(1), Place::End),
-            shard(1, Some(1), Place::Log(NOW - 100)),
-            shard(2, Some(9 * DAY), Place::Expired),
-            shard(3, Some(1), Place::Log(NOW - 500)),
+            shard(0, Some(1), ShardPlace::End),
+            shard(1, Some(1), ShardPlace::Log(NOW - 100)),
+            shard(2, Some(9 * DAY), ShardPlace::Expired),
+            shard(3, Some(1), ShardPlace::Log(NOW - 500)),
         ];
         let mut all = all.map(|seen| judge(seen, NOW, Duration::ZERO, None));
         sort(&mut all);
         assert_eq!(all.map(|judged| judged.seen.shard), [2, 3, 1, 0]);
-        assert!(State::ALL.is_sorted() && State::ALL.len() == State::Done as usize + 1);
+        assert!(ShardState::ALL.is_sorted() && ShardState::ALL.len() == ShardState::Done as usize + 1);
     }
 }

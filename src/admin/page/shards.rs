@@ -10,7 +10,7 @@ use crate::admin::snapshot::{Memory, ShardOwner, Snapshot, SourceSnapshot};
 use crate::core::count::thousands;
 use crate::core::cursor::{ShardName, SourceName};
 use crate::core::ledger::{ShardLedger, Wait};
-use crate::sls::shard_state::Judged;
+use crate::sls::shard_state::ShardReport;
 
 const COLUMNS: [&str; 12] = [
     "shard",
@@ -34,7 +34,7 @@ const NOTHING: &str = "–";
 pub(super) fn write(out: &mut String, source: &SourceSnapshot, snapshot: &Snapshot, history: &History) {
     let name = Text(&source.name);
     let _ = writeln!(out, "<section aria-labelledby=\"shards-{name}\"><h2 id=\"shards-{name}\">Shards of {name}</h2>");
-    let unread: BTreeMap<ShardName, &Judged> = source.unread(snapshot).collect();
+    let unread: BTreeMap<ShardName, &ShardReport> = source.unread(snapshot).collect();
     let is_elsewhere =
         |shard: &ShardName| source.owners.iter().any(|owner| owner.shard == shard.shard) || unread.contains_key(shard);
     let is_shown = |(shard, entry): &(&ShardName, &ShardLedger)| {
@@ -116,7 +116,7 @@ fn write_cells(out: &mut String, shard: &ShardName, cells: [String; COLUMNS.len(
 fn others<'a>(
     source: &'a SourceSnapshot,
     snapshot: &Snapshot,
-    unread: &BTreeMap<ShardName, &Judged>,
+    unread: &BTreeMap<ShardName, &ShardReport>,
 ) -> Vec<(ShardName, Option<&'a ShardOwner>)> {
     let name = |shard| ShardName { source: SourceName::new(&source.name), shard };
     let is_held = |shard: &ShardName| snapshot.shards.get(shard).is_some_and(|entry| entry.held);

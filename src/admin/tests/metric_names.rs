@@ -44,6 +44,7 @@ fn every_metric_has_help_and_one_line_per_shard() {
         "forwarder_probe_seconds{source=\"audit\"} 1.5",
         "forwarder_probe_age_seconds{source=\"audit\"} 9",
         "forwarder_memory_used_bytes 950",
+        "forwarder_script_memory_used_bytes 270000",
         "forwarder_destination_events_total{destination=\"siem\"} 6",
         "forwarder_destination_rejected_events_total{destination=\"siem\"} 2",
         "forwarder_destination_requests_total{destination=\"siem\"} 12",

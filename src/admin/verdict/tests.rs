@@ -18,7 +18,7 @@ use crate::dead_letter::DeadLettersOnDisk;
 use crate::destination::DestinationStatus;
 use crate::group::ShortOf;
 use crate::sls::api::SavedAt;
-use crate::sls::shard_state::{Judged, Place, Seen, judge};
+use crate::sls::shard_state::{Seen, ShardPlace, ShardReport, judge};
 
 fn shard(number: u32) -> ShardName {
     ShardName { source: SourceName::new("audit"), shard: ShardId(number) }
@@ -387,9 +387,9 @@ fn the_headline_says_what_happens_to_logs() {
 }
 
 /// Two shards of others that are not read: one is held by a consumer that saved it once, and nobody has saved the other.
-fn unread() -> Vec<Judged> {
+fn unread() -> Vec<ShardReport> {
     let saved = SavedAt { shard: 5, cursor: Cursor::from_number(1), consumer: "ghost".into(), micros: 300_000_000 };
-    let seen = |shard, saved| Seen { shard, is_read_only: false, saved, place: Place::Log(400) };
+    let seen = |shard, saved| Seen { shard, is_read_only: false, saved, place: ShardPlace::Log(400) };
     let judge = |seen| judge(seen, 600, Duration::from_secs(60), None);
     vec![judge(seen(5, Some(saved))), judge(seen(7, None))]
 }

@@ -74,7 +74,7 @@ pub struct BackfillRequest {
 
 /// How a backfill ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum BackfillEnd {
     /// All logs of the range are delivered, dropped or dead-lettered.
     Done,
     /// It was asked to stop; the same command resumes.
@@ -319,7 +319,7 @@ impl Backfill {
     ///
     /// # Errors
     /// Not everything could be delivered before the drain deadline, or a bug.
-    pub async fn run(&self, leave: Stop, mut tell: impl FnMut(&Progress)) -> Result<Ended, Error> {
+    pub async fn run(&self, leave: Stop, mut tell: impl FnMut(&Progress)) -> Result<BackfillEnd, Error> {
         let began = Instant::now();
         let until = Start::Time(self.range.to);
         let (stopper, stopped) = stop();
@@ -366,9 +366,9 @@ impl Backfill {
                         nothing to do: {error}"
                     );
                 }
-                Ok(Ended::Done)
+                Ok(BackfillEnd::Done)
             }
-            Drained::Clean => Ok(Ended::Stopped),
+            Drained::Clean => Ok(BackfillEnd::Stopped),
             Drained::Cut => Err(Error::Cut),
             Drained::Broken => Err(Error::Internal("every shard fails at once; the log has the cause".into())),
         }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use crate::app;
-use crate::app::backfill::{Backfill, BackfillRequest, Ended, Estimate, Progress, estimate, look};
+use crate::app::backfill::{Backfill, BackfillEnd, BackfillRequest, Estimate, Progress, estimate, look};
 use crate::cli::commands::run::obey;
 use crate::cli::context::{machine, sources};
 use crate::cli::exit::{ExitMessage, INTERNAL, USAGE, end, end_with, written};
@@ -179,8 +179,8 @@ async fn run(
         counts.pulled, counts.delivered, counts.dropped, counts.dead_lettered, counts.in_flight
     );
     let output = match ended {
-        Ok(Ended::Done) => print_line(format_args!("done: {ledger}")),
-        Ok(Ended::Stopped) => print_line(format_args!("stopped: {ledger}; the same command resumes")),
+        Ok(BackfillEnd::Done) => print_line(format_args!("done: {ledger}")),
+        Ok(BackfillEnd::Stopped) => print_line(format_args!("stopped: {ledger}; the same command resumes")),
         Err(_) => print_line(format_args!("{ledger}; the same command resumes")),
     };
     ended.map(|_| output)

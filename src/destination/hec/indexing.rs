@@ -57,7 +57,7 @@ struct Shared {
     every: Duration,
     /// Age from which a request is late.
     late: Duration,
-    state: Mutex<State>,
+    state: Mutex<IndexingState>,
     health: HealthTracker,
     /// Whether the collector has answered a poll, which proves that the token has acknowledgements.
     is_supported: AtomicBool,
@@ -104,7 +104,7 @@ struct Polled {
 }
 
 #[derive(Debug)]
-struct State {
+struct IndexingState {
     tracker: AckTracker<Waiter>,
     channels: BTreeMap<ChannelNumber, Arc<Channel>>,
     pace: PollPace,
@@ -131,7 +131,8 @@ impl Indexing {
         timeout: Duration,
     ) -> Self {
         let every = timing.ack_poll;
-        let state = State { tracker: AckTracker::new(timeout), channels: BTreeMap::new(), pace: PollPace::new(every) };
+        let state =
+            IndexingState { tracker: AckTracker::new(timeout), channels: BTreeMap::new(), pace: PollPace::new(every) };
         let shared = Shared {
             endpoint,
             every,
@@ -355,7 +356,7 @@ impl Shared {
     fn give_up(&self, now: Instant) {
         let expired = {
             let mut state = self.state();
-            let State { tracker, channels, .. } = &mut *state;
+            let IndexingState { tracker, channels, .. } = &mut *state;
             let expired = tracker.expired(now);
             channels.retain(|number, _| tracker.has(*number));
             expired
@@ -416,7 +417,7 @@ impl Shared {
         None
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, IndexingState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

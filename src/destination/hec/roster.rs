@@ -63,11 +63,11 @@ pub(super) struct Roster {
     begun: OnceCell<()>,
     /// Locked by the task that looks up names.
     looking: tokio::sync::Mutex<()>,
-    state: Mutex<State>,
+    state: Mutex<RosterState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct RosterState {
     urls: Vec<MembersOfUrl>,
     /// The members of all URLs.
     all: Arc<[Arc<Member>]>,
@@ -117,7 +117,7 @@ impl Roster {
         };
         let urls: Vec<MembersOfUrl> = config.members.iter().map(of_url).collect::<Result<_, ConfigError>>()?;
         let has_names = urls.iter().any(|url| url.name.is_some());
-        let state = State { all: together(&urls), urls, leaving: Vec::new(), due: Instant::now() };
+        let state = RosterState { all: together(&urls), urls, leaving: Vec::new(), due: Instant::now() };
         Ok(Self {
             maker: Arc::new(maker),
             look_up,
@@ -206,12 +206,12 @@ impl Roster {
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, RosterState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl RosterState {
     /// Adds new members, and removes those whose address is gone. Returns whether anything changed.
     fn change(&mut self, made: Vec<(usize, IpAddr, Arc<Member>)>) -> bool {
         let mut is_changed = !made.is_empty();

@@ -30,8 +30,8 @@ use crate::core::page::Page;
 use crate::loggroup;
 use crate::loggroup::PageError;
 use current_log::LogIdentity;
-use part::{Bounds, Failed, Made};
-use run::{Ended, Leave, Run};
+use part::{Bounds, Failed, HookOutput};
+use run::{Leave, PassEnd, Run};
 
 mod turnover;
 
@@ -152,7 +152,7 @@ impl Hook {
     ///
     /// # Errors
     /// The page itself cannot be read.
-    pub fn run(&mut self, page: &Page) -> Result<Made, PageError> {
+    pub fn run(&mut self, page: &Page) -> Result<HookOutput, PageError> {
         self.run_part(page, 0, &Bounds::NONE, &|| true)
     }
 
@@ -167,7 +167,7 @@ impl Hook {
         from: u32,
         bounds: &Bounds,
         is_wanted: &dyn Fn() -> bool,
-    ) -> Result<Made, PageError> {
+    ) -> Result<HookOutput, PageError> {
         let buffer = |growth: &usize| {
             let expected = if from == 0 { page.body.len().saturating_mul(*growth) / GROWTH_OF_ONE } else { 0 };
             let expected = expected.min(bounds.bytes);
@@ -176,12 +176,12 @@ impl Hook {
                 None => Events::from(Buffer::from(Vec::with_capacity(expected))),
             }
         };
-        let mut made = Made { outputs: self.growth.iter().map(buffer).collect(), ..Made::default() };
+        let mut made = HookOutput { outputs: self.growth.iter().map(buffer).collect(), ..HookOutput::default() };
         let ended = self.go_to(page, from).and_then(|()| self.run_on(page, Leave::new(bounds, is_wanted), &mut made));
         let is_last = match ended {
-            Ok(Ended::Left | Ended::Broken) if from == 0 => loggroup::check(&page.body).map(|()| false),
-            Ok(Ended::Left | Ended::Broken) => Ok(false),
-            Ok(Ended::Done) => Ok(true),
+            Ok(PassEnd::Left | PassEnd::Broken) if from == 0 => loggroup::check(&page.body).map(|()| false),
+            Ok(PassEnd::Left | PassEnd::Broken) => Ok(false),
+            Ok(PassEnd::Done) => Ok(true),
             Err(error) => Err(error),
         };
         if !matches!(is_last, Ok(false)) {
@@ -211,7 +211,7 @@ impl Hook {
         Ok(())
     }
 
-    fn run_on(&mut self, page: &Page, mut leave: Leave<'_>, made: &mut Made) -> Result<Ended, PageError> {
+    fn run_on(&mut self, page: &Page, mut leave: Leave<'_>, made: &mut HookOutput) -> Result<PassEnd, PageError> {
         loop {
             let vm = match self.vm.take() {
                 Some(vm) => Ok(vm),
@@ -237,11 +237,11 @@ impl Hook {
             let ended = shared::visit(&vm.lua, (), |stack| run.all(stack))
                 .expect("nothing outside of the protected calls raises an error");
             match ended {
-                Ok(Ended::Broken) if leave.gives_up(made) => {
+                Ok(PassEnd::Broken) if leave.gives_up(made) => {
                     let is_over = self.current.get().logs.is_at_end();
-                    return Ok(if is_over { Ended::Done } else { Ended::Broken });
+                    return Ok(if is_over { PassEnd::Done } else { PassEnd::Broken });
                 }
-                Ok(Ended::Broken) => {}
+                Ok(PassEnd::Broken) => {}
                 ended => {
                     vm.lua.trim();
                     self.vm = Some(vm);
@@ -256,7 +256,7 @@ impl Hook {
     ///
     /// # Errors
     /// As for [`Hook::run`].
-    pub fn measure(&mut self, page: &Page) -> Result<(Made, Cost), PageError> {
+    pub fn measure(&mut self, page: &Page) -> Result<(HookOutput, Cost), PageError> {
         let tidy = |hook: &Self| hook.vm.as_ref().map(|vm| vm.lua.gc_collect());
         let used = |hook: &Self| hook.vm.as_ref().map(|vm| vm.lua.used());
         // The fixed cost of a page is subtracted.
@@ -276,7 +276,7 @@ impl Hook {
             vm.lua.gc_restart();
         }
         let memory = held.zip(holds).map(|(held, holds)| holds.saturating_sub(held));
-        let broken = |made: &Made| {
+        let broken = |made: &HookOutput| {
             let breaks = |failed: &Failed| {
                 matches!(failed.error.fault, ScriptFault::Timeout { .. } | ScriptFault::Memory { .. })
             };

@@ -64,7 +64,7 @@ impl std::fmt::Debug for Bounds {
 
 /// The result of a hook for a page or a part of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Made {
+pub struct HookOutput {
     /// The formatted events for each destination, in order.
     pub outputs: Vec<Events>,
     /// Number of processed logs.
@@ -79,7 +79,7 @@ pub struct Made {
     pub is_last: bool,
 }
 
-impl Made {
+impl HookOutput {
     /// The events for the first destination.
     ///
     /// # Panics

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::current_log::Current;
-use super::part::{Bounds, Failed, Made};
+use super::part::{Bounds, Failed, HookOutput};
 use crate::core::event::Formats;
 use crate::core::page::Page;
 use crate::loggroup::PageError;
@@ -18,7 +18,7 @@ use crate::script::testing::{coverage, profile};
 use crate::script::{Config, HookError, Script};
 
 /// How a pass ended.
-pub(super) enum Ended {
+pub(super) enum PassEnd {
     /// At the end of the page.
     Done,
     /// A bound was reached.
@@ -50,13 +50,13 @@ impl<'a> Leave<'a> {
 
     /// Whether a bound is reached. Called between logs, so it reads no clock.
     #[inline]
-    fn has_enough(&self, made: &Made) -> bool {
+    fn has_enough(&self, made: &HookOutput) -> bool {
         let events: usize = made.outputs.iter().map(|events| events.bytes().len()).sum();
         events.saturating_add(self.errors) >= self.bounds.bytes || !(self.is_wanted)()
     }
 
     /// The same after a log that broke a limit, which was expensive.
-    pub(super) fn gives_up(&self, made: &Made) -> bool {
+    pub(super) fn gives_up(&self, made: &HookOutput) -> bool {
         let failed = u32::try_from(made.failed.len()).unwrap_or(u32::MAX);
         self.has_enough(made)
             || computing() >= self.until
@@ -72,12 +72,12 @@ pub(super) struct Run<'a, 'b> {
     pub(super) current: &'a mut Shared,
     pub(super) page: &'a Page,
     pub(super) leave: &'a mut Leave<'b>,
-    pub(super) made: &'a mut Made,
+    pub(super) made: &'a mut HookOutput,
 }
 
 impl Run<'_, '_> {
     /// Processes all logs from the reader's position on.
-    pub(super) fn all(&mut self, stack: Stack) -> Result<Ended, PageError> {
+    pub(super) fn all(&mut self, stack: Stack) -> Result<PassEnd, PageError> {
         if !stack.reserve(64) {
             return self.fail_one();
         }
@@ -108,27 +108,27 @@ impl Run<'_, '_> {
     }
 
     /// Fails all logs, as far as there is room for the errors: the script no longer loads.
-    pub(super) fn fail_all(&mut self, error: &HookError) -> Result<Ended, PageError> {
+    pub(super) fn fail_all(&mut self, error: &HookError) -> Result<PassEnd, PageError> {
         loop {
             let logs = &mut self.current.get().logs;
-            let Some(log) = logs.read()? else { return Ok(Ended::Done) };
+            let Some(log) = logs.read()? else { return Ok(PassEnd::Done) };
             let log = log.index();
             self.made.logs += 1;
             self.fail(log, error.clone());
             if self.leave.has_enough(self.made) && !self.current.get().logs.is_at_end() {
-                return Ok(Ended::Left);
+                return Ok(PassEnd::Left);
             }
         }
     }
 
     /// Fails one log, because there is not enough memory to begin it.
-    fn fail_one(&mut self) -> Result<Ended, PageError> {
-        let Some(log) = self.current.get().logs.read()? else { return Ok(Ended::Done) };
+    fn fail_one(&mut self) -> Result<PassEnd, PageError> {
+        let Some(log) = self.current.get().logs.read()? else { return Ok(PassEnd::Done) };
         let log = log.index();
         let fault = self.config.out_of_memory(self.script);
         self.made.logs += 1;
         self.fail(log, self.script.error(fault, None));
-        Ok(Ended::Broken)
+        Ok(PassEnd::Broken)
     }
 
     fn fail(&mut self, log: u32, error: HookError) {
@@ -184,7 +184,7 @@ struct RunCalls<'r, 'a, 'b, 'lua> {
     watch: TimeLimit<'lua>,
     /// The log that `process` was called with, until its events are formatted.
     log: Option<u32>,
-    ended: Option<Result<Ended, PageError>>,
+    ended: Option<Result<PassEnd, PageError>>,
 }
 
 impl Calls for RunCalls<'_, '_, '_, '_> {
@@ -193,7 +193,7 @@ impl Calls for RunCalls<'_, '_, '_, '_> {
         match current.logs.read() {
             Ok(Some(_)) => {}
             Ok(None) => {
-                self.ended = Some(Ok(Ended::Done));
+                self.ended = Some(Ok(PassEnd::Done));
                 return false;
             }
             Err(error) => {
@@ -235,7 +235,7 @@ impl RunCalls<'_, '_, '_, '_> {
             run.made.outputs.iter_mut().for_each(|events| events.drop_of_last(log));
             run.fail(log, error);
             if broken {
-                self.ended = Some(Ok(Ended::Broken));
+                self.ended = Some(Ok(PassEnd::Broken));
                 return;
             }
         } else if !run.made.outputs.iter().any(|events| events.has_of_last(log)) {
@@ -245,7 +245,7 @@ impl RunCalls<'_, '_, '_, '_> {
             }
         }
         if (watch.is_due() || run.leave.has_enough(run.made)) && !run.current.get().logs.is_at_end() {
-            self.ended = Some(Ok(Ended::Left));
+            self.ended = Some(Ok(PassEnd::Left));
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::core::batch::{Batch, Part};
 use crate::core::page::Page;
 use crate::loggroup::PageError;
 use crate::script::engine::time_limit::computing;
-use crate::script::{Failed, Hook, Made, Script, Stretch};
+use crate::script::{Failed, Hook, HookOutput, Script, Stretch};
 
 /// Maximum time that the end of the program waits for threads that process a log. A log with a longer time limit is
 /// stopped when the process exits.
@@ -32,13 +32,13 @@ type Job = Box<dyn FnOnce(Duration) + Send>;
 
 #[derive(Default)]
 struct Queue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     /// Notifies of a new job, the closed queue, or the end of a thread.
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct QueueState {
     /// At most one per shard.
     turns: Turns<Job>,
     is_closed: bool,
@@ -86,7 +86,7 @@ impl HookRun {
             hook.take_up(script);
         }
         let made = match hook.run_part(&page, from, &bounds, is_wanted) {
-            Ok(Made { outputs, logs, dropped, drop_reasons, failed, is_last }) => {
+            Ok(HookOutput { outputs, logs, dropped, drop_reasons, failed, is_last }) => {
                 let batch = Batch::new(page, Part { first: from, is_last }, outputs, logs, dropped);
                 Ok((Batch { drop_reasons, ..batch }, failed))
             }
@@ -228,7 +228,7 @@ impl Queue {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::core::cursor::ShardId;
 use crate::script::values::json::scan::levels;
-use crate::script::{Config, Hook, HookError, Made, Meta, Sample, Script};
+use crate::script::{Config, Hook, HookError, HookOutput, Meta, Sample, Script};
 
 mod case;
 mod diff;
@@ -124,12 +124,12 @@ pub fn hook(script: &Script, config: &Config) -> Result<Hook, HookError> {
     Hook::load(script, config, Arc::new(EventJson), meta)
 }
 
-fn made_of(hook: &mut Hook, logs: &[Sample]) -> Made {
+fn made_of(hook: &mut Hook, logs: &[Sample]) -> HookOutput {
     hook.run(&Sample::page(logs)).expect("the pages of samples are readable")
 }
 
 /// The events as text.
-fn texts(made: &Made) -> Vec<String> {
+fn texts(made: &HookOutput) -> Vec<String> {
     let events = 0..made.events().len();
     events.map(|event| String::from_utf8_lossy(made.events().get(event)).into_owned()).collect()
 }

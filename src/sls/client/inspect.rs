@@ -14,7 +14,7 @@ use crate::sls::api::{Group, LogstoreNames, ReadError, SavedAt, Shard};
 use crate::sls::error::{Refusal, Verdict, busy, unreadable, verdict};
 use crate::sls::message::{Call, Reply, Request};
 use crate::sls::permissions::Permission;
-use crate::sls::shard_state::Place;
+use crate::sls::shard_state::ShardPlace;
 
 /// A shard that no logstore has: a save for it is always refused.
 const NO_SHARD: ShardId = ShardId(u32::MAX);
@@ -135,15 +135,15 @@ impl Sls {
         shard: ShardId,
         saved: Option<&Cursor>,
         start: Start,
-    ) -> Result<Place, InspectError> {
+    ) -> Result<ShardPlace, InspectError> {
         let start = match saved {
             Some(cursor) => cursor.clone(),
             None => self.inspect_cursor(shard, start).await?,
         };
         if self.inspect_cursor(shard, Start::End).await? == start {
-            return Ok(Place::End);
+            return Ok(ShardPlace::End);
         }
-        Ok(self.inspect_cursor_time(shard, &start).await?.map_or(Place::Expired, Place::Log))
+        Ok(self.inspect_cursor_time(shard, &start).await?.map_or(ShardPlace::Expired, ShardPlace::Log))
     }
 
     /// Reads at most one log group, so that the filter is tested too. This changes nothing.

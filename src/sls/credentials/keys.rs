@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::access_key::{AccessKey, KeyError};
 use super::fetch::Fetcher;
 use super::plan::{Credentials, KeyFiles};
-use super::renewal::{SharedSession, State, renew};
+use super::renewal::{RenewalState, SharedSession, renew};
 use crate::core::duration::in_words;
 use crate::core::failing::Failing;
 use crate::core::reread::Reread;
@@ -124,7 +124,7 @@ impl Keys {
             Kind::Fixed(_) => lasting("temporary AccessKey of the settings"),
             Kind::Files(_) => lasting("AccessKey files"),
             Kind::Renewed(renewed) => {
-                let State { session, valid_until, failing, failures } = renewed.held.state();
+                let RenewalState { session, valid_until, failing, failures } = renewed.held.state();
                 KeyStatus {
                     provider: session.map(|session| session.provider.clone()).unwrap_or_default(),
                     valid_for: valid_until.map(|end| end.saturating_duration_since(Instant::now())),
@@ -141,7 +141,7 @@ impl Renewed {
         self.start();
         let mut changes = self.held.watch();
         loop {
-            let State { session, failing, .. } = changes.borrow_and_update().clone();
+            let RenewalState { session, failing, .. } = changes.borrow_and_update().clone();
             if let Some(session) = session {
                 return Ok(session.key.clone());
             }
@@ -155,7 +155,7 @@ impl Renewed {
     async fn other_than(&self, refused: &AccessKey) -> bool {
         let mut changes = self.held.watch();
         self.held.ask();
-        let is_other = |state: &State| state.session.as_ref().is_some_and(|session| session.key != *refused);
+        let is_other = |state: &RenewalState| state.session.as_ref().is_some_and(|session| session.key != *refused);
         timeout(OTHER_KEY, changes.wait_for(is_other)).await.is_ok()
     }
 

@@ -21,13 +21,13 @@ const ASKED_PAUSE: Duration = Duration::from_secs(10);
 /// The current session, and the state of its renewal.
 #[derive(Debug)]
 pub(super) struct SharedSession {
-    state: watch::Sender<State>,
+    state: watch::Sender<RenewalState>,
     asked: Notify,
 }
 
 /// The session at one moment.
 #[derive(Debug, Clone, Default)]
-pub(super) struct State {
+pub(super) struct RenewalState {
     pub(super) session: Option<Arc<Session>>,
     /// When it expires.
     pub(super) valid_until: Option<Instant>,
@@ -39,16 +39,16 @@ pub(super) struct State {
 
 impl SharedSession {
     pub(super) fn new() -> Self {
-        Self { state: watch::Sender::new(State::default()), asked: Notify::new() }
+        Self { state: watch::Sender::new(RenewalState::default()), asked: Notify::new() }
     }
 
     /// The current state.
-    pub(super) fn state(&self) -> State {
+    pub(super) fn state(&self) -> RenewalState {
         self.state.borrow().clone()
     }
 
     /// The changes from now on.
-    pub(super) fn watch(&self) -> watch::Receiver<State> {
+    pub(super) fn watch(&self) -> watch::Receiver<RenewalState> {
         self.state.subscribe()
     }
 
@@ -154,7 +154,7 @@ mod tests {
     }
 
     /// Checks every second for `time` whether the held session is valid.
-    async fn watch(held: &SharedSession, time: Duration) -> Vec<State> {
+    async fn watch(held: &SharedSession, time: Duration) -> Vec<RenewalState> {
         let end = Instant::now() + time;
         let mut seen = Vec::new();
         while Instant::now() < end {

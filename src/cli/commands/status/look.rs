@@ -14,7 +14,7 @@ use crate::core::source::SourceError;
 use crate::settings::start::StartPosition;
 use crate::sls::api::{SavedAt, kept_for};
 use crate::sls::permissions::{Permission, Scope};
-use crate::sls::shard_state::{Judged, Place, Seen, judge, sort};
+use crate::sls::shard_state::{Seen, ShardPlace, ShardReport, judge, sort};
 use crate::sls::{Config, InspectError, Sls};
 
 /// Maximum time to wait for an answer of SLS, even if the settings allow more.
@@ -38,7 +38,7 @@ pub(super) struct Group {
     /// How long logs are kept. `None`: without limit, or it cannot be read.
     pub(super) retention: Option<Duration>,
     /// The worst first.
-    pub(super) shards: Vec<Judged>,
+    pub(super) shards: Vec<ShardReport>,
     /// What could not be read, and the consequences.
     pub(super) notes: Vec<String>,
     /// Why the lags cannot be read.
@@ -133,7 +133,7 @@ impl GroupReader {
         while let Some((shard, is_read_only, saved, place)) = found.next().await {
             let place = place.unwrap_or_else(|error| {
                 hidden.get_or_insert_with(|| self.trouble(&error));
-                Place::Hidden
+                ShardPlace::Hidden
             });
             judged.push(judge(Seen { shard, is_read_only, saved, place }, now, timeout, retention));
         }

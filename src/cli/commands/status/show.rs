@@ -10,7 +10,7 @@ use crate::core::count::count;
 use crate::core::duration::{in_words, roughly};
 use crate::core::printable::{excerpt, printable};
 use crate::script::Paint;
-use crate::sls::shard_state::{Judged, Place, State};
+use crate::sls::shard_state::{ShardPlace, ShardReport, ShardState};
 
 const COLUMNS: [Column; 7] = [
     Column::number("SHARD", 0),
@@ -54,8 +54,8 @@ pub(super) fn text(Named { config, found, .. }: &Named, look: Look) -> Vec<Strin
         let rows: Vec<Vec<String>> = shards.iter().map(|judged| row(judged, paint)).collect();
         lines.extend(table(&COLUMNS, &rows, look.width));
     }
-    for state in State::ALL {
-        let with: Vec<&Judged> = shards.iter().filter(|judged| judged.state == state).collect();
+    for state in ShardState::ALL {
+        let with: Vec<&ShardReport> = shards.iter().filter(|judged| judged.state == state).collect();
         if let (Some(remedy), [first, ..]) = (state.remedy(), &with[..]) {
             let which = match &with[..] {
                 [_] => format!("shard {}", first.seen.shard),
@@ -75,20 +75,20 @@ fn trouble(Trouble { what, fix, .. }: &Trouble, paint: Paint) -> [String; 2] {
     [format!("{}  {}", paint.red("fail"), printable(what)), format!("      fix: {}", printable(fix))]
 }
 
-fn row(judged: &Judged, paint: Paint) -> Vec<String> {
-    let Judged { seen, state, lag, to_loss, saved_ago } = judged;
+fn row(judged: &ShardReport, paint: Paint) -> Vec<String> {
+    let ShardReport { seen, state, lag, to_loss, saved_ago } = judged;
     let none = || "-".to_owned();
     let state = match state {
-        State::Unknown | State::CatchingUp | State::New => paint.yellow(state.label()),
+        ShardState::Unknown | ShardState::CatchingUp | ShardState::New => paint.yellow(state.label()),
         state if state.is_trouble() => paint.red(state.label()),
         state => paint.green(state.label()),
     };
     let checkpoint = match (&seen.saved, seen.place) {
         (None, _) => none(),
-        (Some(_), Place::End) => "end".to_owned(),
-        (Some(_), Place::Log(second)) => time(second),
-        (Some(_), Place::Expired) => "expired".to_owned(),
-        (Some(saved), Place::Hidden) => excerpt(&saved.cursor.when()),
+        (Some(_), ShardPlace::End) => "end".to_owned(),
+        (Some(_), ShardPlace::Log(second)) => time(second),
+        (Some(_), ShardPlace::Expired) => "expired".to_owned(),
+        (Some(saved), ShardPlace::Hidden) => excerpt(&saved.cursor.when()),
     };
     vec![
         seen.shard.to_string(),
@@ -132,10 +132,10 @@ pub(super) fn json(Named { name, config, found }: &Named) -> Value {
     value
 }
 
-fn shard(Judged { seen, state, lag, to_loss, saved_ago }: &Judged) -> Value {
+fn shard(ShardReport { seen, state, lag, to_loss, saved_ago }: &ShardReport) -> Value {
     let received_at = match seen.place {
-        Place::Log(second) => Some(second),
-        Place::End | Place::Expired | Place::Hidden => None,
+        ShardPlace::Log(second) => Some(second),
+        ShardPlace::End | ShardPlace::Expired | ShardPlace::Hidden => None,
     };
     json!({
         "shard": seen.shard,

@@ -5,7 +5,7 @@ use super::*;
 use crate::core::cursor::Cursor;
 use crate::settings;
 use crate::sls::api::SavedAt;
-use crate::sls::shard_state::{Place, Seen, judge};
+use crate::sls::shard_state::{Seen, ShardPlace, judge};
 
 const NOW: i64 = 1_000_000_000;
 
@@ -26,7 +26,7 @@ fn trouble(code: u8) -> Named {
 fn group() -> Group {
     let retention = Some(Duration::from_secs(7 * 86_400));
     let saved = SavedAt { shard: 3, cursor: Cursor::from_number(1), consumer: "a".to_owned(), micros: NOW * 1_000_000 };
-    let place = Place::Log(NOW - 2 * 86_400);
+    let place = ShardPlace::Log(NOW - 2 * 86_400);
     let seen = Seen { shard: 3, is_read_only: false, saved: Some(saved), place };
     let timeout = Duration::from_secs(60);
     Group { timeout, retention, shards: vec![judge(seen, NOW, timeout, retention)], notes: Vec::new(), hidden: None }

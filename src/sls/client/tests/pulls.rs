@@ -90,7 +90,7 @@ async fn replies_are_read_only_up_to_a_limit() {
     let server = Server::start([
         ok(&format!("[]{long}")),
         Answer::Whole(raw(503, &[("retry-after", "3")], long.as_bytes())),
-        Answer::Whole(raw(404, &[], format!("<html>{long}").as_bytes())),
+        Answer::Whole(raw(404, &[], format!("<html>Not found{long}").as_bytes())),
     ])
     .await;
     let sls = server.sls();
@@ -99,7 +99,10 @@ async fn replies_are_read_only_up_to_a_limit() {
     let wait = Some(Duration::from_secs(3));
     assert!(matches!(outcome, Err(SourceError::Busy { retry_after, .. }) if retry_after == wait), "{outcome:?}");
     let outcome = pull(&sls).await;
-    assert!(matches!(&outcome, Err(SourceError::Refused(cause)) if cause.what.contains("404: <html>")), "{outcome:?}");
+    assert!(
+        matches!(&outcome, Err(SourceError::Refused(cause)) if cause.what.contains("404: Not found")),
+        "{outcome:?}"
+    );
 }
 
 #[tokio::test]
