@@ -10,10 +10,10 @@ use super::*;
 use crate::core::budget::Buffers;
 use crate::core::cursor::{Cursor, ShardId, Start};
 use crate::core::page::Page;
-use crate::core::secret::Secret;
 use crate::core::source::Checkpoint;
 use crate::sls::message::{Method, Reply, Request};
-use crate::sls::{AccessKey, Compression, Config, Credentials, Signature};
+use crate::sls::test_config::test_config;
+use crate::sls::{Compression, Config};
 
 const CURSOR: &str = "MTcwMDAwMDAwMDAwMDAwMDAwMA==";
 const SHARD: ShardId = ShardId(3);
@@ -23,25 +23,7 @@ fn read(config: &Config, reply: Reply) -> Result<Page, ReadError> {
 }
 
 pub(in crate::sls) fn config() -> Config {
-    Config {
-        endpoint: "sls.test".into(),
-        project: "my-project".into(),
-        logstore: "my-logstore".into(),
-        group: "cg1".into(),
-        consumer: "cg1-123".into(),
-        credentials: Credentials::Fixed(AccessKey { id: "AKID".into(), secret: Secret::new("SECRET"), token: None }),
-        signature: Signature::V1,
-        compression: Compression::Lz4,
-        page_groups: 1000,
-        query: None,
-        processor: None,
-        group_timeout: Duration::from_secs(40),
-        in_order: false,
-        manage_group: false,
-        probe: false,
-        ca_file: None,
-        timeout: Duration::from_secs(60),
-    }
+    Config { endpoint: "sls.test".into(), timeout: Duration::from_secs(60), ..test_config(0) }
 }
 
 fn cursor() -> Cursor {
